@@ -1,0 +1,22 @@
+//! The pure heart: words and decisions.
+//!
+//! Hazard: a decision that reads the clock, the disk or a global can neither be rehearsed nor proven. Everything
+//! here is a function of its arguments; nothing here imports anything else of this crate, nor tokio, actix, tracing
+//! or prometheus.
+
+pub mod backup;
+pub mod backup_id;
+pub mod content;
+pub mod digest;
+pub mod mode;
+pub mod priority;
+pub mod restart;
+pub mod retention;
+pub mod schedule;
+pub mod set_name;
+
+pub use backup::{BackupKind, BackupState, Sequence};
+pub use backup_id::{BackupId, BackupRef};
+pub use digest::{ChunkKey, Digest};
+pub use priority::BackupPriority;
+pub use set_name::SetName;

@@ -1,0 +1,4 @@
+//! Keeps an application's configuration and audit logs recoverable, and proves it.
+
+pub mod core;
+pub mod storage;

@@ -1,0 +1,3 @@
+//! The `fiovana-app` command.
+
+fn main() {}

@@ -1,0 +1,101 @@
+//! What a filesystem does, and no more: the operations whose order decides what survives a crash.
+//!
+//! Hazard: a protocol of writes, syncs and renames is right only if it is right after *each* of them. It is written
+//! once against this trait, runs on the real disk, and is tested on a simulated one that crashes anywhere.
+
+use std::io;
+use std::path::Path;
+
+/// A directory tree. Paths are relative to its root; no symlink is followed on the way, and nothing leads outside.
+pub trait Disk: Send + Sync + 'static {
+    /// Creates a new, empty file with these permission bits; `AlreadyExists` if there is anything of that name.
+    fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Makes a file's content durable.
+    fn sync_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a directory durable; the root is the empty path.
+    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Renames; `AlreadyExists` if there is anything at `to`.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Renames, replacing the file at `to`.
+    fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Creates one directory; `AlreadyExists` if there is anything of that name.
+    fn create_directory(&self, path: &Path, mode: u32) -> io::Result<()>;
+
+    /// Reads into `buffer` from `offset` until it is full or the file ends; returns how many bytes it read.
+    fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// What is at `path`; a symlink is reported as such.
+    fn metadata(&self, path: &Path) -> io::Result<DiskMetadata>;
+
+    /// What is in a directory; the root is the empty path.
+    fn list(&self, path: &Path) -> io::Result<Vec<DiskEntry>>;
+
+    /// Bytes that an ordinary user may still write.
+    fn free_bytes(&self) -> io::Result<u64>;
+}
+
+/// A new file being written.
+pub trait DiskFile: Send {
+    /// Appends all of `bytes`.
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Sets owner and group. Order matters: this may clear set-id bits, so it comes before the mode.
+    fn set_owner(&mut self, uid: u32, gid: u32) -> io::Result<()>;
+
+    /// Sets the permission bits.
+    fn set_mode(&mut self, mode: u32) -> io::Result<()>;
+
+    /// Sets the modification time, in nanoseconds since the Unix epoch.
+    fn set_modified(&mut self, unix_nanoseconds: i64) -> io::Result<()>;
+
+    /// Sets an extended attribute.
+    fn set_xattr(&mut self, name: &str, value: &[u8]) -> io::Result<()>;
+
+    /// Makes content and metadata durable.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskKind {
+    /// A plain file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symlink, device, socket or pipe.
+    Other,
+}
+
+/// What is known of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskMetadata {
+    /// What it is.
+    pub kind: DiskKind,
+    /// The content's length; 0 for anything but files.
+    pub size_bytes: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// An entry of a directory. Names that are not UTF-8 are passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskEntry {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: DiskKind,
+    /// The content's length; 0 for anything but files.
+    pub size_bytes: u64,
+}

@@ -1,0 +1,158 @@
+//! The only code that touches repository bytes.
+//!
+//! Hazard: a file that is visible before it is durable is a lie after the next power cut. Whatever is published here
+//! was written aside, synced, renamed into place, and its directory synced, before the call returned.
+
+pub mod disk;
+pub mod faulty;
+pub mod local;
+mod path;
+
+use std::io;
+
+
+pub use path::{StoragePath, StoragePathError};
+
+/// A place that holds a repository. Every call blocks; all may be made from many threads at once.
+pub trait Storage: Send + Sync + 'static {
+    /// Writes `bytes` aside for `path`: neither durable nor visible yet.
+    fn stage(&self, path: &StoragePath, bytes: &[u8]) -> Result<Staged, StorageError>;
+
+    /// Makes all of these durable, then visible, then makes their visibility durable; in that order, with as few
+    /// syncs as it takes. A path that exists already is left as it is and reported as [`Put::Existed`]: the answer has
+    /// one entry a file, in order. After an error some may be visible; none is torn, and what was not published is gone.
+    fn publish(&self, staged: Vec<Staged>) -> Result<Vec<Put>, StorageError>;
+
+    /// Drops what was staged. Best effort: what remains is cleared by [`Storage::clear_temporary`].
+    fn discard(&self, staged: Vec<Staged>);
+
+    /// Publishes one file that must not exist yet.
+    fn put_new(&self, path: &StoragePath, bytes: &[u8]) -> Result<Put, StorageError> {
+        let staged = self.stage(path, bytes)?;
+        let put = self.publish(vec![staged])?;
+        Ok(put.first().copied().unwrap_or(Put::Existed))
+    }
+
+    /// Replaces `path` whole, or creates it: after a crash it is the old or the new one. `Lazy` skips the syncs: after
+    /// a power cut the file may also be empty, torn or old, so only what can be rebuilt is written so.
+    fn replace(&self, path: &StoragePath, bytes: &[u8], durability: Durability) -> Result<(), StorageError>;
+
+    /// The whole file; one of more than `limit_bytes` is refused ([`StorageErrorKind::TooLarge`]) without being read.
+    fn read(&self, path: &StoragePath, limit_bytes: u64) -> Result<Vec<u8>, StorageError>;
+
+    /// Bytes `offset..offset + length` of the file, fewer where it ends before.
+    fn read_range(&self, path: &StoragePath, offset: u64, length: usize) -> Result<Vec<u8>, StorageError>;
+
+    /// The plain files directly in `directory`, temporary ones left out, in no order; none if there is no such directory.
+    fn list(&self, directory: &StoragePath) -> Result<Vec<Listed>, StorageError>;
+
+    /// The names of the directories directly in `directory`; none if there is no such directory.
+    fn list_directories(&self, directory: &StoragePath) -> Result<Vec<String>, StorageError>;
+
+    /// Removes these files and makes their absence durable. One that is absent already is no error.
+    fn remove(&self, paths: &[StoragePath]) -> Result<(), StorageError>;
+
+    /// Creates the directory and those above it, durably. One that exists is no error.
+    fn create_directory(&self, directory: &StoragePath) -> Result<(), StorageError>;
+
+    /// Removes the temporary files that a crash left in `directory`, and returns how many.
+    fn clear_temporary(&self, directory: &StoragePath) -> Result<usize, StorageError>;
+
+    /// Bytes that may still be written here.
+    fn free_bytes(&self) -> Result<u64, StorageError>;
+
+    /// Where this is, for messages: an absolute path or a URL.
+    fn location(&self) -> String;
+}
+
+/// A file written aside, waiting for [`Storage::publish`].
+#[derive(Debug)]
+pub struct Staged {
+    /// Where it will be.
+    pub path: StoragePath,
+    /// Where it is.
+    temporary: String,
+}
+
+/// What became of a published file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It is there now.
+    Created,
+    /// A file of that name was there, and was left as it is.
+    Existed,
+}
+
+/// Whether a replacement must survive a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Synced before the call returns.
+    Durable,
+    /// Not synced: for what can be rebuilt.
+    Lazy,
+}
+
+/// A file in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name, without the directory. Names that are not valid storage segments are not listed.
+    pub name: String,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+/// What kind of failure it was, as far as callers act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageErrorKind {
+    /// No such file.
+    NotFound,
+    /// Permission denied.
+    Denied,
+    /// The filesystem is read-only.
+    ReadOnly,
+    /// No space, or no quota, left.
+    NoSpace,
+    /// The file is larger than the caller can accept.
+    TooLarge,
+    /// Not what is expected there: a symlink, a directory, a device.
+    WrongType,
+    /// Anything else, EIO and ESTALE among them: it may be different next time.
+    Io,
+}
+
+/// A storage operation that failed: what was tried, where, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} {path}")]
+pub struct StorageError {
+    /// What was tried, a bare verb.
+    pub action: &'static str,
+    /// Where, in full.
+    pub path: String,
+    /// The kind of failure.
+    pub kind: StorageErrorKind,
+    /// The operating system's word.
+    #[source]
+    pub source: io::Error,
+}
+
+impl StorageError {
+    /// The failure of `action` at `path`, its kind told from `source`.
+    pub fn new(action: &'static str, path: impl Into<String>, source: io::Error) -> Self {
+        Self { action, path: path.into(), kind: StorageErrorKind::of(&source), source }
+    }
+}
+
+impl StorageErrorKind {
+    /// The kind of an operating-system error.
+    pub fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NotFound,
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
+            io::ErrorKind::FileTooLarge => Self::TooLarge,
+            io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory | io::ErrorKind::FilesystemLoop => Self::WrongType,
+            _ => Self::Io,
+        }
+    }
+}
