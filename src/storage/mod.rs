@@ -151,7 +151,9 @@ impl StorageErrorKind {
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
             io::ErrorKind::FileTooLarge => Self::TooLarge,
-            io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory | io::ErrorKind::FilesystemLoop => Self::WrongType,
+            io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => Self::WrongType,
+            // Where the kind has no stable name: a symlink that was not to be followed.
+            _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Self::WrongType,
             _ => Self::Io,
         }
     }
