@@ -1,0 +1,293 @@
+//! What the repository holds, in memory.
+//!
+//! Hazard: an index on disk can disagree with what it indexes. This one is rebuilt from manifests at every start, and
+//! changed only after the disk was.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::pruned::Pruned;
+use super::wire::Manifest;
+use crate::core::{BackupId, BackupKind, BackupRef, BackupState, ChunkKey, Digest, Sequence, SetName};
+
+/// A backup, as far as it is known.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    /// Its id.
+    pub id: BackupId,
+    /// Its set.
+    pub set: SetName,
+    /// Whether retention must leave it alone.
+    pub pinned: bool,
+    /// What its manifest says; `None` if the manifest is damaged or unreadable.
+    pub content: Option<Arc<Content>>,
+    /// What the last look at its bytes found.
+    pub finding: Finding,
+}
+
+/// A manifest and the hash of its file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Content {
+    /// The document.
+    pub manifest: Manifest,
+    /// The SHA-256 of its file.
+    pub digest: Digest,
+}
+
+/// What the last look at a backup's bytes found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Nobody has looked yet.
+    Unverified,
+    /// Everything was as its hash says.
+    Intact {
+        /// When that was seen.
+        checked: DateTime<Utc>,
+    },
+    /// Something is absent or wrong: what.
+    Damaged(String),
+    /// Something could not be read, which proves nothing: why.
+    Unreadable(String),
+}
+
+impl Backup {
+    /// Its state, as DESIGN's words have it.
+    pub fn state(&self) -> BackupState {
+        match (&self.finding, &self.content) {
+            (Finding::Damaged(_), _) => BackupState::Damaged,
+            (Finding::Intact { .. }, Some(content)) if content.manifest.envelope.valid => BackupState::Good,
+            (Finding::Intact { .. }, Some(_)) => BackupState::Suspect,
+            _ => BackupState::Unverified,
+        }
+    }
+
+    /// Its place in the order of its set; none known sorts first.
+    pub fn sequence(&self) -> Option<Sequence> {
+        self.content.as_ref().map(|content| content.manifest.envelope.sequence)
+    }
+
+    /// Why it was made, if its manifest can be read.
+    pub fn kind(&self) -> Option<BackupKind> {
+        self.content.as_ref().map(|content| content.manifest.envelope.kind)
+    }
+
+    /// Whether it can be `latest`, and count as a version: good, and made on schedule or by hand.
+    pub fn is_good_version(&self) -> bool {
+        self.state() == BackupState::Good && self.kind() != Some(BackupKind::PreRestore)
+    }
+
+    /// When it was last found intact.
+    pub fn verified(&self) -> Option<DateTime<Utc>> {
+        match self.finding {
+            Finding::Intact { checked } => Some(checked),
+            _ => None,
+        }
+    }
+}
+
+/// Content that is stored already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredChunk {
+    /// The object that holds it.
+    pub object: Digest,
+    /// How many bytes are stored.
+    pub stored_bytes: u64,
+}
+
+/// One set's backups.
+#[derive(Debug, Default)]
+pub struct SetIndex {
+    /// In order: by sequence, those of unknown sequence first.
+    backups: Vec<Backup>,
+    /// Sequences deleted on purpose.
+    pub pruned: Pruned,
+    /// The highest sequence ever given, as far as is remembered.
+    pub highest: Option<Sequence>,
+}
+
+impl SetIndex {
+    /// Its backups, oldest first.
+    pub fn backups(&self) -> &[Backup] {
+        &self.backups
+    }
+
+    /// The backup that `latest` means.
+    pub fn latest(&self) -> Option<&Backup> {
+        self.backups.iter().rev().find(|backup| backup.is_good_version())
+    }
+
+    /// The sequence of the next backup.
+    pub fn next_sequence(&self) -> Sequence {
+        let newest = self.backups.last().and_then(Backup::sequence);
+        [self.highest, newest, self.pruned.highest()].into_iter().flatten().max().map_or(Sequence::FIRST, Sequence::next)
+    }
+
+    /// Sequences that were neither kept nor deleted on purpose, at most `limit` of them. A damaged manifest hides its
+    /// sequence, so as many as there are of those may be listed here too.
+    pub fn lost(&self, limit: usize) -> Vec<Sequence> {
+        let present: Vec<Sequence> = self.backups.iter().filter_map(Backup::sequence).collect();
+        let highest = [self.highest, present.last().copied()].into_iter().flatten().max();
+        highest.map_or_else(Vec::new, |highest| self.pruned.lost(&present, highest, limit))
+    }
+
+    fn insert(&mut self, backup: Backup) {
+        let key = |backup: &Backup| (backup.sequence(), backup.id);
+        let at = self.backups.partition_point(|other| key(other) < key(&backup));
+        self.backups.insert(at, backup);
+    }
+}
+
+/// Why a reference names no backup.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unresolved {
+    /// No backup of that id, or none good where `latest` was asked for.
+    #[error("there is no backup {0}")]
+    Unknown(String),
+    /// `latest` of a set without a good backup.
+    #[error("{0} has no good backup")]
+    NoneGood(SetName),
+    /// `latest` without a set.
+    #[error("`latest` needs a set: give the id of a backup")]
+    LatestOfWhat,
+    /// More than one backup's id begins so; some of them.
+    #[error("{0} could be any of {}", list(.1))]
+    Ambiguous(String, Vec<BackupId>),
+    /// The backup is of another set.
+    #[error("{id} is a backup of {actual}, not of {asked}")]
+    OtherSet {
+        /// The backup.
+        id: BackupId,
+        /// Its set.
+        actual: SetName,
+        /// The set that was asked for.
+        asked: SetName,
+    },
+}
+
+fn list(ids: &[BackupId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Everything the repository holds.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    sets: BTreeMap<SetName, SetIndex>,
+    chunks: HashMap<ChunkKey, StoredChunk>,
+    objects: HashMap<Digest, u64>,
+}
+
+impl Catalogue {
+    /// A catalogue of a repository that holds these objects (name and stored bytes), and no backup yet.
+    pub fn of_objects(objects: HashMap<Digest, u64>) -> Self {
+        Self { sets: BTreeMap::new(), chunks: HashMap::new(), objects }
+    }
+
+    /// The sets that have backups, or had.
+    pub fn sets(&self) -> impl Iterator<Item = (&SetName, &SetIndex)> {
+        self.sets.iter()
+    }
+
+    /// One set; `None` if it never had a backup.
+    pub fn set(&self, set: &SetName) -> Option<&SetIndex> {
+        self.sets.get(set)
+    }
+
+    /// One set, to be changed; created if it is new.
+    pub fn set_mut(&mut self, set: &SetName) -> &mut SetIndex {
+        self.sets.entry(set.clone()).or_default()
+    }
+
+    /// Every backup, set by set, oldest first.
+    pub fn backups(&self) -> impl Iterator<Item = &Backup> {
+        self.sets.values().flat_map(|set| set.backups.iter())
+    }
+
+    /// The backup with this id.
+    pub fn get(&self, id: BackupId) -> Option<&Backup> {
+        self.backups().find(|backup| backup.id == id)
+    }
+
+    /// The backup that a reference means, within `set` where one is given.
+    pub fn resolve(&self, set: Option<&SetName>, reference: &BackupRef) -> Result<&Backup, Unresolved> {
+        if *reference == BackupRef::Latest {
+            let set = set.ok_or(Unresolved::LatestOfWhat)?;
+            return self.set(set).and_then(SetIndex::latest).ok_or_else(|| Unresolved::NoneGood(set.clone()));
+        }
+        let found: Vec<&Backup> = self.backups().filter(|backup| reference.matches(&backup.id)).collect();
+        let of_set: Vec<&Backup> = found.iter().copied().filter(|b| set.is_none_or(|set| b.set == *set)).collect();
+        match (of_set.as_slice(), found.first(), set) {
+            ([one], _, _) => Ok(one),
+            ([], Some(other), Some(set)) => {
+                Err(Unresolved::OtherSet { id: other.id, actual: other.set.clone(), asked: set.clone() })
+            }
+            ([], _, _) => Err(Unresolved::Unknown(reference.to_string())),
+            (several, _, _) => {
+                Err(Unresolved::Ambiguous(reference.to_string(), several.iter().take(5).map(|b| b.id).collect()))
+            }
+        }
+    }
+
+    /// Where content with this key is stored, if it is.
+    pub fn chunk(&self, key: &ChunkKey) -> Option<StoredChunk> {
+        self.chunks.get(key).copied()
+    }
+
+    /// How many objects there are, and their stored bytes.
+    pub fn object_totals(&self) -> (usize, u64) {
+        (self.objects.len(), self.objects.values().sum())
+    }
+
+    /// The stored bytes of an object, if it is there.
+    pub fn object(&self, name: &Digest) -> Option<u64> {
+        self.objects.get(name).copied()
+    }
+
+    /// Objects that no manifest refers to; `None` while a manifest cannot be read, for it may refer to any.
+    pub fn unreferenced(&self) -> Option<Vec<Digest>> {
+        let mut referenced = HashSet::with_capacity(self.objects.len());
+        for backup in self.backups() {
+            let content = backup.content.as_ref()?;
+            referenced.extend(content.manifest.envelope.objects.iter().map(|object| object.name));
+        }
+        Some(self.objects.keys().filter(|name| !referenced.contains(*name)).copied().collect())
+    }
+
+    /// Adds an object that is there now.
+    pub fn add_object(&mut self, name: Digest, stored_bytes: u64) {
+        self.objects.insert(name, stored_bytes);
+    }
+
+    /// Forgets objects that are gone, and that their content is stored.
+    pub fn remove_objects(&mut self, names: &HashSet<Digest>) {
+        self.objects.retain(|name, _| !names.contains(name));
+        self.chunks.retain(|_, chunk| !names.contains(&chunk.object));
+    }
+
+    /// Adds a backup. Its content is shared with later ones as far as its objects are there.
+    pub fn add_backup(&mut self, backup: Backup) {
+        if let Some(content) = &backup.content {
+            for chunk in content.manifest.body.files.iter().flat_map(|file| &file.chunks) {
+                if let Some(stored_bytes) = self.objects.get(&chunk.object) {
+                    let stored = StoredChunk { object: chunk.object, stored_bytes: *stored_bytes };
+                    self.chunks.insert(chunk.blake3, stored);
+                }
+            }
+        }
+        self.set_mut(&backup.set.clone()).insert(backup);
+    }
+
+    /// Removes a backup.
+    pub fn remove_backup(&mut self, set: &SetName, id: BackupId) {
+        self.set_mut(set).backups.retain(|backup| backup.id != id);
+    }
+
+    /// Changes a backup in place; nothing if it is not there.
+    pub fn update(&mut self, id: BackupId, change: impl FnOnce(&mut Backup)) {
+        let mut backups = self.sets.values_mut().flat_map(|set| set.backups.iter_mut());
+        if let Some(backup) = backups.find(|backup| backup.id == id) {
+            change(backup);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Where everything is in a repository.
+//!
+//! Hazard: two places that spell a path differently lose each other's files. Every path is made here.
+
+use crate::core::{BackupId, Digest, SetName};
+use crate::storage::StoragePath;
+
+/// The file that makes a directory a repository.
+pub const REPOSITORY: &str = "repository.json";
+/// How to get files back without this program.
+pub const RESTORE_TXT: &str = "RESTORE.txt";
+/// The directory of manifests, one directory a set.
+pub const MANIFESTS: &str = "manifests";
+/// The directory of objects, one directory for each first byte.
+pub const OBJECTS: &str = "objects";
+/// The directory of damaged bytes.
+pub const QUARANTINE: &str = "quarantine";
+/// The directory of what can be rebuilt, or must be remembered, between runs.
+pub const STATE: &str = "state";
+/// The lock file.
+pub const LOCK: &str = "lock";
+
+const MANIFEST_ENDING: &str = ".json";
+const PIN_ENDING: &str = ".pin";
+const PRUNED: &str = "pruned.json";
+
+/// A path whose text is made of constants, hexadecimal digits, ids and set names only.
+fn well_formed(text: String) -> StoragePath {
+    // Set names, ids and digests consist of storage segments' characters: this cannot fail on any input.
+    StoragePath::new(text).unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+/// The path that is one of this module's constants.
+pub fn top(name: &'static str) -> StoragePath {
+    well_formed(name.to_owned())
+}
+
+/// The directory of a set's manifests.
+pub fn manifest_directory(set: &SetName) -> StoragePath {
+    well_formed(format!("{MANIFESTS}/{set}"))
+}
+
+/// A manifest.
+pub fn manifest(set: &SetName, id: BackupId) -> StoragePath {
+    well_formed(format!("{MANIFESTS}/{set}/{id}{MANIFEST_ENDING}"))
+}
+
+/// The pin of a backup: its presence is the pin.
+pub fn pin(set: &SetName, id: BackupId) -> StoragePath {
+    well_formed(format!("{MANIFESTS}/{set}/{id}{PIN_ENDING}"))
+}
+
+/// The list of sequences of a set that were deleted on purpose.
+pub fn pruned(set: &SetName) -> StoragePath {
+    well_formed(format!("{MANIFESTS}/{set}/{PRUNED}"))
+}
+
+/// The directory of the objects whose names begin with this byte.
+pub fn object_directory(first: u8) -> StoragePath {
+    well_formed(format!("{OBJECTS}/{first:02x}"))
+}
+
+/// An object.
+pub fn object(name: &Digest) -> StoragePath {
+    well_formed(format!("{OBJECTS}/{:02x}/{name}", name.as_bytes()[0]))
+}
+
+/// A state file; `name` is a plain word.
+pub fn state(name: &'static str) -> StoragePath {
+    well_formed(format!("{STATE}/{name}.json"))
+}
+
+/// A set's state file; `name` is a plain word.
+pub fn set_state(name: &'static str, set: &SetName) -> StoragePath {
+    well_formed(format!("{STATE}/{name}-{set}.json"))
+}
+
+/// What a file in a set's manifest directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManifestFile {
+    /// The manifest of this backup.
+    Manifest(BackupId),
+    /// The pin of this backup.
+    Pin(BackupId),
+}
+
+/// What the name of a file in a set's manifest directory says; `None` for anything else.
+pub fn manifest_file(name: &str) -> Option<ManifestFile> {
+    if let Some(id) = name.strip_suffix(MANIFEST_ENDING) {
+        id.parse().ok().map(ManifestFile::Manifest)
+    } else {
+        name.strip_suffix(PIN_ENDING)?.parse().ok().map(ManifestFile::Pin)
+    }
+}

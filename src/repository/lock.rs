@@ -1,0 +1,152 @@
+//! One writer: the lock of a repository.
+//!
+//! Hazard: two processes that write one repository lose each other's work. The lock is an flock, so that it goes with
+//! the process that held it, however that ended; what is written in the file only says who that is.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+
+use super::layout;
+
+const MAX_LOCK_BYTES: u64 = 4096;
+
+/// Magic numbers of network filesystems (statfs(2), `linux/magic.h`), on which an flock or a rename may not be what it
+/// seems: NFS, SMB1, CIFS, SMB2, AFS, Coda, NCP.
+const NETWORK_FILESYSTEMS: [u32; 7] =
+    [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x5346_414F, 0x7375_7245, 0x564C];
+
+/// Who holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Its process.
+    pub pid: u32,
+    /// Its host.
+    pub host: String,
+    /// Where its API listens, if it has one: `127.0.0.1:8080`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
+}
+
+/// Why a lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process has it. What the file says of it, if that can be read.
+    #[error("the repository is in use by {}", describe(.0.as_ref()))]
+    Held(Option<Holder>),
+    /// The filesystem cannot give what the repository needs.
+    #[error("{} is on a network filesystem: put the backup directory on a local disk", .0.display())]
+    Network(PathBuf),
+    /// The lock file could not be opened or written.
+    #[error("lock {}", .0.display())]
+    Io(PathBuf, #[source] io::Error),
+}
+
+fn describe(holder: Option<&Holder>) -> String {
+    match holder {
+        Some(Holder { pid, host, api: Some(api) }) => format!("process {pid} on {host}, which listens on {api}"),
+        Some(Holder { pid, host, api: None }) => format!("process {pid} on {host}"),
+        None => "another process".into(),
+    }
+}
+
+/// A lock that is held until it is dropped, or the process ends.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    path: PathBuf,
+    holder: Holder,
+}
+
+impl Lock {
+    /// Takes the lock of the repository at `root`, or says who has it. Does not wait.
+    pub fn acquire(root: &Path) -> Result<Self, LockError> {
+        let path = root.join(layout::LOCK);
+        let io = |error| LockError::Io(path.clone(), error);
+        refuse_network(root)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+            .open(&path)
+            .map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(LockError::Held(read_holder(&mut file))),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let mut lock = Self { file, path: path.clone(), holder: Holder { pid: std::process::id(), host, api: None } };
+        // Nobody depends on the text: a full disk must not keep the service down.
+        let _ = lock.write_holder();
+        Ok(lock)
+    }
+
+    /// Tells others where this process's API listens.
+    pub fn announce(&mut self, api: String) -> Result<(), LockError> {
+        self.holder.api = Some(api);
+        self.write_holder().map_err(|error| LockError::Io(self.path.clone(), error))
+    }
+
+    fn write_holder(&mut self) -> io::Result<()> {
+        let text = serde_json::to_vec(&self.holder)?;
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(&text)
+    }
+}
+
+/// Who holds the lock of the repository at `root` right now; `None` if nobody does, or nothing can be learnt.
+pub fn holder(root: &Path) -> Option<Holder> {
+    let mut file = File::open(root.join(layout::LOCK)).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => read_holder(&mut file),
+        _ => None,
+    }
+}
+
+fn read_holder(file: &mut File) -> Option<Holder> {
+    let mut text = Vec::new();
+    file.rewind().ok()?;
+    file.take(MAX_LOCK_BYTES).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+fn refuse_network(root: &Path) -> Result<(), LockError> {
+    let facts = rustix::fs::statfs(root).map_err(|error| LockError::Io(root.to_owned(), error.into()))?;
+    if NETWORK_FILESYSTEMS.contains(&(facts.f_type as u32)) { Err(LockError::Network(root.to_owned())) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_held_once_and_names_its_holder() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(holder(root.path()), None);
+        let mut lock = Lock::acquire(root.path()).unwrap();
+        lock.announce("127.0.0.1:8080".into()).unwrap();
+        let Err(LockError::Held(Some(found))) = Lock::acquire(root.path()) else { panic!("taken twice") };
+        assert_eq!((found.pid, found.api.as_deref()), (std::process::id(), Some("127.0.0.1:8080")));
+        assert_eq!(holder(root.path()), Some(found));
+        drop(lock);
+        assert_eq!(holder(root.path()), None);
+        Lock::acquire(root.path()).unwrap();
+    }
+
+    #[test]
+    fn a_symlink_in_the_place_of_the_lock_is_not_followed() {
+        let root = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(root.path().join("elsewhere"), root.path().join("lock")).unwrap();
+        assert!(matches!(Lock::acquire(root.path()), Err(LockError::Io(..))));
+        assert!(!root.path().join("elsewhere").exists());
+    }
+}

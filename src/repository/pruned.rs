@@ -1,0 +1,110 @@
+//! Which sequences were deleted on purpose.
+//!
+//! Hazard: after a deletion an absent backup and a lost one look the same. The list is written before anything is
+//! deleted; a sequence that is neither present nor listed is a loss.
+
+use super::wire::{FORMAT, PrunedDocument};
+use crate::core::Sequence;
+
+/// The sequences of one set that were deleted on purpose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    ranges: Vec<(Sequence, Sequence)>,
+}
+
+impl Pruned {
+    /// Adds a sequence.
+    pub fn insert(&mut self, sequence: Sequence) {
+        let at = self.ranges.partition_point(|(_, last)| last.next() < sequence);
+        match self.ranges.get_mut(at) {
+            Some((first, last)) if *first <= sequence && sequence <= *last => {}
+            Some((_, last)) if last.next() == sequence => {
+                *last = sequence;
+                self.join_with_next(at);
+            }
+            Some((first, _)) if sequence.next() == *first => *first = sequence,
+            _ => self.ranges.insert(at, (sequence, sequence)),
+        }
+    }
+
+    fn join_with_next(&mut self, at: usize) {
+        if let Some((first, last)) = self.ranges.get(at + 1).copied()
+            && self.ranges[at].1.next() == first
+        {
+            self.ranges[at].1 = last;
+            self.ranges.remove(at + 1);
+        }
+    }
+
+    /// Whether it is listed.
+    pub fn contains(&self, sequence: Sequence) -> bool {
+        let at = self.ranges.partition_point(|(_, last)| *last < sequence);
+        self.ranges.get(at).is_some_and(|(first, _)| *first <= sequence)
+    }
+
+    /// The highest sequence listed.
+    pub fn highest(&self) -> Option<Sequence> {
+        self.ranges.last().map(|(_, last)| *last)
+    }
+
+    /// The sequences up to `highest` that are neither listed nor in `present` (ascending): lost. At most `limit`.
+    pub fn lost(&self, present: &[Sequence], highest: Sequence, limit: usize) -> Vec<Sequence> {
+        let mut lost = Vec::new();
+        let mut next = Sequence::FIRST;
+        while next <= highest && lost.len() < limit {
+            let at = self.ranges.partition_point(|(_, last)| *last < next);
+            match self.ranges.get(at) {
+                Some((first, last)) if *first <= next => next = last.next(),
+                _ => {
+                    if present.binary_search(&next).is_err() {
+                        lost.push(next);
+                    }
+                    next = next.next();
+                }
+            }
+        }
+        lost
+    }
+
+    /// The document that says this.
+    pub fn to_document(&self) -> PrunedDocument {
+        PrunedDocument { format: FORMAT, pruned: self.ranges.clone() }
+    }
+
+    /// What a document says; why not, if it says something impossible.
+    pub fn from_document(document: PrunedDocument) -> Result<Self, &'static str> {
+        if document.format != FORMAT {
+            return Err("it is of another format");
+        }
+        let each = document.pruned.iter().all(|(first, last)| first <= last);
+        let apart = document.pruned.windows(2).all(|pair| pair[0].1.next() < pair[1].0);
+        if each && apart { Ok(Self { ranges: document.pruned }) } else { Err("its ranges are out of order") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn ranges_hold_what_a_plain_set_would_hold(sequences in proptest::collection::vec(1u64..60, 0..80)) {
+            let mut pruned = Pruned::default();
+            let mut plain = BTreeSet::new();
+            for sequence in sequences {
+                pruned.insert(Sequence(sequence));
+                plain.insert(sequence);
+            }
+            for sequence in 1..61 {
+                prop_assert_eq!(pruned.contains(Sequence(sequence)), plain.contains(&sequence));
+            }
+            prop_assert_eq!(pruned.highest().map(|s| s.0), plain.last().copied());
+            prop_assert_eq!(Pruned::from_document(pruned.to_document()), Ok(pruned.clone()));
+            let lost = pruned.lost(&[Sequence(7), Sequence(9)], Sequence(20), usize::MAX);
+            let expected: Vec<_> = (1..=20).filter(|s| !plain.contains(s) && *s != 7 && *s != 9).map(Sequence).collect();
+            prop_assert_eq!(lost, expected);
+        }
+    }
+}
