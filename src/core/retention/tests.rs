@@ -1,0 +1,306 @@
+//! The guards of retention, by example and over random histories.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const RULE: Rule = Rule { max_backups: 10, retention_days: 30, pre_restore_days: 7 };
+const FREE: Guards = Guards { recovery: false, live_suspect: false, clock_suspect: false };
+
+fn day(day: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap() + TimeDelta::days(day)
+}
+
+/// A good scheduled backup of `version`, holding `a` and `b`, made on the day of its sequence.
+fn backup(sequence: u64, version: u8) -> Candidate {
+    let created = day(sequence as i64);
+    Candidate {
+        id: BackupId::new(created, Digest::of(&sequence.to_be_bytes())),
+        sequence: Sequence(sequence),
+        created,
+        kind: BackupKind::Scheduled,
+        state: BackupState::Good,
+        pinned: false,
+        version: Digest::of(&[version]),
+        files: files(&["a", "b"]),
+    }
+}
+
+fn files(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+/// The sequences that go, each with its reason's code.
+fn deleted(candidates: &[Candidate], rule: &Rule, now: DateTime<Utc>) -> Vec<(u64, &'static str)> {
+    let plan = plan(candidates, rule, &FREE, now);
+    let sequence = |id| candidates.iter().find(|c| c.id == id).unwrap().sequence.0;
+    plan.deletions().map(|(id, reason)| (sequence(id), reason.code())).collect()
+}
+
+#[test]
+fn of_too_many_versions_the_oldest_go() {
+    let history: Vec<_> = (1..=5).rev().map(|n| backup(n, n as u8)).collect();
+    let rule = Rule { max_backups: 3, ..RULE };
+    assert_eq!(deleted(&history, &rule, day(5)), [(1, "too_many"), (2, "too_many")]);
+}
+
+#[test]
+fn identical_neighbours_are_one_version_and_the_newest_of_them_stays() {
+    let history = [backup(1, 1), backup(2, 1), backup(3, 2), backup(4, 1)];
+    assert_eq!(deleted(&history, &RULE, day(5)), [(1, "same_version")]);
+}
+
+#[test]
+fn a_version_ages_from_the_day_it_was_superseded() {
+    let history = [backup(1, 1), backup(100, 2)];
+    assert_eq!(deleted(&history, &RULE, day(130)), []);
+    assert_eq!(deleted(&history, &RULE, day(130) + TimeDelta::seconds(1)), [(1, "expired")]);
+}
+
+#[test]
+fn the_current_version_never_ages() {
+    assert_eq!(deleted(&[backup(1, 1)], &RULE, day(10_000)), []);
+    let repeated = [backup(1, 1), Candidate { pinned: true, ..backup(2, 1) }, backup(3, 2)];
+    assert_eq!(deleted(&repeated[..2], &RULE, day(10_000)), [(1, "same_version")]);
+}
+
+#[test]
+fn the_newest_copy_of_a_file_outlives_every_rule() {
+    let mut history: Vec<_> = (1..=5).map(|n| backup(n, n as u8)).collect();
+    history[0].files = files(&["a", "gone"]);
+    let rule = Rule { max_backups: 1, retention_days: 1, ..RULE };
+    let plan = plan(&history, &rule, &FREE, day(1000));
+    let kept: Vec<_> = plan.decisions.iter().filter(|(_, d)| matches!(d, Decision::Keep(_))).collect();
+    assert_eq!(kept[0], &(history[0].id, Decision::Keep(KeepReason::NewestCopy { file: "gone".into() })));
+    assert_eq!(kept[1], &(history[4].id, Decision::Keep(KeepReason::NewestGood)));
+    assert_eq!(kept.len(), 2);
+}
+
+#[test]
+fn protected_versions_take_up_places_but_never_a_protected_ones() {
+    let mut history: Vec<_> = (1..=4).map(|n| backup(n, n as u8)).collect();
+    history[0].files = files(&["a", "gone"]);
+    assert_eq!(deleted(&history, &Rule { max_backups: 2, ..RULE }, day(4)), [(2, "too_many"), (3, "too_many")]);
+}
+
+#[test]
+fn what_is_not_good_takes_up_no_place() {
+    let states = [BackupState::Suspect, BackupState::Unverified, BackupState::Damaged];
+    let mut history: Vec<_> =
+        states.into_iter().zip(1..).map(|(state, n)| Candidate { state, ..backup(n, 9) }).collect();
+    history.push(Candidate { kind: BackupKind::PreRestore, ..backup(4, 9) });
+    history.push(Candidate { pinned: true, ..backup(5, 5) });
+    history.extend([backup(6, 6), backup(7, 7)]);
+    assert_eq!(deleted(&history, &Rule { max_backups: 2, ..RULE }, day(7)), []);
+}
+
+#[test]
+fn suspect_backups_go_by_age_damaged_and_unverified_ones_never() {
+    let states = [BackupState::Suspect, BackupState::Unverified, BackupState::Damaged];
+    let mut history: Vec<_> =
+        states.into_iter().zip(1..).map(|(state, n)| Candidate { state, ..backup(n, 9) }).collect();
+    history.push(backup(4, 4));
+    assert_eq!(deleted(&history, &RULE, day(1000)), [(1, "expired")]);
+}
+
+#[test]
+fn the_only_valid_copy_of_a_file_is_kept_even_in_a_suspect_backup() {
+    let suspect = Candidate { state: BackupState::Suspect, files: files(&["only"]), ..backup(1, 9) };
+    assert_eq!(deleted(&[suspect, backup(2, 2)], &RULE, day(1000)), []);
+}
+
+#[test]
+fn a_pre_restore_backup_has_its_own_time() {
+    let history = [Candidate { kind: BackupKind::PreRestore, ..backup(1, 9) }, backup(2, 2)];
+    assert_eq!(deleted(&history, &RULE, day(8)), []);
+    assert_eq!(deleted(&history, &RULE, day(9)), [(1, "pre_restore_expired")]);
+}
+
+#[test]
+fn a_backup_stamped_in_1970_makes_none_before_it_look_old() {
+    let mut history: Vec<_> = (1..=3).map(|n| backup(n, n as u8)).collect();
+    history[1].created = DateTime::UNIX_EPOCH;
+    assert_eq!(deleted(&history, &RULE, day(4)), []);
+}
+
+#[test]
+fn neighbours_that_become_identical_are_settled_in_the_same_plan() {
+    let mut history = [backup(1, 1), backup(2, 2), backup(3, 1)];
+    history[1].pinned = true;
+    assert_eq!(deleted(&history, &RULE, day(4)), []);
+    history[1] = Candidate { state: BackupState::Suspect, ..backup(2, 2) };
+    assert_eq!(deleted(&history, &RULE, day(4)), [(1, "same_version")]);
+}
+
+#[test]
+fn each_guard_freezes_everything_and_says_so() {
+    let mut history: Vec<_> = (1..=20).map(|n| backup(n, n as u8)).collect();
+    let guards = [
+        (Guards { recovery: true, ..FREE }, FreezeReason::Recovery),
+        (Guards { live_suspect: true, ..FREE }, FreezeReason::LiveSuspect),
+        (Guards { clock_suspect: true, ..FREE }, FreezeReason::ClockSuspect),
+    ];
+    for (guards, reason) in guards {
+        let plan = plan(&history, &RULE, &guards, day(1000));
+        assert_eq!((plan.frozen, plan.deletions().count()), (Some(reason), 0));
+    }
+    history[19].state = BackupState::Unverified;
+    history.push(Candidate { kind: BackupKind::PreRestore, ..backup(21, 9) });
+    let plan = plan(&history, &RULE, &FREE, day(1000));
+    assert_eq!((plan.frozen, plan.deletions().count()), (Some(FreezeReason::NewestUnverified), 0));
+    assert!(plan.decisions.iter().all(|(_, decision)| decision.code() == "frozen_newest_unverified"));
+}
+
+fn any_candidate() -> impl Strategy<Value = Candidate> {
+    let kind = prop_oneof![
+        4 => Just(BackupKind::Scheduled), 1 => Just(BackupKind::Manual), 1 => Just(BackupKind::PreRestore)
+    ];
+    let state = prop_oneof![
+        6 => Just(BackupState::Good), 1 => Just(BackupState::Suspect),
+        1 => Just(BackupState::Unverified), 1 => Just(BackupState::Damaged)
+    ];
+    let created = prop_oneof![20 => 0i64..200, 1 => Just(-20_000i64), 1 => Just(20_000i64)];
+    let names = proptest::collection::btree_set(prop_oneof![Just("a"), Just("b"), Just("c"), Just("d")], 0..4);
+    (kind, state, created, 0u8..4, proptest::bool::weighted(0.1), names).prop_map(
+        |(kind, state, created, version, pinned, names)| Candidate {
+            kind,
+            state,
+            created: day(created),
+            pinned,
+            files: names.into_iter().map(str::to_owned).collect(),
+            ..backup(0, version)
+        },
+    )
+}
+
+/// A history in which time mostly goes on, but sometimes lies.
+fn any_history() -> impl Strategy<Value = Vec<Candidate>> {
+    (proptest::collection::vec(any_candidate(), 0..40), any::<bool>()).prop_map(|(mut history, honest)| {
+        if honest {
+            history.sort_by_key(|candidate| candidate.created);
+        }
+        for (candidate, sequence) in history.iter_mut().zip(1..) {
+            candidate.sequence = Sequence(sequence);
+            candidate.id = BackupId::new(candidate.created, Digest::of(&sequence.to_be_bytes()));
+        }
+        history
+    })
+}
+
+fn any_rule() -> impl Strategy<Value = Rule> {
+    (1usize..8, 0u32..60, 0u32..30).prop_map(|(max_backups, retention_days, pre_restore_days)| Rule {
+        max_backups,
+        retention_days,
+        pre_restore_days,
+    })
+}
+
+fn is_intact(candidate: &Candidate) -> bool {
+    candidate.kind != BackupKind::PreRestore && matches!(candidate.state, BackupState::Good | BackupState::Suspect)
+}
+
+/// The plan's view of each candidate of a history in sequence order.
+fn judged<'a>(history: &'a [Candidate], plan: &'a RetentionPlan) -> Vec<(&'a Candidate, &'a Decision)> {
+    history.iter().zip(plan.decisions.iter().map(|(_, decision)| decision)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn every_candidate_is_decided_once_in_sequence_order(
+        history in any_history(), rule in any_rule(), now in -10i64..400, seed in any::<u64>(),
+    ) {
+        let mut shuffled = history.clone();
+        fastrand::Rng::with_seed(seed).shuffle(&mut shuffled);
+        let plan = plan(&shuffled, &rule, &FREE, day(now));
+        let decided: Vec<_> = plan.decisions.iter().map(|(id, _)| *id).collect();
+        prop_assert_eq!(decided, history.iter().map(|candidate| candidate.id).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_the_last_of_its_kind_or_protected_is_never_deleted(
+        history in any_history(), rule in any_rule(), now in -10i64..400,
+    ) {
+        let plan = plan(&history, &rule, &FREE, day(now));
+        let left: Vec<&Candidate> =
+            judged(&history, &plan).into_iter().filter(|(_, d)| matches!(d, Decision::Keep(_))).map(|(c, _)| c).collect();
+        prop_assert_eq!(history.iter().rfind(|c| is_version(c)), left.iter().copied().rfind(|c| is_version(c)));
+        for file in ["a", "b", "c", "d"] {
+            let holds = |candidate: &Candidate| is_intact(candidate) && candidate.files.contains(file);
+            prop_assert_eq!(history.iter().rfind(|c| holds(c)), left.iter().copied().rfind(|c| holds(c)), "{}", file);
+        }
+        for (candidate, decision) in judged(&history, &plan) {
+            let Decision::Delete(reason) = decision else { continue };
+            prop_assert!(!candidate.pinned);
+            let by_kind = match (candidate.kind, candidate.state) {
+                (BackupKind::PreRestore, _) => matches!(reason, DeleteReason::PreRestoreExpired { .. }),
+                (_, BackupState::Good) => !matches!(reason, DeleteReason::PreRestoreExpired { .. }),
+                (_, BackupState::Suspect) => matches!(reason, DeleteReason::Expired { .. }),
+                (_, BackupState::Unverified | BackupState::Damaged) => false,
+            };
+            prop_assert!(by_kind, "{} {:?} {:?}", candidate.sequence, candidate.state, reason);
+        }
+    }
+
+    #[test]
+    fn only_what_is_irreplaceable_exceeds_the_rule(history in any_history(), rule in any_rule(), now in -10i64..400) {
+        let plan = plan(&history, &rule, &FREE, day(now));
+        if plan.frozen.is_none() {
+            let counted: Vec<_> = judged(&history, &plan)
+                .into_iter()
+                .filter(|(c, d)| is_version(c) && !c.pinned && matches!(d, Decision::Keep(_)))
+                .collect();
+            let free = counted.iter().filter(|(_, d)| **d == Decision::Keep(KeepReason::WithinRule)).count();
+            prop_assert!(counted.len() <= rule.max_backups || free == 0);
+        }
+    }
+
+    #[test]
+    fn planning_again_after_the_plan_deletes_nothing_more(
+        history in any_history(), rule in any_rule(), now in -10i64..400,
+    ) {
+        let first = plan(&history, &rule, &FREE, day(now));
+        let deleted: BTreeSet<BackupId> = first.deletions().map(|(id, _)| id).collect();
+        let left: Vec<Candidate> = history.iter().filter(|c| !deleted.contains(&c.id)).cloned().collect();
+        let again = plan(&left, &rule, &FREE, day(now));
+        prop_assert_eq!(again.deletions().collect::<Vec<_>>(), vec![]);
+    }
+
+    #[test]
+    fn a_plan_half_carried_out_is_safe_to_carry_on(
+        history in any_history(), rule in any_rule(), now in -10i64..400, half in any::<u64>(),
+    ) {
+        let first = plan(&history, &rule, &FREE, day(now));
+        let mut random = fastrand::Rng::with_seed(half);
+        let deleted: BTreeSet<BackupId> = first.deletions().map(|(id, _)| id).filter(|_| random.bool()).collect();
+        let left: Vec<Candidate> = history.iter().filter(|c| !deleted.contains(&c.id)).cloned().collect();
+        let again = plan(&left, &rule, &FREE, day(now));
+        prop_assert_eq!(history.iter().rfind(|c| is_version(c)), left.iter().rfind(|c| is_version(c)));
+        prop_assert!(again.deletions().all(|(id, _)| history.iter().any(|c| c.id == id && !c.pinned)));
+    }
+
+    #[test]
+    fn a_guard_that_holds_deletes_nothing(
+        history in any_history(), rule in any_rule(), now in -10i64..400, which in 0usize..3,
+    ) {
+        let guards = Guards { recovery: which == 0, live_suspect: which == 1, clock_suspect: which == 2 };
+        prop_assert_eq!(plan(&history, &rule, &guards, day(now)).deletions().count(), 0);
+    }
+}
+
+#[test]
+fn ten_thousand_backups_are_planned_in_milliseconds() {
+    let history: Vec<_> = (1..=10_000u64).map(|n| backup(n, (n / 3 % 251) as u8)).collect();
+    let started = std::time::Duration::from_nanos(elapsed_nanos(|| {
+        assert!(plan(&history, &RULE, &FREE, day(10_000)).deletions().count() > 9_000);
+    }));
+    println!("10,000 candidates planned in {started:?}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "a measurement, printed and not asserted")]
+fn elapsed_nanos(work: impl FnOnce()) -> u64 {
+    let before = std::time::Instant::now();
+    work();
+    before.elapsed().as_nanos() as u64
+}
