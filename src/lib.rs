@@ -1,5 +1,6 @@
 //! Keeps an application's configuration and audit logs recoverable, and proves it.
 
+pub mod audit;
 pub mod core;
 pub mod repository;
 pub mod storage;
