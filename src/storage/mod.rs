@@ -10,7 +10,6 @@ mod path;
 
 use std::io;
 
-
 pub use path::{StoragePath, StoragePathError};
 
 /// A place that holds a repository. Every call blocks; all may be made from many threads at once.
