@@ -1,6 +1,9 @@
 //! Keeps an application's configuration and audit logs recoverable, and proves it.
 
+pub mod actors;
 pub mod audit;
 pub mod core;
+pub mod pipeline;
 pub mod repository;
+pub mod settings;
 pub mod storage;
