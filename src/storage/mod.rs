@@ -4,10 +4,15 @@
 //! was written aside, synced, renamed into place, and its directory synced, before the call returned.
 
 mod beneath;
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod crash_sweep;
 pub mod disk;
 pub mod faulty;
 pub mod local;
 mod path;
+
 pub mod real_disk;
 mod syncer;
 

@@ -190,3 +190,25 @@ impl DiskFile for RealFile {
         self.0.sync_all()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_the_flag_a_rename_still_refuses_an_existing_name() {
+        let scratch = tempfile::TempDir::new().unwrap();
+        let disk = RealDisk::open(scratch.path()).unwrap();
+        for name in ["a", "b"] {
+            disk.create(Path::new(name), 0o600).unwrap().write_all(name.as_bytes()).unwrap();
+        }
+        let directory = disk.root.directory();
+        let rename = |to: &str| link_and_unlink(directory, "a".as_ref(), directory, to.as_ref());
+        assert_eq!(rename("b").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(disk.list(Path::new("")).unwrap().len(), 2);
+        rename("c").unwrap();
+        let mut buffer = [0; 2];
+        assert_eq!((disk.read_at(Path::new("c"), 0, &mut buffer).unwrap(), buffer), (1, [b'a', 0]));
+        assert_eq!(disk.metadata(Path::new("a")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
