@@ -1,6 +1,5 @@
 //! Keeps an application's configuration and audit logs recoverable, and proves it.
 
-pub mod actors;
 pub mod audit;
 pub mod core;
 pub mod pipeline;
