@@ -78,7 +78,9 @@ pub enum ArchiveError {
         directory: String,
     },
     /// The set is larger than its settings allow.
-    #[error("the set has {size_bytes} bytes, more than its max_size_mb = {limit_mb} allows: raise it, or take files out")]
+    #[error(
+        "the set has {size_bytes} bytes, more than its max_size_mb = {limit_mb} allows: raise it, or take files out"
+    )]
     TooLarge {
         /// What it has.
         size_bytes: u64,
@@ -108,19 +110,14 @@ pub enum ArchiveError {
 pub fn archive(repository: &Repository, request: &Request<'_>, progress: &Progress) -> Result<Archived, ArchiveError> {
     let result = make(repository, request, progress);
     result.map_err(|error| match error {
-        ArchiveError::Write(error) if error.is_no_space() => ArchiveError::NoSpace {
-            location: repository.location(),
-            free_bytes: repository.free_bytes().unwrap_or(0),
-        },
+        ArchiveError::Write(error) if error.is_no_space() => {
+            ArchiveError::NoSpace { location: repository.location(), free_bytes: repository.free_bytes().unwrap_or(0) }
+        }
         error => error,
     })
 }
 
-fn make(
-    repository: &Repository,
-    request: &Request<'_>,
-    progress: &Progress,
-) -> Result<Archived, ArchiveError> {
+fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> Result<Archived, ArchiveError> {
     let source = SourceDirectory::open(&request.set.source)?;
     let memory = Memory::recall(repository, request);
     let writer = ObjectWriter::new(repository, &memory);
@@ -224,7 +221,8 @@ impl Memory {
             return nothing;
         }
         // Whatever is wrong with the file: without it everything is read.
-        let Some(seen) = repository.load_set_state(SEEN, &request.set.name).ok().and_then(|loaded| loaded.value()) else {
+        let Some(seen) = repository.load_set_state(SEEN, &request.set.name).ok().and_then(|loaded| loaded.value())
+        else {
             return nothing;
         };
         let seen: SeenDocument = seen;
@@ -250,9 +248,7 @@ impl Memory {
     fn remember(&self, repository: &Repository, set: &SetSettings, backup: BackupId, captured: &Captured) {
         let large = captured.looks.iter().filter(|(_, (look, _))| look.identity.size_bytes >= RECOGNISED_FROM_BYTES);
         let files: BTreeMap<String, Seen> = large
-            .map(|(path, (look, tick))| {
-                (path.clone(), Seen { identity: look.identity, tick_nanoseconds: *tick })
-            })
+            .map(|(path, (look, tick))| (path.clone(), Seen { identity: look.identity, tick_nanoseconds: *tick }))
             .collect();
         if files.is_empty() && self.seen.files.is_empty() {
             return;

@@ -267,12 +267,7 @@ struct Content {
     only_chunk: Option<Vec<u8>>,
 }
 
-fn read_content(
-    file: &File,
-    end: u64,
-    store: &dyn ContentStore,
-    progress: &Progress,
-) -> Result<Content, ReadFailure> {
+fn read_content(file: &File, end: u64, store: &dyn ContentStore, progress: &Progress) -> Result<Content, ReadFailure> {
     if end <= CHUNK_BYTES as u64 {
         let content = read_chunk(file, 0, end)?;
         progress.advance(content.len() as u64)?;

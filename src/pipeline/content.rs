@@ -145,7 +145,11 @@ pub fn read_files<S: FileSink>(
             Step::End(index) => {
                 let file = files[index];
                 let sha256 = Digest::from_bytes(std::mem::take(&mut hasher).finalize().into());
-                if sha256 == file.sha256 { sink.end(file) } else { sink.fault(file, ContentFault::File(file.path.clone())) }
+                if sha256 == file.sha256 {
+                    sink.end(file)
+                } else {
+                    sink.fault(file, ContentFault::File(file.path.clone()))
+                }
             }
         },
     )

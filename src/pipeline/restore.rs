@@ -21,8 +21,8 @@ use crate::repository::object::CHUNK_BYTES;
 use crate::repository::wire::FileEntry;
 use crate::repository::{ReadError, Repository, WriteError};
 use crate::settings::SetSettings;
-use crate::storage::RealDisk;
 use crate::storage::disk::{Disk, DiskFile, DiskKind};
+use crate::storage::real_disk::RealDisk;
 
 /// The audit log of this service: never replaced in place.
 const OWN_AUDIT_LOG: &str = "security_audit.log";
@@ -177,9 +177,9 @@ fn choose<'f>(
 ) -> Result<Vec<&'f FileEntry>, RestoreError> {
     let mut chosen: Vec<&FileEntry> = match only {
         None => files.iter().collect(),
-        Some(path) => vec![
-            files.iter().find(|file| file.path == path).ok_or_else(|| RestoreError::NoSuchFile(path.to_owned()))?,
-        ],
+        Some(path) => {
+            vec![files.iter().find(|file| file.path == path).ok_or_else(|| RestoreError::NoSuchFile(path.to_owned()))?]
+        }
     };
     if let Target::Live { logs, .. } = target {
         if let Some(log) = chosen.iter().find(|file| is_log(&file.path) && !logs) {
@@ -301,9 +301,8 @@ impl Stage {
         let (disk, root, fresh) = (self.disk.clone(), self.root.clone(), self.fresh);
         let mut directories = std::collections::BTreeSet::new();
         for (replaced, file) in self.files.iter_mut().enumerate() {
-            let failed = |source| {
-                RestoreError::Replace { path: root.join(&file.target), replaced, safety_backup, source }
-            };
+            let failed =
+                |source| RestoreError::Replace { path: root.join(&file.target), replaced, safety_backup, source };
             if fresh {
                 disk.rename_new(&file.temporary, &file.target).map_err(failed)?;
             } else {
@@ -313,9 +312,8 @@ impl Stage {
             directories.insert(file.target.parent().unwrap_or(Path::new("")).to_owned());
         }
         let replaced = self.files.len();
-        let failed = |path: &Path, source| {
-            RestoreError::Replace { path: root.join(path), replaced, safety_backup, source }
-        };
+        let failed =
+            |path: &Path, source| RestoreError::Replace { path: root.join(path), replaced, safety_backup, source };
         for directory in &directories {
             disk.sync_directory(directory).map_err(|error| failed(directory, error))?;
         }

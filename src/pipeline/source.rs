@@ -95,7 +95,9 @@ impl SourceDirectory {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(directory) => Ok(Self { directory, path: path.to_owned() }),
-            Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => Err(SourceError::NotADirectory(path.to_owned())),
+            Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
+                Err(SourceError::NotADirectory(path.to_owned()))
+            }
             Err(error) => Err(SourceError::Directory(path.to_owned(), error.into())),
         }
     }
@@ -123,7 +125,9 @@ impl SourceDirectory {
         let file = match self.open_beneath(path, flags) {
             Ok(file) => file,
             Err(rustix::io::Errno::NOENT) => return Ok(Found::Missing),
-            Err(rustix::io::Errno::LOOP | rustix::io::Errno::XDEV) => return Err(self.wrong(path, "reached by a symlink")),
+            Err(rustix::io::Errno::LOOP | rustix::io::Errno::XDEV) => {
+                return Err(self.wrong(path, "reached by a symlink"));
+            }
             Err(rustix::io::Errno::NOTDIR) => return Err(self.wrong(path, "inside something that is no directory")),
             Err(error) => return Ok(Found::Unreadable(io::Error::from(error).to_string())),
         };

@@ -44,15 +44,11 @@ pub struct Collected {
 /// What retention would do to a set.
 pub fn plan(repository: &Repository, set: &SetSettings, guards: &Guards, now: DateTime<Utc>) -> RetentionPlan {
     let catalogue = repository.catalogue();
-    let candidates: Vec<Candidate> = catalogue
-        .set(&set.name)
-        .map_or_else(Vec::new, |index| index.backups().iter().filter_map(candidate).collect());
+    let candidates: Vec<Candidate> =
+        catalogue.set(&set.name).map_or_else(Vec::new, |index| index.backups().iter().filter_map(candidate).collect());
     let live_suspect = guards.live_suspect || catalogue.set(&set.name).is_some_and(newest_is_suspect);
-    let rule = Rule {
-        max_backups: set.max_backups,
-        retention_days: set.retention_days,
-        pre_restore_days: PRE_RESTORE_DAYS,
-    };
+    let rule =
+        Rule { max_backups: set.max_backups, retention_days: set.retention_days, pre_restore_days: PRE_RESTORE_DAYS };
     retention::plan(&candidates, &rule, &Guards { live_suspect, ..*guards }, now)
 }
 

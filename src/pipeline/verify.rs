@@ -66,7 +66,11 @@ pub fn read_back(
         Ok(content) => content.manifest,
         Err(error) => return Ok(Verification { verdict: manifest_verdict(backup, error), content_bytes: 0 }),
     };
-    let chunks: BTreeMap<Digest, Chunk> = manifest.body.files.iter().flat_map(|file| &file.chunks)
+    let chunks: BTreeMap<Digest, Chunk> = manifest
+        .body
+        .files
+        .iter()
+        .flat_map(|file| &file.chunks)
         .filter(|chunk| !proven.contains(&chunk.object))
         .map(|chunk| (chunk.object, *chunk))
         .collect();

@@ -151,8 +151,11 @@ fn relocated(mut settings: Settings) -> Settings {
 #[test]
 fn the_shipped_settings_file_says_nothing_as_it_is() {
     let settings = House::with(include_str!("../../../config/fiovana.toml")).load();
-    assert!(settings.explained.iter().all(|explained| explained.key == "sets.service.enabled"
-        || !matches!(explained.origin, Origin::File { .. })));
+    assert!(
+        settings.explained.iter().all(
+            |explained| explained.key == "sets.service.enabled" || !matches!(explained.origin, Origin::File { .. })
+        )
+    );
 }
 
 #[test]

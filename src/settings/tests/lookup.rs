@@ -29,7 +29,8 @@ fn the_argument_beats_the_variable_beats_the_default_file() {
 #[test]
 fn a_named_settings_file_that_cannot_be_read_is_an_error() {
     let house = House::with("").variable("FIOVANA_CONFIG", "absent.toml");
-    let absent = "read settings file /home/absent.toml (variable FIOVANA_CONFIG): No such file or directory (os error 2)";
+    let absent =
+        "read settings file /home/absent.toml (variable FIOVANA_CONFIG): No such file or directory (os error 2)";
     assert_eq!(house.refusals(), [absent]);
 
     let mut house = House::with("");
@@ -37,10 +38,7 @@ fn a_named_settings_file_that_cannot_be_read_is_an_error() {
     let directory = "settings file /home/config (argument --config) is a directory: name a TOML file";
     assert_eq!(house.refusals(), [directory]);
     house.sources.config_argument = Some("/dev/zero".into());
-    assert_eq!(
-        house.refusals(),
-        ["settings file /dev/zero (argument --config) is no regular file: name a TOML file"]
-    );
+    assert_eq!(house.refusals(), ["settings file /dev/zero (argument --config) is no regular file: name a TOML file"]);
     house.put("large.toml", &"#".repeat((1 << 20) + 1));
     house.sources.config_argument = Some("large.toml".into());
     assert!(house.refusals()[0].contains("is larger than 1 MiB"));
@@ -59,8 +57,19 @@ fn a_default_settings_file_that_is_a_dangling_link_is_not_overlooked() {
 #[test]
 fn recovery_mode_is_any_value_but_a_clear_no() {
     for (value, asked) in [
-        ("true", true), ("1", true), ("yes", true), ("ture", true), ("on", true), ("2", true),
-        ("", false), ("  ", false), ("0", false), ("false", false), (" FALSE ", false), ("No", false), ("off", false),
+        ("true", true),
+        ("1", true),
+        ("yes", true),
+        ("ture", true),
+        ("on", true),
+        ("2", true),
+        ("", false),
+        ("  ", false),
+        ("0", false),
+        ("false", false),
+        (" FALSE ", false),
+        ("No", false),
+        ("off", false),
     ] {
         let house = House::empty().variable("FIOVANA_RECOVERY_MODE", value);
         assert_eq!(house.load().recovery_mode, asked, "{value:?}");
@@ -74,10 +83,21 @@ fn recovery_mode_is_any_value_but_a_clear_no() {
 #[test]
 fn the_enabled_variable_knows_the_usual_words() {
     for (value, enabled) in [
-        ("true", true), ("1", true), ("YES", true), ("on", true), ("", true),
-        ("false", false), ("0", false), (" no ", false), ("Off", false),
+        ("true", true),
+        ("1", true),
+        ("YES", true),
+        ("on", true),
+        ("", true),
+        ("false", false),
+        ("0", false),
+        (" no ", false),
+        ("Off", false),
     ] {
-        assert_eq!(House::empty().variable("FIOVANA_BACKUP_ENABLED", value).load().backup.enabled, enabled, "{value:?}");
+        assert_eq!(
+            House::empty().variable("FIOVANA_BACKUP_ENABLED", value).load().backup.enabled,
+            enabled,
+            "{value:?}"
+        );
     }
 }
 
@@ -85,8 +105,13 @@ fn the_enabled_variable_knows_the_usual_words() {
 fn an_empty_variable_is_unset() {
     let mut house = House::with("backup.max_backups = 4");
     for name in [
-        "FIOVANA_BACKUP_DIRECTORY", "FIOVANA_MAX_BACKUPS", "FIOVANA_RETENTION_DAYS", "FIOVANA_CONFIG",
-        "FIOVANA_CONFIG_DIRECTORY", "FIOVANA_LOG_DIRECTORY", "FIOVANA_HTTP_BIND",
+        "FIOVANA_BACKUP_DIRECTORY",
+        "FIOVANA_MAX_BACKUPS",
+        "FIOVANA_RETENTION_DAYS",
+        "FIOVANA_CONFIG",
+        "FIOVANA_CONFIG_DIRECTORY",
+        "FIOVANA_LOG_DIRECTORY",
+        "FIOVANA_HTTP_BIND",
     ] {
         house = house.variable(name, "");
     }
@@ -135,8 +160,10 @@ fn a_near_miss_of_a_variable_is_a_warning_and_any_other_is_none() {
 
 #[test]
 fn an_emergency_keeps_what_can_be_understood() {
-    let house = House::with("backup.max_backups = 0\n[sets.docs]\nfiles = ['a']\n[backup.priority_levels.high]\nenabled = false")
-        .variable("FIOVANA_BACKUP_DIRECTORY", "/srv/backups");
+    let house = House::with(
+        "backup.max_backups = 0\n[sets.docs]\nfiles = ['a']\n[backup.priority_levels.high]\nenabled = false",
+    )
+    .variable("FIOVANA_BACKUP_DIRECTORY", "/srv/backups");
     let (settings, errors) = Settings::salvage(&house.sources);
     assert_eq!(errors.lines().len(), 2, "{errors}");
     assert_eq!(settings.backup.max_backups, 10);

@@ -30,7 +30,9 @@ fn the_more_specific_statement_holds_and_built_in_values_yield_to_any() {
 
 #[test]
 fn origins_name_the_statement_that_holds() {
-    let house = House::with("[backup]\nretention_days = 20\n[backup.priority_levels.critical]\nretention_days = 21\nenabled = false\n[sets.logs]\nretention_days = 22\n");
+    let house = House::with(
+        "[backup]\nretention_days = 20\n[backup.priority_levels.critical]\nretention_days = 21\nenabled = false\n[sets.logs]\nretention_days = 22\n",
+    );
     let settings = house.load();
     let file = house.at("config/fiovana.toml").display().to_string();
     for (key, expected) in [
@@ -48,7 +50,9 @@ fn origins_name_the_statement_that_holds() {
 
 #[test]
 fn a_set_of_ones_own_has_medium_priority_and_follows_it() {
-    let house = House::with("[sets.docs]\nsource = 'docs'\nfiles = ['*.md']\n[sets.a]\nsource = '/srv/a'\nfiles = ['x']\npriority = 'low'\nvalidate = 'none'\n");
+    let house = House::with(
+        "[sets.docs]\nsource = 'docs'\nfiles = ['*.md']\n[sets.a]\nsource = '/srv/a'\nfiles = ['x']\npriority = 'low'\nvalidate = 'none'\n",
+    );
     let settings = house.load();
     let docs = set(&settings, "docs");
     assert_eq!((docs.priority, docs.retention_days, docs.max_backups), (BackupPriority::Medium, 7, 10));
@@ -60,10 +64,15 @@ fn a_set_of_ones_own_has_medium_priority_and_follows_it() {
 
 #[test]
 fn a_built_in_set_can_be_changed_in_part() {
-    let house = House::with("[sets.logs]\npriority = 'critical'\nfiles = ['x.log']\n[sets.security]\nsource = '/srv/security'\n");
+    let house = House::with(
+        "[sets.logs]\npriority = 'critical'\nfiles = ['x.log']\n[sets.security]\nsource = '/srv/security'\n",
+    );
     let settings = house.load();
     let logs = set(&settings, "logs");
-    assert_eq!((logs.priority, logs.interval, logs.max_size_mb), (BackupPriority::Critical, Duration::from_secs(86_400), Some(64)));
+    assert_eq!(
+        (logs.priority, logs.interval, logs.max_size_mb),
+        (BackupPriority::Critical, Duration::from_secs(86_400), Some(64))
+    );
     assert_eq!(logs.files, FilePatterns::new(["x.log"]).unwrap());
     assert_eq!(set(&settings, "security").source, Path::new("/srv/security"));
     assert_eq!(set(&settings, "application").source, house.at("config"));
@@ -82,8 +91,11 @@ struct Layer {
 
 fn layer() -> impl Strategy<Value = Layer> {
     let option = proptest::option::of;
-    (option(1..40_u32), option(1..40_usize), option(1..40_u32))
-        .prop_map(|(retention_days, max_backups, hours)| Layer { retention_days, max_backups, hours })
+    (option(1..40_u32), option(1..40_usize), option(1..40_u32)).prop_map(|(retention_days, max_backups, hours)| Layer {
+        retention_days,
+        max_backups,
+        hours,
+    })
 }
 
 /// A layer as a section of the settings file.
