@@ -29,7 +29,7 @@ pub(super) fn settings(sources: &Sources, errors: &mut Vec<SettingsError>) -> Se
         None
     });
     let document = file.as_ref().map_or_else(Table::new, |file| read_document(file, errors));
-    let layers = Layers { sources, file: file.as_ref().map(|file| file.value.as_path()) };
+    let layers = Layers::new(sources, file.as_ref().map(|file| file.value.as_path()));
     let stated = stated::read(&layers, document, errors);
     let mut ledger = Ledger::default();
     let settings_file = file.as_ref().map(|file| ledger.note("settings_file", file.clone()));

@@ -7,6 +7,7 @@
 //! keys as paths (`"a[9999999999]"` makes room for as many values) and forgets a malformed section that a variable
 //! overrides in part.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -28,6 +29,8 @@ pub(super) struct Layers<'a> {
     pub sources: &'a Sources,
     /// The settings file, if one is in use.
     pub file: Option<&'a Path>,
+    /// Every key asked for so far, with its section: a key that stands outside its section is sent there.
+    asked: RefCell<Vec<(String, &'static str)>>,
 }
 
 /// The table of a settings file.
@@ -105,7 +108,12 @@ impl<'a> Section<'a> {
                     let section = self.child(&key, Some(value));
                     sets.push((name, section));
                 }
-                Err(error) => self.refuse(&key, "a set".to_owned(), error.to_string()),
+                Err(error) => self.errors.push(SettingsError::Value {
+                    key: one_line(&self.dotted(&key)),
+                    value: "a set".to_owned(),
+                    origin: self.origin_of_section(&key),
+                    allowed: error.to_string(),
+                }),
             }
         }
         errors.append(&mut self.errors);
@@ -127,6 +135,7 @@ impl<'a> Section<'a> {
     /// What is said of `key`, by a variable before the file; what either says is checked.
     pub fn take<T>(&mut self, key: &'static str, read: impl Fn(&Raw) -> Read<T>) -> Option<Said<T>> {
         self.known.push(key);
+        self.layers.asked.borrow_mut().push((self.name.clone(), key));
         let in_file = self.table.remove(key).and_then(|value| match read(&Raw::Toml(&value)) {
             Ok(value) => Some(Said { value, origin: self.origin_of(key) }),
             Err(allowed) => {
@@ -141,7 +150,7 @@ impl<'a> Section<'a> {
     /// Refuses this section if the file does not say `key` in it.
     pub fn require(&mut self, key: &str, allowed: &str) {
         if !self.table.contains_key(key) {
-            let (origin, key) = (self.origin_of(""), short(&self.dotted(key)));
+            let (origin, key) = (self.in_file(format!("[{}]", self.name)), short(&self.dotted(key)));
             let (value, allowed) = ("nothing".to_owned(), allowed.to_owned());
             self.errors.push(SettingsError::Value { key, value, origin, allowed });
         }
@@ -160,20 +169,43 @@ impl<'a> Section<'a> {
             self.errors.push(SettingsError::UnknownKey {
                 key: one_line(&short(&self.dotted(&key))),
                 value: Raw::Toml(&value).shown(),
-                origin: self.origin_of(&key),
-                hint: hint(&key, &self.known),
+                origin: match value.kind {
+                    ValueKind::Table(_) => self.origin_of_section(&key),
+                    _ => self.origin_of(&key),
+                },
+                hint: self.hint(&key),
             });
         }
         errors.append(&mut self.errors);
     }
 
-    /// Where the file says `key`: `/etc/fiovana.toml [backup].max_backups`; a section itself is `[sets.docs]`.
+    /// What may have been meant by an unknown `key`.
+    fn hint(&self, key: &str) -> String {
+        const LONGEST_KEY: usize = 64;
+        let distance = |candidate: &&'static str| strsim::damerau_levenshtein(key, candidate);
+        let is_near = |candidate: &&'static str| key.len() <= LONGEST_KEY && distance(candidate) <= 1 + key.len() / 5;
+        if let Some(nearest) = self.known.iter().copied().filter(is_near).min_by_key(distance) {
+            return format!("did you mean {nearest}?");
+        }
+        let asked = self.layers.asked.borrow();
+        match asked.iter().find(|(_, known)| self.name.is_empty() && *known == key) {
+            Some((section, known)) => format!("give it as [{section}].{known}"),
+            None => format!("known here are {}", self.known.join(", ")),
+        }
+    }
+
+    /// Where the file says `key`: `/etc/fiovana.toml [backup].max_backups`.
     fn origin_of(&self, key: &str) -> Origin {
-        let key = match (self.name.as_str(), key) {
-            ("", key) => one_line(key),
-            (name, "") => format!("[{name}]"),
-            (name, key) => format!("[{name}].{}", one_line(key)),
-        };
+        let section = if self.name.is_empty() { String::new() } else { format!("[{}].", self.name) };
+        self.in_file(section + &one_line(key))
+    }
+
+    /// Where the file opens the section `key` of this one: `/etc/fiovana.toml [sets.docs]`.
+    fn origin_of_section(&self, key: &str) -> Origin {
+        self.in_file(format!("[{}]", one_line(&self.dotted(key))))
+    }
+
+    fn in_file(&self, key: String) -> Origin {
         Origin::File { path: self.layers.file.map(Path::to_owned).unwrap_or_default(), key }
     }
 
@@ -185,7 +217,12 @@ impl<'a> Section<'a> {
     }
 }
 
-impl Layers<'_> {
+impl<'a> Layers<'a> {
+    /// The layers of `sources` with this settings file.
+    pub fn new(sources: &'a Sources, file: Option<&'a Path>) -> Self {
+        Self { sources, file, asked: RefCell::default() }
+    }
+
     /// What the variable that overrides `key` says, if there is one and it is set.
     pub fn variable<T>(
         &self,
@@ -213,14 +250,4 @@ impl Layers<'_> {
 /// The key as messages name it: fields of `BackupConfig` by their bare names.
 pub(super) fn short(dotted: &str) -> String {
     dotted.strip_prefix("backup.").unwrap_or(dotted).to_owned()
-}
-
-/// The known key that `key` nearly is, or all of them.
-fn hint(key: &str, known: &[&'static str]) -> String {
-    let distance = |candidate: &&&str| strsim::damerau_levenshtein(key, candidate);
-    let short_enough = key.len() <= 64;
-    match known.iter().filter(|_| short_enough).min_by_key(distance) {
-        Some(nearest) if distance(&nearest) <= 1 + key.len() / 5 => format!("did you mean {nearest}?"),
-        _ => format!("known here are {}", known.join(", ")),
-    }
 }

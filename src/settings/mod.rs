@@ -154,14 +154,14 @@ impl Settings {
     }
 
     /// The settings for an emergency: what can be understood of `sources`, the built-in values for the rest, and
-    /// everything that was wrong. Sets that are not whole are left out.
+    /// everything that was wrong. Sets that are not whole are left out; sets that conflict are kept.
     pub fn salvage(sources: &Sources) -> (Self, SettingsErrors) {
         let mut errors = Vec::new();
         let settings = decide::settings(sources, &mut errors);
         (settings, SettingsErrors(errors))
     }
 
-    /// Every effective value with its origin, section by section.
+    /// Every effective value with its origin, section by section, as it was when the settings were loaded.
     pub fn explained(&self) -> Vec<Explained> {
         self.explained.clone()
     }

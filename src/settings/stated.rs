@@ -158,25 +158,29 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
 }
 
 fn read_backup(layers: &Layers, mut section: Section, errors: &mut Vec<SettingsError>) -> StatedBackup {
-    let mut priority_levels = section.section("priority_levels");
-    let levels = BackupPriority::ALL.map(|priority| read_level(priority_levels.section(priority.as_str()), errors));
-    priority_levels.finish(errors);
+    let encryption = |raw: &Raw| match flag(raw)? {
+        true => Err("encryption is not available yet, give false".to_owned()),
+        false => Ok(false),
+    };
     let backup = StatedBackup {
         enabled: section.take("enabled", flag),
         max_backups: section.take("max_backups", whole(1..=MOST_BACKUPS)),
         retention_days: section.take("retention_days", whole(1..=MOST_DAYS)),
         backup_interval_hours: section.take("backup_interval_hours", whole(1..=MOST_HOURS)),
         backup_directory: section.take("backup_directory", directory(layers.sources)),
-        encryption_enabled: section.take("encryption_enabled", |raw| match flag(raw)? {
-            true => Err("encryption is not available yet, give false".to_owned()),
-            false => Ok(false),
-        }),
+        encryption_enabled: section.take("encryption_enabled", encryption),
         integrity_checks: section.take("integrity_checks", flag),
         auto_cleanup: section.take("auto_cleanup", flag),
-        levels,
+        levels: read_levels(section.section("priority_levels"), errors),
     };
     section.finish(errors);
     backup
+}
+
+fn read_levels(mut section: Section, errors: &mut Vec<SettingsError>) -> [StatedLevel; BackupPriority::ALL.len()] {
+    let levels = BackupPriority::ALL.map(|priority| read_level(section.section(priority.as_str()), errors));
+    section.finish(errors);
+    levels
 }
 
 fn read_level(mut section: Section, errors: &mut Vec<SettingsError>) -> StatedLevel {

@@ -90,8 +90,8 @@ struct Layer {
 }
 
 fn layer() -> impl Strategy<Value = Layer> {
-    let option = proptest::option::of;
-    (option(1..40_u32), option(1..40_usize), option(1..40_u32)).prop_map(|(retention_days, max_backups, hours)| Layer {
+    use proptest::option::of;
+    (of(1..40_u32), of(1..40_usize), of(1..40_u32)).prop_map(|(retention_days, max_backups, hours)| Layer {
         retention_days,
         max_backups,
         hours,

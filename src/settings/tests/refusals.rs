@@ -5,6 +5,8 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn refused(toml: &str) -> Vec<String> {
@@ -206,7 +208,7 @@ fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
             "[backup]\nmax_backup = 5",
             "max_backup: 5 (FILE [backup].max_backup) is not a setting: did you mean max_backups?",
         ),
-        ("[backups]\nenabled = true", "backups: a table (FILE backups) is not a setting: did you mean backup?"),
+        ("[backups]\nenabled = true", "backups: a table (FILE [backups]) is not a setting: did you mean backup?"),
         (
             "[backup.priority_levels.criticl]\nenabled = true",
             "priority_levels.criticl: a table (FILE [backup.priority_levels.criticl]) is not a setting: did you mean critical?",
@@ -293,7 +295,8 @@ fn sets_and_the_backup_directory_are_kept_apart() {
     }
     for files in ["**", "*/*", "backups/repository.json", "b*/**"] {
         assert!(
-            line(&one(".", files)).contains("is not allowed: name no files that may be inside the backup directory"),
+            refused(&one(".", files))[0]
+                .contains("is not allowed: name no files that may be inside the backup directory"),
             "{files}"
         );
     }
@@ -340,4 +343,31 @@ fn every_problem_is_told_at_once() {
 fn a_relative_working_directory_is_refused() {
     let sources = Sources { working_directory: "here".into(), ..Sources::default() };
     assert_eq!(Settings::load(&sources).unwrap_err().to_string(), "working directory here is not an absolute path");
+}
+
+#[test]
+fn a_document_nested_without_end_is_refused_not_followed() {
+    for opening in ["[", "{a="] {
+        let line = line(&format!("x = {}", opening.repeat(100_000)));
+        assert!(line.starts_with("FILE"), "{line}");
+    }
+    let dotted = format!("{} = 1", vec!["a"; 50_000].join("."));
+    assert!(!refused(&dotted).is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_settings_file_makes_loading_panic_or_take_two_lines_for_a_problem(
+        words in proptest::collection::vec(proptest::sample::select(vec![
+            "[backup]\n", "[sets.a]\n", "[sets.\"\\n\"]\n", "max_backups = ", "files = ", "source = ", "x = ", "0\n",
+            "-1\n", "'x'\n", "['a', '*', '[']\n", "{ a = 1 }\n", "[", "]", "\"\\u0000\"\n", "\n", "1979-05-27\n", "nan\n",
+            "99999999999999999999\n", "'''\n", "é", "\u{7}",
+        ]), 0..12),
+    ) {
+        let house = House::with(&words.concat());
+        let (_, errors) = Settings::salvage(&house.sources);
+        prop_assert_eq!(errors.to_string().lines().count(), errors.lines().len());
+    }
 }
