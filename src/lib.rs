@@ -1,4 +1,5 @@
 //! Keeps an application's configuration and audit logs recoverable, and proves it.
 
+pub mod audit;
 pub mod core;
 pub mod storage;
