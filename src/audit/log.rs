@@ -116,7 +116,7 @@ impl AuditLog {
             return self.look_again(open.nlink() > 0 && holds_tip);
         }
         let size_bytes = at_path.map_or(0, |metadata| metadata.len());
-        if self.unsettled || !holds_tip || size_bytes < self.seen_bytes {
+        if self.unsettled || !holds_tip {
             return self.look_again(false);
         }
         let known = self.position.follows;
@@ -162,7 +162,7 @@ impl AuditLog {
                 Line::Blank | Line::Broken => {}
             }
         }
-        self.seen_bytes = self.seen_bytes.max(end);
+        self.seen_bytes = end;
         Ok(last)
     }
 
