@@ -1,6 +1,7 @@
-//! The actors: each turns messages into calls of the pipeline, and what came of them into events.
+//! The actors: a message comes in, a pipeline call is made, an event goes out.
 //!
-//! Hazard: state that lives in an actor is lost when it is restarted. Actors hold none that matters: each time they
-//! are woken they look at what is true (catalogue, clock, settings), so a lost or repeated message costs time only.
+//! Hazard: an actor that decides, or blocks, or remembers what the disk knows better. Actors here are thin: the
+//! decisions are in `core`, the work in `pipeline`, the truth in the repository.
 
 pub mod service;
+pub mod supervision;

@@ -188,6 +188,15 @@ pub enum ModeEvent {
 }
 
 impl ModeEvent {
+    /// Whether it reports the end of an assessment, restore or validation.
+    pub const fn ends_work(&self) -> bool {
+        use ModeEvent as E;
+        match self {
+            E::Assessed { .. } | E::Restored | E::ValidationPassed | E::ValidationFailed { .. } | E::WorkFailed => true,
+            _ => false,
+        }
+    }
+
     /// A stable code.
     pub const fn code(&self) -> &'static str {
         match self {

@@ -107,6 +107,7 @@ fn next_mode(mode: &Mode, event: &ModeEvent) -> Result<Mode, Refusal> {
     match (mode, event) {
         (_, E::StopRequested) => Ok(Mode::Stopping),
         (Mode::Starting, E::Started(facts)) => Ok(after_start(facts)),
+        (Mode::Stopping, event) if event.ends_work() => Ok(Mode::Stopping),
         (Mode::Starting | Mode::Stopping, _) => Err(Refusal::NotHere),
         (Mode::Normal, event) => working(&BTreeSet::new(), event),
         (Mode::Degraded { reasons }, event) => working(reasons, event),
