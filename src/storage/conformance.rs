@@ -177,8 +177,10 @@ fn a_pipe_is_refused_at_once() {
     assert_eq!(storage.read(&path("pipe"), 10).unwrap_err().kind, StorageErrorKind::WrongType);
 }
 
+type Behaviour = (&'static str, fn(&dyn Storage));
+
 /// What every storage does; each starts with an empty one.
-const BEHAVIOURS: &[(&str, fn(&dyn Storage))] = &[
+const BEHAVIOURS: &[Behaviour] = &[
     ("a file that was put is read back whole and in part", |storage| {
         assert_eq!(storage.put_new(&path("a/b/f"), b"0123456789").unwrap(), Put::Created);
         assert_eq!(storage.read(&path("a/b/f"), 10).unwrap(), b"0123456789");

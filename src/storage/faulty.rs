@@ -321,3 +321,77 @@ impl DiskFile for SimulatedFile {
         self.disk.lock().sync(self.id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn create(disk: &Simulated, path: &str, bytes: &[u8]) -> Box<dyn DiskFile> {
+        let mut file = disk.create(Path::new(path), 0o600).unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_synced_name_of_unsynced_content_comes_back_empty_whole_or_torn() {
+        let disk = Simulated::new();
+        drop(create(&disk, "t", b"0123456789"));
+        disk.rename_new(Path::new("t"), Path::new("f")).unwrap();
+        disk.sync_directory(Path::new("")).unwrap();
+        let found = |seed, keep| disk.after_crash(seed, keep).files();
+        let file = |bytes: &[u8]| vec![(PathBuf::from("f"), bytes.to_vec())];
+        assert_eq!(found(0, CrashKeep::Lose), file(b""));
+        assert_eq!(found(0, CrashKeep::Keep), file(b"0123456789"));
+        let torn: std::collections::BTreeSet<_> = (0..500).map(|seed| found(seed, CrashKeep::Torn)).collect();
+        assert_eq!(torn.len(), 1 + 10 + 10, "each beginning, the empty and the whole among them; each with zeros");
+        assert!((0..500).all(|seed| found(seed, CrashKeep::Torn) == found(seed, CrashKeep::Torn)));
+    }
+
+    #[test]
+    fn an_unsynced_name_is_lost_kept_or_either_though_its_content_was_synced() {
+        let disk = Simulated::new();
+        for name in ["a", "b"] {
+            create(&disk, name, b"x").sync().unwrap();
+        }
+        let count = |seed, keep| disk.after_crash(seed, keep).files().len();
+        assert_eq!((count(0, CrashKeep::Lose), count(0, CrashKeep::Keep)), (0, 2));
+        assert!((0..3).all(|expected| (0..100).any(|seed| count(seed, CrashKeep::Torn) == expected)));
+        assert_eq!(disk.after_kill().after_crash(0, CrashKeep::Lose).files().len(), 0);
+    }
+
+    #[test]
+    fn a_sync_after_a_failed_sync_lies() {
+        let disk = Simulated::new();
+        let mut file = create(&disk, "f", b"x");
+        disk.sync_directory(Path::new("")).unwrap();
+        disk.fail_once(disk.operations(), Errno::IO);
+        assert_eq!(file.sync().unwrap_err().raw_os_error(), Some(Errno::IO.raw_os_error()));
+        file.sync().unwrap();
+        assert_eq!(disk.after_crash(0, CrashKeep::Lose).files()[0].1, b"");
+    }
+
+    #[test]
+    fn a_dead_machine_answers_nothing() {
+        let disk = Simulated::new();
+        disk.crash_after(2);
+        let mut file = create(&disk, "f", b"x");
+        assert!(disk.metadata(Path::new("f")).is_ok());
+        assert!(file.sync().is_err());
+        assert!(disk.metadata(Path::new("f")).is_err());
+        assert_eq!(disk.operations(), 2);
+    }
+
+    #[test]
+    fn damage_is_durable_and_touches_nothing_else() {
+        let disk = Simulated::new();
+        drop(create(&disk, "unsynced", b"x"));
+        disk.write_raw("d/f", b"abc").unwrap();
+        disk.flip_bit("d/f", 1, 0).unwrap();
+        disk.truncate("d/f", 2).unwrap();
+        disk.write_raw("gone", b"x").unwrap();
+        disk.remove_raw("gone").unwrap();
+        let left = disk.after_crash(0, CrashKeep::Lose);
+        assert_eq!(left.files(), [(PathBuf::from("d/f"), b"ac".to_vec())]);
+        assert!(disk.flip_bit("d/f", 2, 0).is_err());
+    }
+}

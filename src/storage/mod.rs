@@ -12,7 +12,6 @@ pub mod disk;
 pub mod faulty;
 pub mod local;
 mod path;
-
 pub mod real_disk;
 mod syncer;
 
@@ -62,8 +61,9 @@ pub trait Storage: Send + Sync + 'static {
     /// Creates the directory and those above it, durably. One that exists is no error.
     fn create_directory(&self, directory: &StoragePath) -> Result<(), StorageError>;
 
-    /// Removes the temporary files that earlier processes left in `directory` or at the top, and returns how many. Also
-    /// makes every name in `directory` durable: a process that was killed may have left some visible but not synced.
+    /// Removes the temporary files that others left in `directory` or at the top, and returns how many. Also makes every
+    /// name in `directory` durable: a process that was killed may have left some visible but not synced. It cannot tell
+    /// the dead from the living, so it is for the repository's only writer, when it starts.
     fn clear_temporary(&self, directory: &StoragePath) -> Result<usize, StorageError>;
 
     /// Bytes that may still be written here.
@@ -74,6 +74,7 @@ pub trait Storage: Send + Sync + 'static {
 }
 
 /// A file written aside, waiting for [`Storage::publish`].
+#[must_use = "it stays a temporary file until it is published or discarded"]
 #[derive(Debug)]
 pub struct Staged {
     /// Where it will be.
