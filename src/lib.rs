@@ -1,5 +1,11 @@
 //! Keeps an application's configuration and audit logs recoverable, and proves it.
 
 pub mod actors;
+pub mod api;
+pub mod audit;
+pub mod clock;
 pub mod core;
+pub mod pipeline;
+pub mod repository;
+pub mod settings;
 pub mod storage;

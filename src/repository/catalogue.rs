@@ -121,7 +121,11 @@ impl SetIndex {
     /// The sequence of the next backup.
     pub fn next_sequence(&self) -> Sequence {
         let newest = self.backups.last().and_then(Backup::sequence);
-        [self.highest, newest, self.pruned.highest()].into_iter().flatten().max().map_or(Sequence::FIRST, Sequence::next)
+        [self.highest, newest, self.pruned.highest()]
+            .into_iter()
+            .flatten()
+            .max()
+            .map_or(Sequence::FIRST, Sequence::next)
     }
 
     /// Sequences that were neither kept nor deleted on purpose, at most `limit` of them. A damaged manifest hides its
@@ -151,9 +155,14 @@ pub enum Unresolved {
     /// `latest` without a set.
     #[error("`latest` needs a set: give the id of a backup")]
     LatestOfWhat,
-    /// More than one backup's id begins so; some of them.
-    #[error("{0} could be any of {}", list(.1))]
-    Ambiguous(String, Vec<BackupId>),
+    /// More than one backup's id begins so.
+    #[error("{beginning} could be any of {}", list(.candidates))]
+    Ambiguous {
+        /// What was given.
+        beginning: String,
+        /// Some of the backups it could mean.
+        candidates: Vec<BackupId>,
+    },
     /// The backup is of another set.
     #[error("{id} is a backup of {actual}, not of {asked}")]
     OtherSet {
@@ -224,7 +233,8 @@ impl Catalogue {
             }
             ([], _, _) => Err(Unresolved::Unknown(reference.to_string())),
             (several, _, _) => {
-                Err(Unresolved::Ambiguous(reference.to_string(), several.iter().take(5).map(|b| b.id).collect()))
+                let candidates = several.iter().take(5).map(|backup| backup.id).collect();
+                Err(Unresolved::Ambiguous { beginning: reference.to_string(), candidates })
             }
         }
     }

@@ -17,8 +17,7 @@ const MAX_LOCK_BYTES: u64 = 4096;
 
 /// Magic numbers of network filesystems (statfs(2), `linux/magic.h`), on which an flock or a rename may not be what it
 /// seems: NFS, SMB1, CIFS, SMB2, AFS, Coda, NCP.
-const NETWORK_FILESYSTEMS: [u32; 7] =
-    [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x5346_414F, 0x7375_7245, 0x564C];
+const NETWORK_FILESYSTEMS: [u32; 7] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x5346_414F, 0x7375_7245, 0x564C];
 
 /// Who holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

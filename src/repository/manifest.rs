@@ -98,9 +98,10 @@ fn check_body(body: &Body, envelope: &Envelope) -> Result<(), ManifestFault> {
             return content(format!("the path {:?} is out of order or there twice", shortened(&file.path)));
         }
         previous = Some(&file.path);
-        let chunks_fit = file.chunks.iter().all(|chunk| {
-            (1..=CHUNK_BYTES as u64).contains(&chunk.size_bytes) && objects.contains(&chunk.object)
-        });
+        let chunks_fit = file
+            .chunks
+            .iter()
+            .all(|chunk| (1..=CHUNK_BYTES as u64).contains(&chunk.size_bytes) && objects.contains(&chunk.object));
         let total = file.chunks.iter().try_fold(0u64, |sum, chunk| sum.checked_add(chunk.size_bytes));
         if !chunks_fit || total != Some(file.size_bytes) {
             return content(format!("the chunks of {:?} do not make up the file", shortened(&file.path)));

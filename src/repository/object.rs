@@ -66,7 +66,8 @@ impl Decoder {
 
     /// The content of an object whose stored bytes have been found to hash to its name: exactly `size_bytes` of it.
     pub fn decode(&mut self, stored: &[u8], size_bytes: u64) -> Result<Vec<u8>, ObjectFault> {
-        let capacity = usize::try_from(size_bytes).ok().filter(|size| *size <= CHUNK_BYTES).ok_or(ObjectFault::Content)?;
+        let capacity =
+            usize::try_from(size_bytes).ok().filter(|size| *size <= CHUNK_BYTES).ok_or(ObjectFault::Content)?;
         let content = self.0.decompress(stored, capacity).map_err(|_| ObjectFault::Content)?;
         if content.len() == capacity { Ok(content) } else { Err(ObjectFault::Content) }
     }

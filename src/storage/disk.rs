@@ -8,7 +8,8 @@ use std::path::Path;
 
 /// A directory tree. Paths are relative to its root; no symlink is followed on the way, and nothing leads outside.
 pub trait Disk: Send + Sync + 'static {
-    /// Creates a new, empty file with these permission bits; `AlreadyExists` if there is anything of that name.
+    /// Creates a new, empty file with these permission bits, less the process's umask; `AlreadyExists` if there is
+    /// anything of that name.
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>>;
 
     /// Makes a file's content durable.

@@ -3,10 +3,17 @@
 //! Hazard: a file that is visible before it is durable is a lie after the next power cut. Whatever is published here
 //! was written aside, synced, renamed into place, and its directory synced, before the call returned.
 
+mod beneath;
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod crash_sweep;
 pub mod disk;
 pub mod faulty;
 pub mod local;
 mod path;
+pub mod real_disk;
+mod syncer;
 
 use std::io;
 
@@ -54,7 +61,9 @@ pub trait Storage: Send + Sync + 'static {
     /// Creates the directory and those above it, durably. One that exists is no error.
     fn create_directory(&self, directory: &StoragePath) -> Result<(), StorageError>;
 
-    /// Removes the temporary files that a crash left in `directory`, and returns how many.
+    /// Removes the temporary files that others left in `directory` or at the top, and returns how many. Also makes every
+    /// name in `directory` durable: a process that was killed may have left some visible but not synced. It cannot tell
+    /// the dead from the living, so it is for the repository's only writer, when it starts.
     fn clear_temporary(&self, directory: &StoragePath) -> Result<usize, StorageError>;
 
     /// Bytes that may still be written here.
@@ -65,12 +74,15 @@ pub trait Storage: Send + Sync + 'static {
 }
 
 /// A file written aside, waiting for [`Storage::publish`].
+#[must_use = "it stays a temporary file until it is published or discarded"]
 #[derive(Debug)]
 pub struct Staged {
     /// Where it will be.
     pub path: StoragePath,
     /// Where it is.
     temporary: String,
+    /// How far its content is on its way to the disk.
+    content: local::StagedContent,
 }
 
 /// What became of a published file.

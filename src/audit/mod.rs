@@ -1,0 +1,79 @@
+//! The hash-chained log of everything this service does.
+//!
+//! Hazard: a log that its own author may rewrite proves nothing, and one that stops a backup because somebody else
+//! rotated the file is soon switched off. Every record carries the hash of the one before it, so a change is seen by
+//! whoever remembers a later [`Head`]; what others do to the file (lines of their own, rotation, a crash in the
+//! middle of a line) is noticed, told in the log, and never ends the chain.
+//!
+//! | part | does |
+//! |---|---|
+//! | [`record`] | what is recorded, and its one line |
+//! | `lines` | reads a file line by line, forwards or from its end, in bounded memory |
+//! | `segments` | the files that hold the chain: the live one and those rotated away |
+//! | [`opening`] | finds where the chain goes on, and says what was found |
+//! | [`log`] | appends |
+//! | [`verify`] | proves the chain, or names the first record that breaks it |
+//! | [`page`] | reads records back |
+//!
+//! A whole line is written by one `write` to a file opened for appending, so other writers interleave at line
+//! boundaries. Nothing is ever cut off or overwritten: a torn line stays, and a record after it says so.
+
+mod lines;
+pub mod log;
+pub mod opening;
+pub mod page;
+pub mod record;
+mod segments;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests {
+    //! The log as a whole: appending, rotation by others, manipulation.
+    //!
+    //! Hazard: each part may be right and the chain still break where they meet.
+    mod appending;
+    mod rotation;
+    mod tampering;
+}
+pub mod verify;
+mod walk;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use log::AuditLog;
+pub use opening::{Finding, Opening};
+pub use page::{MAX_PAGE_RECORDS, read_records};
+pub use record::{CHAIN_STARTED, Entry, Head, MAX_LINE_BYTES, Outcome, Record};
+pub use verify::{Break, ChainReport, Fault, verify_chain};
+
+/// Why the log could not be opened, written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The operating system refused.
+    #[error("{action} {}", path.display())]
+    Io {
+        /// What was tried, a bare verb phrase.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The operating system's word.
+        #[source]
+        source: io::Error,
+    },
+    /// Something else than a file is in the log's place; it is neither followed nor written to.
+    #[error("{} is {found}, not a regular file: move it away, or name another log directory", path.display())]
+    NotAFile {
+        /// Where.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+    },
+}
+
+impl AuditError {
+    /// What turns an operating-system error into the failure of `action` at `path`.
+    pub(crate) fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+}

@@ -1,0 +1,209 @@
+//! The files that hold the chain: the live one, and those that were rotated away.
+//!
+//! Hazard: names tell little. logrotate counts up or appends a date, copies or renames, now or later, while we read.
+//! The live file is opened first and each file once, by device and inode, so that a rotation in between hides
+//! nothing; and what a file holds decides its place in the chain, never its name.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::AuditError;
+use super::lines::Backward;
+use super::record::{Head, Line};
+
+/// Endings of rotated files that were compressed: their records cannot be read here.
+const COMPRESSED: [&str; 4] = [".gz", ".xz", ".zst", ".bz2"];
+
+/// A file of the chain, open for reading.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub path: PathBuf,
+    pub file: File,
+    /// Its last record.
+    pub tip: Option<Tip>,
+}
+
+/// The last record of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tip {
+    pub head: Head,
+    /// Where its text begins.
+    pub offset: u64,
+    pub length_bytes: u32,
+}
+
+/// Which file a path or descriptor means: device and inode.
+pub(super) type Identity = (u64, u64);
+
+pub(super) fn identity(metadata: &fs::Metadata) -> Identity {
+    (metadata.dev(), metadata.ino())
+}
+
+/// All files of a chain.
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    /// By their last record, oldest first; files that hold none come first.
+    pub files: Vec<Segment>,
+    /// Rotated files that were compressed since.
+    pub compressed: Vec<PathBuf>,
+}
+
+impl Segments {
+    /// The live file, if there is one, and the files rotated away from it.
+    pub fn all(live: &Path) -> Result<Self, AuditError> {
+        let first = open(live, OpenOptions::new().read(true))?;
+        Self::with_rotated(live, first.map(|file| (live.to_owned(), file)))
+    }
+
+    /// The files that were rotated away, without the live one.
+    pub fn rotated(live: &Path) -> Result<Self, AuditError> {
+        let mut segments = Self::with_rotated(live, None)?;
+        if let Ok(metadata) = fs::symlink_metadata(live) {
+            let is_live =
+                |segment: &Segment| segment.file.metadata().is_ok_and(|m| identity(&m) == identity(&metadata));
+            segments.files.retain(|segment| !is_live(segment));
+        }
+        Ok(segments)
+    }
+
+    fn with_rotated(live: &Path, first: Option<(PathBuf, File)>) -> Result<Self, AuditError> {
+        let (rotated, compressed) = rotated_names(live)?;
+        let mut seen = HashSet::new();
+        let mut files = Vec::new();
+        let opened = rotated.into_iter().filter_map(|path| {
+            // Gone again, or no file at all: nothing of the chain.
+            let file = open(&path, OpenOptions::new().read(true)).ok().flatten()?;
+            Some((path, file))
+        });
+        for (path, file) in first.into_iter().chain(opened) {
+            let metadata = file.metadata().map_err(AuditError::at("stat", &path))?;
+            if seen.insert(identity(&metadata)) {
+                let (tip, _) = last_record(&file, metadata.len()).map_err(AuditError::at("read", &path))?;
+                files.push(Segment { path, file, tip });
+            }
+        }
+        files.sort_by_key(|segment| segment.tip.map(|tip| tip.head.seq));
+        Ok(Self { files, compressed })
+    }
+}
+
+/// Opens `path` with `options`, not following a symlink; `None` if nothing is there.
+pub(super) fn open(path: &Path, options: &mut OpenOptions) -> Result<Option<File>, AuditError> {
+    let not_a_file = |found| Err(AuditError::NotAFile { path: path.to_owned(), found });
+    // A FIFO must not make us wait for its other end.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = match options.custom_flags(flags.bits() as i32).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::IsADirectory => return not_a_file("a directory"),
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => return not_a_file("a symbolic link"),
+        Err(source) => return Err(AuditError::at("open", path)(source)),
+    };
+    let kind = file.metadata().map_err(AuditError::at("stat", path))?.file_type();
+    match () {
+        () if kind.is_file() => Ok(Some(file)),
+        () if kind.is_dir() => not_a_file("a directory"),
+        () => not_a_file("a device or a pipe"),
+    }
+}
+
+/// The last record in the first `end` bytes of a file, and the bytes of broken lines after it.
+pub(super) fn last_record(file: &File, end: u64) -> io::Result<(Option<Tip>, u64)> {
+    let mut torn_bytes = 0;
+    let mut lines = Backward::new(file, end);
+    while let Some((line_end, line)) = lines.next()? {
+        match Line::of(&line) {
+            Line::Own(link) => {
+                let length = link.text.len();
+                let tip = Tip { head: link.head, offset: line_end - length as u64, length_bytes: length as u32 };
+                return Ok((Some(tip), torn_bytes));
+            }
+            Line::Broken => torn_bytes += line.len() as u64,
+            Line::Blank | Line::Foreign => {}
+        }
+    }
+    Ok((None, torn_bytes))
+}
+
+impl Tip {
+    /// Whether the record still is where it was.
+    pub fn is_in(&self, file: &File) -> io::Result<bool> {
+        let mut text = vec![0; self.length_bytes as usize];
+        match file.read_exact_at(&mut text, self.offset) {
+            Ok(()) => Ok(crate::core::Digest::of(&text) == self.head.hash),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The paths beside `live` that rotation makes of its name, plain and compressed.
+fn rotated_names(live: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), AuditError> {
+    let mut plain = Vec::new();
+    let mut compressed = Vec::new();
+    let (Some(live_name), directory) = (live.file_name().and_then(|name| name.to_str()), directory_of(live)) else {
+        return Ok((plain, compressed));
+    };
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok((plain, compressed)),
+        Err(source) => return Err(AuditError::at("list", directory)(source)),
+    };
+    for entry in entries {
+        let name = entry.map_err(AuditError::at("list", directory))?.file_name();
+        let Some(suffix) = name.to_str().and_then(|name| name.strip_prefix(live_name)) else { continue };
+        let bare = COMPRESSED.iter().find_map(|ending| suffix.strip_suffix(ending));
+        if is_rotation(bare.unwrap_or(suffix)) {
+            let list = if bare.is_some() { &mut compressed } else { &mut plain };
+            list.push(directory.join(&name));
+        }
+    }
+    Ok((plain, compressed))
+}
+
+/// Whether `suffix` is what rotation appends: `.1`, `-20261123`, `.2026-11-23_10:15`; not `.bak`.
+fn is_rotation(suffix: &str) -> bool {
+    let rest = suffix.strip_prefix(['.', '-']).unwrap_or_default();
+    rest.bytes().any(|byte| byte.is_ascii_digit())
+        && rest.bytes().all(|byte| byte.is_ascii_digit() || b"-_.:TZ".contains(&byte))
+}
+
+/// The directory a path is in.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::testing::{Scratch, append_each};
+
+    #[test]
+    fn only_what_rotation_appends_makes_a_segment() {
+        for suffix in [".1", ".12", "-20261123", ".2026-11-23", "-20261123T101500Z", "-2026-11-23_10:15"] {
+            assert!(is_rotation(suffix), "{suffix}");
+        }
+        for suffix in ["", ".", ".bak", ".1.swp", "~", ".old", ".1.gz", "1", "-T"] {
+            assert!(!is_rotation(suffix), "{suffix}");
+        }
+    }
+
+    #[test]
+    fn what_a_file_holds_decides_its_place() {
+        let scratch = Scratch::new();
+        append_each(&mut scratch.open(None), &["BackupStarted"]);
+        fs::rename(&scratch.path, scratch.beside("security_audit.log.7")).unwrap();
+        append_each(&mut scratch.open(None), &["BackupCompleted"]);
+        fs::rename(&scratch.path, scratch.beside("security_audit.log-20261123")).unwrap();
+        append_each(&mut scratch.open(None), &["BackupStarted"]);
+        let segments = Segments::all(&scratch.path).unwrap();
+        let names: Vec<_> = segments.files.iter().filter_map(|s| s.path.extension()?.to_str()).collect();
+        assert_eq!(names, ["7", "log-20261123", "log"]);
+    }
+}

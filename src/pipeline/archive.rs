@@ -1,0 +1,375 @@
+//! Making a backup.
+//!
+//! Hazard: content that is shared with older backups is only as good as what is on the disk now. An object that
+//! would be shared is read and hashed while the content is still in hand, and rewritten at once if it is not right.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::capture::{Captured, ContentStore, capture};
+use super::source::{Identity, Look, SourceDirectory, SourceError};
+use super::{Cancelled, Progress};
+use crate::core::{BackupId, BackupKind, BackupState, ChunkKey, Digest};
+use crate::repository::catalogue::{Backup, Content};
+use crate::repository::object::Encoder;
+use crate::repository::wire::{AuditHead, Body, Chunk, Envelope, FORMAT, FileEntry, Manifest, ObjectReference};
+use crate::repository::{Repository, WriteError, backup_time};
+use crate::settings::SetSettings;
+use crate::storage::{Durability, Staged};
+
+/// Files from this size on are recognised without reading, if nothing about them changed.
+const RECOGNISED_FROM_BYTES: u64 = 1 << 20;
+
+const SEEN: &str = "seen";
+
+/// What is asked for.
+pub struct Request<'a> {
+    /// The set.
+    pub set: &'a SetSettings,
+    /// Why.
+    pub kind: BackupKind,
+    /// Whether every file is read, whatever is known of it.
+    pub read_everything: bool,
+    /// The time now.
+    pub now: DateTime<Utc>,
+    /// Whether the clock is in doubt.
+    pub clock_suspect: bool,
+    /// Where the audit chain stands.
+    pub audit_head: Option<AuditHead>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Archived {
+    /// A new backup, durable and not yet read back.
+    Created(Created),
+    /// A scheduled run found everything as it is in this backup: no new one was made.
+    Unchanged(Backup),
+}
+
+/// A new backup.
+#[derive(Debug)]
+pub struct Created {
+    /// The backup.
+    pub backup: Backup,
+    /// Its objects that were read and found right while it was made: shared ones.
+    pub proven: HashSet<Digest>,
+    /// Objects that were found damaged or absent, and rewritten from the content in hand.
+    pub repaired: Vec<Digest>,
+}
+
+/// Why no backup was made. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The source is not what it should be.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// There is nothing to back up.
+    #[error("none of the set's files is there: {missing} missing, {unreadable} unreadable in {directory}")]
+    NoFiles {
+        /// How many are missing.
+        missing: usize,
+        /// How many cannot be read.
+        unreadable: usize,
+        /// The source directory.
+        directory: String,
+    },
+    /// The set is larger than its settings allow.
+    #[error(
+        "the set has {size_bytes} bytes, more than its max_size_mb = {limit_mb} allows: raise it, or take files out"
+    )]
+    TooLarge {
+        /// What it has.
+        size_bytes: u64,
+        /// What is allowed.
+        limit_mb: u64,
+    },
+    /// The repository's disk is full.
+    #[error("no space left in {location} ({free_bytes} bytes free): free some, or lower retention_days or max_backups")]
+    NoSpace {
+        /// The repository.
+        location: String,
+        /// What is still free.
+        free_bytes: u64,
+    },
+    /// The repository could not be written.
+    #[error(transparent)]
+    Write(WriteError),
+    /// Compression failed, for want of memory.
+    #[error("compress")]
+    Compress(#[source] std::io::Error),
+    /// The work was told to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// Makes a backup of a set. It is durable when this returns, and not yet read back.
+pub fn archive(repository: &Repository, request: &Request<'_>, progress: &Progress) -> Result<Archived, ArchiveError> {
+    let result = make(repository, request, progress);
+    result.map_err(|error| match error {
+        ArchiveError::Write(error) if error.is_no_space() => {
+            ArchiveError::NoSpace { location: repository.location(), free_bytes: repository.free_bytes().unwrap_or(0) }
+        }
+        error => error,
+    })
+}
+
+fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> Result<Archived, ArchiveError> {
+    let source = SourceDirectory::open(&request.set.source)?;
+    let memory = Memory::recall(repository, request);
+    let writer = ObjectWriter::new(repository, &memory);
+    let captured = capture(&source, request.set, &writer, progress)?;
+    if captured.files.is_empty() && request.kind != BackupKind::PreRestore {
+        return Err(ArchiveError::NoFiles {
+            missing: captured.missing.len(),
+            unreadable: captured.unreadable.len(),
+            directory: request.set.source.display().to_string(),
+        });
+    }
+    if request.kind == BackupKind::Scheduled
+        && let Some(same) = unchanged(repository, request.set, &captured)
+    {
+        memory.remember(repository, request.set, same.id, &captured);
+        return Ok(Archived::Unchanged(same));
+    }
+    let (proven, repaired) = writer.publish(&captured.files)?;
+    let looks = Captured { looks: captured.looks.clone(), ..Captured::default() };
+    let manifest = compose(repository, request, captured);
+    let backup = repository.publish_manifest(manifest).map_err(ArchiveError::Write)?;
+    memory.remember(repository, request.set, backup.id, &looks);
+    Ok(Archived::Created(Created { backup, proven, repaired }))
+}
+
+/// The newest good backup, or else the newest intact one, if it holds exactly what was captured. An invalid file that
+/// stays as it is makes one suspect backup, not one every hour.
+fn unchanged(repository: &Repository, set: &SetSettings, captured: &Captured) -> Option<Backup> {
+    let catalogue = repository.catalogue();
+    let index = catalogue.set(&set.name)?;
+    let newest_intact = index.backups().iter().rev().find(|backup| {
+        backup.kind() != Some(BackupKind::PreRestore)
+            && matches!(backup.state(), BackupState::Good | BackupState::Suspect)
+    });
+    let same = |backup: &&Backup| {
+        backup.content.as_ref().is_some_and(|content| {
+            let body = &content.manifest.body;
+            captured.missing == body.missing
+                && captured.unreadable.iter().map(|file| &file.path).eq(body.unreadable.iter().map(|file| &file.path))
+                && captured.files.len() == body.files.len()
+                && captured.files.iter().zip(&body.files).all(|(new, old)| same_file(new, old))
+        })
+    };
+    [index.latest(), newest_intact].into_iter().flatten().find(same).cloned()
+}
+
+/// Whether two entries would restore the same file, its modification time aside.
+fn same_file(a: &FileEntry, b: &FileEntry) -> bool {
+    (&a.path, a.sha256, a.mode, a.uid, a.gid, &a.xattrs) == (&b.path, b.sha256, b.mode, b.uid, b.gid, &b.xattrs)
+}
+
+fn compose(repository: &Repository, request: &Request<'_>, captured: Captured) -> Manifest {
+    let catalogue = repository.catalogue();
+    let sequence = catalogue.set(&request.set.name).map_or(crate::core::Sequence::FIRST, |index| index.next_sequence());
+    let mut objects: BTreeMap<Digest, u64> = BTreeMap::new();
+    for chunk in captured.files.iter().flat_map(|file| &file.chunks) {
+        objects.entry(chunk.object).or_insert_with(|| catalogue.object(&chunk.object).unwrap_or(0));
+    }
+    let envelope = Envelope {
+        format: FORMAT,
+        set: request.set.name.clone(),
+        sequence,
+        created: backup_time(request.now),
+        clock_suspect: request.clock_suspect,
+        kind: request.kind,
+        consistent: captured.consistent,
+        valid: captured.files.iter().all(|file| file.fault.is_none()),
+        size_bytes: captured.files.iter().map(|file| file.size_bytes).sum(),
+        stored_bytes: objects.values().sum(),
+        objects: objects.into_iter().map(|(name, stored_bytes)| ObjectReference { name, stored_bytes }).collect(),
+        audit_head: request.audit_head,
+        recipients: vec![],
+    };
+    let body = Body { files: captured.files, missing: captured.missing, unreadable: captured.unreadable };
+    Manifest { envelope, body }
+}
+
+/// How the files looked when they were last captured.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct SeenDocument {
+    backup: Option<BackupId>,
+    files: BTreeMap<String, Seen>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Seen {
+    identity: Identity,
+    tick_nanoseconds: i64,
+}
+
+/// What is known of files without reading them.
+struct Memory {
+    seen: SeenDocument,
+    content: Option<Arc<Content>>,
+}
+
+impl Memory {
+    fn recall(repository: &Repository, request: &Request<'_>) -> Self {
+        let nothing = Self { seen: SeenDocument::default(), content: None };
+        if request.read_everything {
+            return nothing;
+        }
+        // Whatever is wrong with the file: without it everything is read.
+        let Some(seen) = repository.load_set_state(SEEN, &request.set.name).ok().and_then(|loaded| loaded.value())
+        else {
+            return nothing;
+        };
+        let seen: SeenDocument = seen;
+        let catalogue = repository.catalogue();
+        let backup = seen.backup.and_then(|id| catalogue.get(id));
+        match backup.filter(|backup| backup.state() != BackupState::Damaged && backup.set == request.set.name) {
+            Some(backup) => Self { content: backup.content.clone(), seen },
+            None => nothing,
+        }
+    }
+
+    /// The entry of a file that is exactly as it was then. One that had changed within the tick of that look may have
+    /// changed again since without a trace ("racily clean" in git's index), and is not recognised.
+    fn entry(&self, path: &str, look: &Look) -> Option<&FileEntry> {
+        let seen = self.seen.files.get(path)?;
+        let latest = seen.identity.changed_nanoseconds.max(seen.identity.modified_nanoseconds);
+        let same = seen.identity == look.identity && latest < seen.tick_nanoseconds;
+        let files = &self.content.as_ref()?.manifest.body.files;
+        let at = files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()?;
+        if same { files.get(at) } else { None }
+    }
+
+    fn remember(&self, repository: &Repository, set: &SetSettings, backup: BackupId, captured: &Captured) {
+        let large = captured.looks.iter().filter(|(_, (look, _))| look.identity.size_bytes >= RECOGNISED_FROM_BYTES);
+        let files: BTreeMap<String, Seen> = large
+            .map(|(path, (look, tick))| (path.clone(), Seen { identity: look.identity, tick_nanoseconds: *tick }))
+            .collect();
+        if files.is_empty() && self.seen.files.is_empty() {
+            return;
+        }
+        // Losing it costs one reading of everything.
+        let document = SeenDocument { backup: Some(backup), files };
+        let _ = repository.save_set_state(SEEN, &set.name, &document, Durability::Lazy);
+    }
+}
+
+/// Stores chunks: shares what is stored already and right, stages what is not.
+struct ObjectWriter<'a> {
+    repository: &'a Repository,
+    memory: &'a Memory,
+    encoders: Mutex<Vec<Encoder>>,
+    written: Mutex<Written>,
+}
+
+#[derive(Default)]
+struct Written {
+    staged: HashMap<Digest, (Staged, u64)>,
+    stored: HashMap<ChunkKey, Digest>,
+    proven: HashSet<Digest>,
+    repaired: Vec<Digest>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<'a> ObjectWriter<'a> {
+    fn new(repository: &'a Repository, memory: &'a Memory) -> Self {
+        Self { repository, memory, encoders: Mutex::default(), written: Mutex::default() }
+    }
+
+    /// The object that holds `content` with this key.
+    fn place(&self, key: ChunkKey, content: &[u8]) -> Result<Digest, ArchiveError> {
+        if let Some(object) = locked(&self.written).stored.get(&key) {
+            return Ok(*object);
+        }
+        let shared = self.repository.catalogue().chunk(&key);
+        if let Some(shared) = shared
+            && self.repository.read_object(&shared.object).is_ok()
+        {
+            let mut written = locked(&self.written);
+            written.proven.insert(shared.object);
+            written.stored.insert(key, shared.object);
+            return Ok(shared.object);
+        }
+        let object = self.write(content)?;
+        locked(&self.written).stored.insert(key, object);
+        Ok(object)
+    }
+
+    fn write(&self, content: &[u8]) -> Result<Digest, ArchiveError> {
+        let encoder = locked(&self.encoders).pop();
+        let mut encoder = encoder.map_or_else(Encoder::new, Ok).map_err(ArchiveError::Compress)?;
+        let encoded = encoder.encode(content).map_err(ArchiveError::Compress)?;
+        locked(&self.encoders).push(encoder);
+        let known = self.repository.catalogue().object(&encoded.name).is_some();
+        if known {
+            // There is a file of that name: a leftover that is right, or damage that is healed here.
+            let right = self.repository.read_object(&encoded.name).is_ok();
+            if !right {
+                self.repository.replace_object(&encoded.name, &encoded.stored).map_err(ArchiveError::Write)?;
+            }
+            let mut written = locked(&self.written);
+            written.proven.insert(encoded.name);
+            if !right {
+                written.repaired.push(encoded.name);
+            }
+            return Ok(encoded.name);
+        }
+        let stored_bytes = encoded.stored.len() as u64;
+        let staged = self.repository.stage(&encoded).map_err(|error| ArchiveError::Write(error.into()))?;
+        let twice = locked(&self.written).staged.insert(encoded.name, (staged, stored_bytes));
+        // The same content, met by two threads at once: one copy is enough.
+        self.repository.discard(twice.into_iter().map(|(staged, _)| staged).collect());
+        Ok(encoded.name)
+    }
+
+    /// Makes the objects of these files durable and visible, and drops what was staged for nothing; returns those that
+    /// were proven, and those that were repaired.
+    fn publish(self, files: &[FileEntry]) -> Result<(HashSet<Digest>, Vec<Digest>), ArchiveError> {
+        let mut written = std::mem::take(&mut *locked(&self.written));
+        let needed: HashSet<Digest> = files.iter().flat_map(|file| &file.chunks).map(|chunk| chunk.object).collect();
+        let (needed, unneeded): (HashMap<_, _>, HashMap<_, _>) =
+            written.staged.drain().partition(|(name, _)| needed.contains(name));
+        self.repository.discard(unneeded.into_values().map(|(staged, _)| staged).collect());
+        self.repository.publish_objects(needed).map_err(ArchiveError::Write)?;
+        Ok((written.proven, written.repaired))
+    }
+}
+
+impl Drop for ObjectWriter<'_> {
+    fn drop(&mut self) {
+        let staged = std::mem::take(&mut locked(&self.written).staged);
+        self.repository.discard(staged.into_values().map(|(staged, _)| staged).collect());
+    }
+}
+
+impl ContentStore for ObjectWriter<'_> {
+    fn store(&self, content: &[u8]) -> Result<Chunk, ArchiveError> {
+        let blake3 = ChunkKey::of(content);
+        Ok(Chunk { object: self.place(blake3, content)?, size_bytes: content.len() as u64, blake3 })
+    }
+
+    fn recognise(&self, path: &str, look: &Look) -> Option<FileEntry> {
+        if look.identity.size_bytes < RECOGNISED_FROM_BYTES {
+            return None;
+        }
+        let entry = self.memory.entry(path, look)?;
+        let catalogue = self.repository.catalogue();
+        let there = entry.chunks.iter().all(|chunk| catalogue.object(&chunk.object).is_some());
+        there.then(|| entry.clone())
+    }
+}
+
+impl ArchiveError {
+    /// Whether it failed for want of space.
+    pub const fn is_no_space(&self) -> bool {
+        matches!(self, Self::NoSpace { .. })
+    }
+}

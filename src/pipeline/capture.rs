@@ -1,0 +1,382 @@
+//! Reading a set's files, honestly.
+//!
+//! Hazard: files change while they are read, and a mixture of old and new restores perfectly and is wrong. Everything
+//! is looked at before and after; what moved is read again, a bounded number of times; a file that never stood still
+//! is reported, not guessed at. A log may grow: its copy ends at the last line that was whole when it was first seen.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use chrono::DateTime;
+use sha2::Digest as _;
+
+use super::archive::ArchiveError;
+use super::parallel;
+use super::source::{Found, Look, SourceDirectory, look_again, tick_nanoseconds};
+use super::{Cancelled, Progress};
+use crate::core::Digest;
+use crate::core::content::{is_log, is_validated, json_fault};
+use crate::repository::object::CHUNK_BYTES;
+use crate::repository::wire::{Chunk, FileEntry, UnreadableFile};
+use crate::settings::SetSettings;
+
+/// How often a set that moves is looked at, and how long it is left alone before the second time; doubled each time.
+const MAX_ROUNDS: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// How far back the end of a log's last whole line is looked for; beyond it the log is no log of lines.
+const MAX_LINE_BYTES: u64 = CHUNK_BYTES as u64;
+
+/// How much of a log's beginning is read again afterwards, to see that it was not rewritten meanwhile.
+const HEAD_BYTES: usize = 4096;
+
+/// Where the content goes.
+pub trait ContentStore: Sync {
+    /// Stores a chunk of at most [`CHUNK_BYTES`].
+    fn store(&self, content: &[u8]) -> Result<Chunk, ArchiveError>;
+
+    /// The entry of a file that is known to be as it was when it was last captured.
+    fn recognise(&self, path: &str, look: &Look) -> Option<FileEntry>;
+}
+
+/// A set as it was found.
+#[derive(Debug, Default)]
+pub struct Captured {
+    /// The files, by path.
+    pub files: Vec<FileEntry>,
+    /// How each file looked, and the kernel's tick before it was read.
+    pub looks: BTreeMap<String, (Look, i64)>,
+    /// Files that were not there.
+    pub missing: Vec<String>,
+    /// Files that could not be read.
+    pub unreadable: Vec<UnreadableFile>,
+    /// Whether there was a moment at which all files were as captured.
+    pub consistent: bool,
+}
+
+/// Reads a set.
+pub fn capture(
+    source: &SourceDirectory,
+    set: &SetSettings,
+    store: &dyn ContentStore,
+    progress: &Progress,
+) -> Result<Captured, ArchiveError> {
+    let mut held: BTreeMap<String, Held> = BTreeMap::new();
+    let mut pause = FIRST_PAUSE;
+    for round in 1..=MAX_ROUNDS {
+        let tick = tick_nanoseconds();
+        let before = source.look(&set.files)?;
+        check_size(set, &before, progress)?;
+        held.retain(|path, held| before.get(path).is_some_and(|found| held.still(path, found)));
+        for (path, found) in &before {
+            if let Found::File(look) = found
+                && !held.contains_key(path)
+            {
+                let outcome = read_file(source, set, path, look, store, progress)?;
+                held.insert(path.clone(), Held { look: *look, tick, outcome });
+            }
+        }
+        let after = source.look(&set.files)?;
+        let still = before.len() == after.len()
+            && before.iter().all(|(path, found)| match (held.get(path), after.get(path)) {
+                (Some(held), Some(after)) => held.outcome != Outcome::Moved && held.still(path, after),
+                (None, after) => Some(found) == after,
+                (Some(_), None) => false,
+            });
+        if still || round == MAX_ROUNDS {
+            return Ok(gather(before, held, still));
+        }
+        held.retain(|_, held| held.outcome != Outcome::Moved);
+        std::thread::sleep(pause);
+        pause *= 2;
+    }
+    unreachable!("the last round returns")
+}
+
+/// What came of reading a file that looked like this.
+struct Held {
+    look: Look,
+    tick: i64,
+    outcome: Outcome,
+}
+
+#[derive(PartialEq, Eq)]
+enum Outcome {
+    Whole(Box<FileEntry>),
+    Unreadable(String),
+    Moved,
+}
+
+impl Held {
+    /// Whether what is found now is what was read.
+    fn still(&self, path: &str, found: &Found) -> bool {
+        matches!(found, Found::File(look) if unmoved(path, &self.look, look))
+    }
+}
+
+/// Whether a file that looked like `before` holds the same content at `after`; a log may have grown.
+fn unmoved(path: &str, before: &Look, after: &Look) -> bool {
+    let (old, new) = (&before.identity, &after.identity);
+    before == after
+        || is_log(path) && (old.device, old.inode) == (new.device, new.inode) && old.size_bytes <= new.size_bytes
+}
+
+fn check_size(set: &SetSettings, found: &BTreeMap<String, Found>, progress: &Progress) -> Result<(), ArchiveError> {
+    let sizes = found.values().map(|found| if let Found::File(look) = found { look.identity.size_bytes } else { 0 });
+    let size_bytes = sizes.fold(0, u64::saturating_add);
+    progress.expect(size_bytes);
+    match set.max_size_mb {
+        Some(limit_mb) if size_bytes > limit_mb.saturating_mul(1 << 20) => {
+            Err(ArchiveError::TooLarge { size_bytes, limit_mb })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn gather(before: BTreeMap<String, Found>, held: BTreeMap<String, Held>, consistent: bool) -> Captured {
+    let mut captured = Captured { consistent, ..Captured::default() };
+    let mut unreadable = |path, reason| captured.unreadable.push(UnreadableFile { path, reason });
+    for (path, found) in &before {
+        match found {
+            Found::Missing => captured.missing.push(path.clone()),
+            Found::Unreadable(reason) => unreadable(path.clone(), reason.clone()),
+            Found::File(_) => {}
+        }
+    }
+    for (path, held) in held {
+        match held.outcome {
+            Outcome::Whole(entry) => {
+                captured.files.push(*entry);
+                captured.looks.insert(path, (held.look, held.tick));
+            }
+            Outcome::Unreadable(reason) => unreadable(path, reason),
+            Outcome::Moved => unreadable(path, "it kept changing while it was read".into()),
+        }
+    }
+    captured
+}
+
+/// Reads one file that looked like `look`.
+fn read_file(
+    source: &SourceDirectory,
+    set: &SetSettings,
+    path: &str,
+    look: &Look,
+    store: &dyn ContentStore,
+    progress: &Progress,
+) -> Result<Outcome, ArchiveError> {
+    if let Some(entry) = store.recognise(path, look) {
+        progress.advance(look.identity.size_bytes)?;
+        return Ok(Outcome::Whole(Box::new(entry)));
+    }
+    if !is_log(path) {
+        settle(look);
+    }
+    let file = match source.open_file(path)? {
+        Ok((file, opened)) if unmoved(path, look, &opened) => file,
+        Ok(_) => return Ok(Outcome::Moved),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Outcome::Moved),
+        Err(error) => return Ok(Outcome::Unreadable(error.to_string())),
+    };
+    match read_open_file(&file, set, path, look, store, progress) {
+        Ok(Some(entry)) => Ok(Outcome::Whole(Box::new(entry))),
+        Ok(None) => Ok(Outcome::Moved),
+        Err(ReadFailure::Source(error)) => Ok(Outcome::Unreadable(error.to_string())),
+        Err(ReadFailure::Archive(error)) => Err(error),
+    }
+}
+
+/// A file changed within the tick that it is looked at in could change again and look the same: let the tick pass.
+fn settle(look: &Look) {
+    const TICKS: u32 = 4;
+    const TICK: Duration = Duration::from_millis(4);
+    for _ in 0..TICKS {
+        let ahead_nanoseconds = look.identity.changed_nanoseconds.saturating_sub(tick_nanoseconds());
+        // Further ahead than a few ticks it is no fresh change but a clock that was set back.
+        if !(0..=TICK.as_nanos() as i64 * i64::from(TICKS)).contains(&ahead_nanoseconds) {
+            return;
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
+enum ReadFailure {
+    Source(io::Error),
+    Archive(ArchiveError),
+}
+
+impl From<io::Error> for ReadFailure {
+    fn from(error: io::Error) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl From<ArchiveError> for ReadFailure {
+    fn from(error: ArchiveError) -> Self {
+        Self::Archive(error)
+    }
+}
+
+impl From<Cancelled> for ReadFailure {
+    fn from(cancelled: Cancelled) -> Self {
+        Self::Archive(cancelled.into())
+    }
+}
+
+/// Reads an open file to the end it had in `look`; `None` if it moved meanwhile.
+fn read_open_file(
+    file: &File,
+    set: &SetSettings,
+    path: &str,
+    look: &Look,
+    store: &dyn ContentStore,
+    progress: &Progress,
+) -> Result<Option<FileEntry>, ReadFailure> {
+    let end = if is_log(path) { last_line_end(file, look.identity.size_bytes)? } else { look.identity.size_bytes };
+    let head = if is_log(path) { read_head(file, end)? } else { Vec::new() };
+    let content = read_content(file, end, store, progress)?;
+    let fault = if is_validated(path, set.validate) { content_fault(file, &content.only_chunk)? } else { None };
+    let xattrs = read_xattrs(file)?;
+    let after = look_again(file)?;
+    let rewritten = is_log(path) && read_head(file, end)? != head;
+    if content.size_bytes != end || rewritten || !unmoved(path, look, &after) {
+        return Ok(None);
+    }
+    Ok(Some(FileEntry {
+        path: path.to_owned(),
+        size_bytes: end,
+        mode: look.mode,
+        uid: look.uid,
+        gid: look.gid,
+        modified: DateTime::from_timestamp_nanos(look.identity.modified_nanoseconds),
+        xattrs,
+        sha256: content.sha256,
+        fault,
+        chunks: content.chunks,
+    }))
+}
+
+struct Content {
+    sha256: Digest,
+    size_bytes: u64,
+    chunks: Vec<Chunk>,
+    /// The content, where it is no more than one chunk.
+    only_chunk: Option<Vec<u8>>,
+}
+
+fn read_content(file: &File, end: u64, store: &dyn ContentStore, progress: &Progress) -> Result<Content, ReadFailure> {
+    if end <= CHUNK_BYTES as u64 {
+        let content = read_chunk(file, 0, end)?;
+        progress.advance(content.len() as u64)?;
+        let chunks = if content.is_empty() { vec![] } else { vec![store.store(&content)?] };
+        let (sha256, size_bytes) = (Digest::of(&content), content.len() as u64);
+        return Ok(Content { sha256, size_bytes, chunks, only_chunk: Some(content) });
+    }
+    let mut chunks = Vec::with_capacity(usize::try_from(end / CHUNK_BYTES as u64).unwrap_or(0) + 1);
+    let (sha256, size_bytes) = parallel::ordered(
+        parallel::threads(),
+        |emit| {
+            let mut hasher = sha2::Sha256::new();
+            let mut offset = 0;
+            while offset < end {
+                let content = read_chunk(file, offset, end - offset)?;
+                progress.advance(content.len() as u64)?;
+                hasher.update(&content);
+                offset += content.len() as u64;
+                if content.is_empty() || !emit(content) {
+                    break;
+                }
+            }
+            Ok((Digest::from_bytes(hasher.finalize().into()), offset))
+        },
+        |content: Vec<u8>| Ok::<_, ReadFailure>(store.store(&content)?),
+        |chunk| {
+            chunks.push(chunk);
+            Ok(())
+        },
+    )?;
+    Ok(Content { sha256, size_bytes, chunks, only_chunk: None })
+}
+
+/// At most a chunk from `offset`, and no more than `rest`; less only where the file ends.
+fn read_chunk(file: &File, offset: u64, rest: u64) -> io::Result<Vec<u8>> {
+    let length = rest.min(CHUNK_BYTES as u64);
+    let mut content = Vec::with_capacity(length as usize);
+    Positioned { file, offset }.take(length).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// A file read from a place of one's own, without moving anybody else's.
+struct Positioned<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for Positioned<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+/// Where the last whole line of a log of `size_bytes` ends; its end, if there is no line at all within reach.
+fn last_line_end(file: &File, size_bytes: u64) -> io::Result<u64> {
+    const BLOCK_BYTES: u64 = 16 << 10;
+    let mut end = size_bytes;
+    while end > 0 && size_bytes - end < MAX_LINE_BYTES {
+        let start = end.saturating_sub(BLOCK_BYTES);
+        let block = read_chunk(file, start, end - start)?;
+        if let Some(at) = block.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(size_bytes)
+}
+
+fn read_head(file: &File, end: u64) -> io::Result<Vec<u8>> {
+    read_chunk(file, 0, end.min(HEAD_BYTES as u64))
+}
+
+fn content_fault(file: &File, content: &Option<Vec<u8>>) -> io::Result<Option<String>> {
+    match content {
+        Some(content) => Ok(json_fault(content)),
+        None => {
+            let reader = io::BufReader::with_capacity(CHUNK_BYTES, Positioned { file, offset: 0 });
+            match serde_json::from_reader::<_, serde::de::IgnoredAny>(reader) {
+                Ok(_) => Ok(None),
+                Err(error) if error.is_io() => Err(error.into()),
+                Err(error) => Ok(Some(error.to_string())),
+            }
+        }
+    }
+}
+
+/// Extended attributes, values in hexadecimal. A filesystem without any has none.
+fn read_xattrs(file: &File) -> io::Result<BTreeMap<String, String>> {
+    const MAX_LIST_BYTES: usize = 64 << 10;
+    let mut names = vec![0; MAX_LIST_BYTES];
+    let length = match rustix::fs::flistxattr(file, &mut names[..]) {
+        Ok(length) => length,
+        Err(rustix::io::Errno::NOTSUP) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    let mut xattrs = BTreeMap::new();
+    let mut value = vec![0; MAX_LIST_BYTES];
+    for name in names[..length].split(|byte| *byte == 0).filter_map(|name| std::str::from_utf8(name).ok()) {
+        // Security labels belong to the place a file is in, not to the file.
+        if name.is_empty() || name.starts_with("security.") || name.starts_with("trusted.") {
+            continue;
+        }
+        match rustix::fs::fgetxattr(file, name, &mut value[..]) {
+            Ok(length) => drop(xattrs.insert(name.to_owned(), base16ct::lower::encode_string(&value[..length]))),
+            Err(rustix::io::Errno::NODATA) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(xattrs)
+}

@@ -1,0 +1,156 @@
+//! Getting the content of files back out of the repository.
+//!
+//! Hazard: bytes may be trusted only after their object's hash, their length and their file's hash were right. All
+//! three are checked here, on the way to whoever wants the content, so that nobody can forget one.
+
+use std::sync::{Mutex, PoisonError};
+
+use sha2::Digest as _;
+
+use super::parallel;
+use super::{Cancelled, Progress};
+use crate::core::Digest;
+use crate::repository::object::{CHUNK_BYTES, Decoder, ObjectFault};
+use crate::repository::wire::{Chunk, FileEntry};
+use crate::repository::{ReadError, Repository, layout};
+
+/// Why the content of a file could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentFault {
+    /// An object could not be read, or is not what its name says.
+    #[error(transparent)]
+    Object(#[from] ReadError),
+    /// An object is what its name says, and does not hold what the manifest says.
+    #[error("{}: {fault}", layout::object(.object))]
+    Content {
+        /// The object.
+        object: Digest,
+        /// What is wrong.
+        fault: ObjectFault,
+    },
+    /// All objects were right, and together they are not the file.
+    #[error("{0:?} does not have the SHA-256 that the manifest says")]
+    File(String),
+}
+
+impl ContentFault {
+    /// Whether this is a loss, rather than something that may go away by itself.
+    pub const fn is_damage(&self) -> bool {
+        match self {
+            Self::Object(error) => error.is_damage(),
+            Self::Content { .. } | Self::File(_) => true,
+        }
+    }
+}
+
+/// Reads chunks; one for all threads.
+pub struct ChunkReader<'a> {
+    repository: &'a Repository,
+    decoders: Mutex<Vec<Decoder>>,
+}
+
+impl<'a> ChunkReader<'a> {
+    /// A reader of this repository.
+    pub fn new(repository: &'a Repository) -> Self {
+        Self { repository, decoders: Mutex::default() }
+    }
+
+    /// The content of a chunk.
+    pub fn read(&self, chunk: &Chunk) -> Result<Vec<u8>, ContentFault> {
+        let stored = self.repository.read_object(&chunk.object)?;
+        let content_fault = |fault| ContentFault::Content { object: chunk.object, fault };
+        let decoder = self.decoders.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut decoder = decoder.map_or_else(Decoder::new, Ok).map_err(|_| content_fault(ObjectFault::Content))?;
+        let content = decoder.decode(&stored, chunk.size_bytes);
+        self.decoders.lock().unwrap_or_else(PoisonError::into_inner).push(decoder);
+        content.map_err(content_fault)
+    }
+}
+
+/// Where the content of files goes.
+pub trait FileSink {
+    /// What ends it.
+    type Error: From<Cancelled> + Send;
+
+    /// A file begins.
+    fn begin(&mut self, file: &FileEntry) -> Result<(), Self::Error>;
+
+    /// More of its content.
+    fn content(&mut self, content: &[u8]) -> Result<(), Self::Error>;
+
+    /// All of it came, and it is what the manifest says.
+    fn end(&mut self, file: &FileEntry) -> Result<(), Self::Error>;
+
+    /// Something about it is wrong; it will not end. The next file comes if this returns no error.
+    fn fault(&mut self, file: &FileEntry, fault: ContentFault) -> Result<(), Self::Error>;
+}
+
+enum Step<C> {
+    Begin(usize),
+    Chunk(usize, C),
+    End(usize),
+}
+
+/// Reads files, in order, into `sink`; several chunks at once where there are many.
+pub fn read_files<S: FileSink>(
+    repository: &Repository,
+    files: &[&FileEntry],
+    progress: &Progress,
+    sink: &mut S,
+) -> Result<(), S::Error> {
+    let reader = ChunkReader::new(repository);
+    let total_bytes = files.iter().map(|file| file.size_bytes).fold(0, u64::saturating_add);
+    progress.expect(total_bytes);
+    let threads = if total_bytes <= CHUNK_BYTES as u64 { 0 } else { parallel::threads() };
+    let mut hasher = sha2::Sha256::new();
+    let mut faulty = false;
+    parallel::ordered(
+        threads,
+        |emit| {
+            for (index, file) in files.iter().enumerate() {
+                let chunks = file.chunks.iter().map(|chunk| Step::Chunk(index, *chunk));
+                let steps = std::iter::once(Step::Begin(index)).chain(chunks).chain([Step::End(index)]);
+                for step in steps {
+                    if !emit(step) {
+                        return Ok(());
+                    }
+                }
+            }
+            Ok(())
+        },
+        |step| {
+            Ok(match step {
+                Step::Begin(index) => Step::Begin(index),
+                Step::Chunk(index, chunk) => Step::Chunk(index, reader.read(&chunk)),
+                Step::End(index) => Step::End(index),
+            })
+        },
+        |step| match step {
+            Step::Begin(index) => {
+                hasher = sha2::Sha256::new();
+                faulty = false;
+                sink.begin(files[index])
+            }
+            Step::Chunk(_, Ok(content)) if !faulty => {
+                progress.advance(content.len() as u64)?;
+                hasher.update(&content);
+                sink.content(&content)
+            }
+            Step::Chunk(_, Ok(_)) => Ok(()),
+            Step::Chunk(index, Err(fault)) => {
+                faulty = true;
+                sink.fault(files[index], fault)
+            }
+            Step::End(_) if faulty => Ok(()),
+            Step::End(index) => {
+                let file = files[index];
+                let sha256 = Digest::from_bytes(std::mem::take(&mut hasher).finalize().into());
+                if sha256 == file.sha256 {
+                    sink.end(file)
+                } else {
+                    sink.fault(file, ContentFault::File(file.path.clone()))
+                }
+            }
+        },
+    )
+}

@@ -1,0 +1,16 @@
+//! The use cases, as plain functions that block: what the actors and the command line both do.
+//!
+//! Hazard: work that reads a global clock, or an actor's state, cannot be tested or resumed. Each function takes what
+//! it needs, the time included, and returns what happened; who asked, and who is told, is not its business.
+
+pub mod archive;
+pub mod capture;
+mod content;
+mod parallel;
+mod progress;
+pub mod restore;
+pub mod source;
+pub mod sweep;
+pub mod verify;
+
+pub use progress::{Cancelled, Progress};

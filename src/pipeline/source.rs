@@ -1,0 +1,247 @@
+//! A set's source directory, and the files of it that belong to the set.
+//!
+//! Hazard: whoever can plant a symlink below the source could have any file of the machine copied into a backup.
+//! Every path is opened beneath the source with no symlink followed (openat2(2), `RESOLVE_BENEATH`).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+
+use crate::settings::FilePatterns;
+
+/// The most files that a set may have, and the deepest directory that patterns look into.
+const MAX_FILES: usize = 100_000;
+const MAX_DEPTH: usize = 32;
+
+/// Why a set's files could not be told.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The source directory cannot be opened.
+    #[error("open the source directory {}", .0.display())]
+    Directory(PathBuf, #[source] io::Error),
+    /// The source directory is a symlink, or no directory.
+    #[error("the source {} is not a directory, or is a symlink: name the directory itself", .0.display())]
+    NotADirectory(PathBuf),
+    /// A file of the set is no plain file.
+    #[error("{} is {what}: only plain files are backed up, and no symlink is followed", .path.display())]
+    WrongType {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A file of the set has a name that no document can hold.
+    #[error("{} has a name that is not valid UTF-8: rename it", .0.display())]
+    NotUtf8(PathBuf),
+    /// The patterns match too much.
+    #[error("the set has more than {MAX_FILES} files in {}: narrow its patterns", .0.display())]
+    TooMany(PathBuf),
+}
+
+/// What tells that a file has not changed: its place, its size and its times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Identity {
+    /// The filesystem.
+    pub device: u64,
+    /// The file on it.
+    pub inode: u64,
+    /// Its length.
+    pub size_bytes: u64,
+    /// When its content changed, in nanoseconds since the Unix epoch.
+    pub modified_nanoseconds: i64,
+    /// When anything about it changed, likewise; no program can set it.
+    pub changed_nanoseconds: i64,
+}
+
+/// What is known of a plain file before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Tells it from any other state of any file.
+    pub identity: Identity,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// What is at the path of a file of the set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A plain file.
+    File(Look),
+    /// Nothing.
+    Missing,
+    /// Something that cannot be looked at: why.
+    Unreadable(String),
+}
+
+/// An open source directory.
+#[derive(Debug)]
+pub struct SourceDirectory {
+    directory: OwnedFd,
+    path: PathBuf,
+}
+
+impl SourceDirectory {
+    /// Opens it.
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(directory) => Ok(Self { directory, path: path.to_owned() }),
+            Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
+                Err(SourceError::NotADirectory(path.to_owned()))
+            }
+            Err(error) => Err(SourceError::Directory(path.to_owned(), error.into())),
+        }
+    }
+
+    /// Looks at every file of the set: those it names, and those its patterns match, by path.
+    pub fn look(&self, files: &FilePatterns) -> Result<BTreeMap<String, Found>, SourceError> {
+        let mut found = BTreeMap::new();
+        for name in files.literals() {
+            found.insert(name.to_owned(), self.look_at(name)?);
+        }
+        if files.has_globs() {
+            let mut matched = Vec::new();
+            self.walk("", 0, files, &mut matched)?;
+            for path in matched {
+                let at = self.look_at(&path)?;
+                found.entry(path).or_insert(at);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Looks at one file.
+    fn look_at(&self, path: &str) -> Result<Found, SourceError> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match self.open_beneath(path, flags) {
+            Ok(file) => file,
+            Err(rustix::io::Errno::NOENT) => return Ok(Found::Missing),
+            Err(rustix::io::Errno::LOOP | rustix::io::Errno::XDEV) => {
+                return Err(self.wrong(path, "reached by a symlink"));
+            }
+            Err(rustix::io::Errno::NOTDIR) => return Err(self.wrong(path, "inside something that is no directory")),
+            Err(error) => return Ok(Found::Unreadable(io::Error::from(error).to_string())),
+        };
+        match rustix::fs::fstat(&file) {
+            Ok(stat) => self.plain(path, &stat).map(Found::File),
+            Err(error) => Ok(Found::Unreadable(io::Error::from(error).to_string())),
+        }
+    }
+
+    /// Opens one file for reading, and looks at what was opened.
+    pub fn open_file(&self, path: &str) -> Result<io::Result<(File, Look)>, SourceError> {
+        // Not blocking, should it have turned into a pipe meanwhile.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let opened = self.open_beneath(path, flags).and_then(|file| Ok((rustix::fs::fstat(&file)?, file)));
+        match opened {
+            Ok((stat, file)) => Ok(Ok((File::from(file), self.plain(path, &stat)?))),
+            Err(rustix::io::Errno::LOOP) => Err(self.wrong(path, "a symlink")),
+            Err(error) => Ok(Err(error.into())),
+        }
+    }
+
+    fn open_beneath(&self, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        // With NO_SYMLINKS a symlink in the last place is refused as well, unless O_PATH and O_NOFOLLOW ask for itself.
+        loop {
+            match rustix::fs::openat2(&self.directory, path, flags, Mode::empty(), resolve) {
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn plain(&self, path: &str, stat: &rustix::fs::Stat) -> Result<Look, SourceError> {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(look_of(stat)),
+            FileType::Symlink => Err(self.wrong(path, "a symlink")),
+            FileType::Directory => Err(self.wrong(path, "a directory")),
+            _ => Err(self.wrong(path, "a device, a pipe or a socket")),
+        }
+    }
+
+    fn wrong(&self, path: &str, what: &'static str) -> SourceError {
+        SourceError::WrongType { path: self.path.join(path), what }
+    }
+
+    /// Collects the files below `directory` that a pattern matches. Directories that are symlinks are not entered.
+    fn walk(
+        &self,
+        directory: &str,
+        depth: usize,
+        files: &FilePatterns,
+        matched: &mut Vec<String>,
+    ) -> Result<(), SourceError> {
+        let failed = |error: rustix::io::Errno| SourceError::Directory(self.path.join(directory), error.into());
+        let place = if directory.is_empty() { "." } else { directory };
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = match self.open_beneath(place, flags) {
+            Ok(opened) => opened,
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        for entry in rustix::fs::Dir::new(opened).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            let below = |name: &str| if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") };
+            let Ok(name) = std::str::from_utf8(name) else {
+                let shown = below(&String::from_utf8_lossy(name));
+                if entry.file_type() != FileType::Directory && files.is_match(&shown) {
+                    let raw = Path::new(directory).join(std::ffi::OsStr::from_bytes(name));
+                    return Err(SourceError::NotUtf8(self.path.join(raw)));
+                }
+                continue;
+            };
+            let path = below(name);
+            match entry.file_type() {
+                FileType::Directory if depth < MAX_DEPTH => self.walk(&path, depth + 1, files, matched)?,
+                FileType::Directory => {}
+                _ if files.is_match(&path) => matched.push(path),
+                _ => {}
+            }
+            if matched.len() > MAX_FILES {
+                return Err(SourceError::TooMany(self.path.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an open file is like now.
+pub fn look_again(file: &File) -> io::Result<Look> {
+    Ok(look_of(&rustix::fs::fstat(file)?))
+}
+
+fn look_of(stat: &rustix::fs::Stat) -> Look {
+    let nanoseconds = |seconds: i64, rest: u64| seconds.saturating_mul(1_000_000_000).saturating_add_unsigned(rest);
+    Look {
+        identity: Identity {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
+            modified_nanoseconds: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+            changed_nanoseconds: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+        },
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+    }
+}
+
+/// The kernel's time of the last tick: a file changed from now on gets no earlier time of change.
+pub fn tick_nanoseconds() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+}

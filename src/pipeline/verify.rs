@@ -1,0 +1,179 @@
+//! Reading a backup back.
+//!
+//! Hazard: a backup that was written is not yet one that can be read. Damage is told from what merely could not be
+//! read just now: only the first is a loss.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::content::{ChunkReader, ContentFault, FileSink, read_files};
+use super::parallel;
+use super::{Cancelled, Progress};
+use crate::core::{ChunkKey, Digest};
+use crate::repository::catalogue::Backup;
+use crate::repository::object::ObjectFault;
+use crate::repository::wire::{Chunk, FileEntry};
+use crate::repository::{ReadError, Repository, layout};
+
+/// What a verification found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything is as its hash says.
+    Intact,
+    /// This is absent or wrong, one line each, by its place in the repository; never empty.
+    Damaged(Vec<Damage>),
+    /// Something could not be read, which proves nothing: why.
+    Unreadable(String),
+}
+
+/// A loss.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Damage {
+    /// What was lost: a path in the repository.
+    pub place: String,
+    /// What is wrong with it.
+    pub fault: String,
+}
+
+/// What a verification found, and how much it read.
+#[derive(Debug)]
+pub struct Verification {
+    /// What was found.
+    pub verdict: Verdict,
+    /// Bytes of content that were read.
+    pub content_bytes: u64,
+}
+
+/// Reads the whole backup: the manifest, every object decompressed, every file hashed.
+pub fn verify(repository: &Repository, backup: &Backup, progress: &Progress) -> Result<Verification, Cancelled> {
+    let manifest = match repository.read_manifest(backup) {
+        Ok(content) => content.manifest,
+        Err(error) => return Ok(Verification { verdict: manifest_verdict(backup, error), content_bytes: 0 }),
+    };
+    let mut findings = Findings::default();
+    read_files(repository, &manifest.body.files.iter().collect::<Vec<_>>(), progress, &mut findings)?;
+    Ok(findings.conclude())
+}
+
+/// Reads a fresh backup back: the manifest, and every object that is not `proven` already; new ones are decompressed
+/// and compared with the hash of the content they were made from.
+pub fn read_back(
+    repository: &Repository,
+    backup: &Backup,
+    proven: &HashSet<Digest>,
+    progress: &Progress,
+) -> Result<Verification, Cancelled> {
+    let manifest = match repository.read_manifest(backup) {
+        Ok(content) => content.manifest,
+        Err(error) => return Ok(Verification { verdict: manifest_verdict(backup, error), content_bytes: 0 }),
+    };
+    let chunks: BTreeMap<Digest, Chunk> = manifest
+        .body
+        .files
+        .iter()
+        .flat_map(|file| &file.chunks)
+        .filter(|chunk| !proven.contains(&chunk.object))
+        .map(|chunk| (chunk.object, *chunk))
+        .collect();
+    progress.expect(chunks.values().map(|chunk| chunk.size_bytes).sum());
+    let reader = ChunkReader::new(repository);
+    let mut findings = Findings::default();
+    parallel::ordered(
+        if chunks.len() <= 4 { 0 } else { parallel::threads() },
+        |emit| {
+            for chunk in chunks.values() {
+                if !emit(*chunk) {
+                    break;
+                }
+            }
+            Ok(())
+        },
+        |chunk| Ok::<_, Cancelled>((chunk, check_chunk(&reader, &chunk))),
+        |(chunk, result)| {
+            progress.advance(chunk.size_bytes)?;
+            findings.content_bytes += chunk.size_bytes;
+            if let Err(fault) = result {
+                findings.add(fault);
+            }
+            Ok(())
+        },
+    )?;
+    Ok(findings.conclude())
+}
+
+fn check_chunk(reader: &ChunkReader<'_>, chunk: &Chunk) -> Result<(), ContentFault> {
+    let content = reader.read(chunk)?;
+    if ChunkKey::of(&content) == chunk.blake3 {
+        Ok(())
+    } else {
+        Err(ContentFault::Content { object: chunk.object, fault: ObjectFault::Content })
+    }
+}
+
+fn manifest_verdict(backup: &Backup, error: ReadError) -> Verdict {
+    match error {
+        ReadError::Absent(place) => Verdict::Damaged(vec![Damage { place, fault: "absent".into() }]),
+        ReadError::Damaged(place, fault) => Verdict::Damaged(vec![Damage { place, fault }]),
+        ReadError::Unreadable(_, source) => {
+            Verdict::Unreadable(format!("{}: {}", layout::manifest(&backup.set, backup.id), source.source))
+        }
+    }
+}
+
+#[derive(Default)]
+struct Findings {
+    damages: std::collections::BTreeSet<Damage>,
+    unreadable: Option<String>,
+    content_bytes: u64,
+}
+
+impl Findings {
+    fn add(&mut self, fault: ContentFault) {
+        let damage = match fault {
+            ContentFault::Object(ReadError::Unreadable(place, error)) => {
+                self.unreadable = Some(format!("{place}: {}", error.source));
+                return;
+            }
+            ContentFault::Object(ReadError::Absent(place)) => Damage { place, fault: "absent".into() },
+            ContentFault::Object(ReadError::Damaged(place, fault)) => Damage { place, fault },
+            ContentFault::Content { object, fault } => {
+                Damage { place: layout::object(&object).to_string(), fault: fault.to_string() }
+            }
+            ContentFault::File(path) => Damage { place: path, fault: "its SHA-256 is not the manifest's".into() },
+        };
+        self.damages.insert(damage);
+    }
+
+    /// Damage outweighs what could not be read: it is certain.
+    fn conclude(self) -> Verification {
+        let verdict = if !self.damages.is_empty() {
+            Verdict::Damaged(self.damages.into_iter().collect())
+        } else if let Some(why) = self.unreadable {
+            Verdict::Unreadable(why)
+        } else {
+            Verdict::Intact
+        };
+        Verification { verdict, content_bytes: self.content_bytes }
+    }
+}
+
+impl FileSink for Findings {
+    type Error = Cancelled;
+
+    fn begin(&mut self, _file: &FileEntry) -> Result<(), Cancelled> {
+        Ok(())
+    }
+
+    fn content(&mut self, content: &[u8]) -> Result<(), Cancelled> {
+        self.content_bytes += content.len() as u64;
+        Ok(())
+    }
+
+    fn end(&mut self, _file: &FileEntry) -> Result<(), Cancelled> {
+        Ok(())
+    }
+
+    fn fault(&mut self, _file: &FileEntry, fault: ContentFault) -> Result<(), Cancelled> {
+        self.add(fault);
+        Ok(())
+    }
+}

@@ -1,0 +1,251 @@
+//! Manifests and objects in one place.
+//!
+//! Hazard: a backup that exists must be whole, and one that was acknowledged must exist. Objects are durable before
+//! the manifest that needs them; the manifest before anybody hears of it; `pruned.json` before anything is deleted.
+#![doc = include_str!("FORMAT.md")]
+
+pub mod catalogue;
+pub mod layout;
+pub mod lock;
+pub mod manifest;
+pub mod object;
+mod open;
+pub mod pruned;
+mod read;
+pub mod state;
+mod verification;
+pub mod wire;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::core::{BackupId, Digest, Sequence, SetName};
+use crate::storage::{Durability, Staged, Storage, StorageError, StorageErrorKind};
+use catalogue::{Backup, Catalogue, Content, Finding};
+use object::{Encoded, MAX_STORED_BYTES, ObjectFault};
+pub use open::{OpenError, OpenReport};
+pub use read::ReadError;
+use state::Loaded;
+use wire::{Manifest, RepositoryDocument};
+
+/// A repository: its storage, and the catalogue of what it holds. Everything blocks; reads may be made from many
+/// threads at once, writes only by the holder of the write lane.
+pub struct Repository {
+    storage: Arc<dyn Storage>,
+    document: RepositoryDocument,
+    catalogue: RwLock<Catalogue>,
+}
+
+/// Why a write failed.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The storage failed.
+    #[error("write to the repository")]
+    Storage(#[from] StorageError),
+    /// The document could not be written as JSON.
+    #[error("write a manifest")]
+    Encode(#[from] serde_json::Error),
+}
+
+impl WriteError {
+    /// Whether it failed for want of space.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Self::Storage(error) if error.kind == StorageErrorKind::NoSpace)
+    }
+}
+
+impl Repository {
+    /// Where it is, for messages.
+    pub fn location(&self) -> String {
+        self.storage.location()
+    }
+
+    /// Its name: 32 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        &self.document.id
+    }
+
+    /// Bytes that may still be written.
+    pub fn free_bytes(&self) -> Result<u64, StorageError> {
+        self.storage.free_bytes()
+    }
+
+    /// What it holds. Don't keep it across anything slow: writers wait.
+    pub fn catalogue(&self) -> RwLockReadGuard<'_, Catalogue> {
+        self.catalogue.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn catalogue_mut(&self) -> RwLockWriteGuard<'_, Catalogue> {
+        self.catalogue.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes an object aside.
+    pub fn stage(&self, object: &Encoded) -> Result<Staged, StorageError> {
+        self.storage.stage(&layout::object(&object.name), &object.stored)
+    }
+
+    /// Drops what was staged.
+    pub fn discard(&self, staged: Vec<Staged>) {
+        self.storage.discard(staged);
+    }
+
+    /// Makes staged objects, given with their stored bytes, durable and visible.
+    pub fn publish_objects(&self, staged: HashMap<Digest, (Staged, u64)>) -> Result<(), WriteError> {
+        if staged.is_empty() {
+            return Ok(());
+        }
+        let (objects, files): (Vec<_>, Vec<_>) =
+            staged.into_iter().map(|(name, (file, stored_bytes))| ((name, stored_bytes), file)).unzip();
+        self.storage.publish(files)?;
+        let mut catalogue = self.catalogue_mut();
+        objects.into_iter().for_each(|(name, stored_bytes)| catalogue.add_object(name, stored_bytes));
+        Ok(())
+    }
+
+    /// Puts the right bytes in the place of a damaged or absent object.
+    pub fn replace_object(&self, name: &Digest, stored: &[u8]) -> Result<(), WriteError> {
+        self.storage.replace(&layout::object(name), stored, Durability::Durable)?;
+        self.catalogue_mut().add_object(*name, stored.len() as u64);
+        Ok(())
+    }
+
+    /// Writes the manifest of a backup whose objects are published: from here on the backup exists.
+    pub fn publish_manifest(&self, manifest: Manifest) -> Result<Backup, WriteError> {
+        let (id, digest, bytes) = manifest::encode(&manifest)?;
+        let set = manifest.envelope.set.clone();
+        let sequence = manifest.envelope.sequence;
+        self.storage.put_new(&layout::manifest(&set, id), &bytes)?;
+        let content = Some(Arc::new(Content { manifest, digest }));
+        let backup = Backup { id, set, pinned: false, content, finding: Finding::Unverified };
+        let mut catalogue = self.catalogue_mut();
+        let index = catalogue.set_mut(&backup.set);
+        index.highest = index.highest.max(Some(sequence));
+        catalogue.add_backup(backup.clone());
+        Ok(backup)
+    }
+
+    /// The stored bytes of an object, which hash to its name. A mismatch is looked at a second time before it counts.
+    pub fn read_object(&self, name: &Digest) -> Result<Vec<u8>, ReadError> {
+        read::confirmed(self.storage.as_ref(), &layout::object(name), MAX_STORED_BYTES, |stored| {
+            if Digest::of(&stored) == *name { Ok(stored) } else { Err(ObjectFault::Hash.to_string()) }
+        })
+    }
+
+    /// Reads the manifest of a backup from disk again: it must be what its id, and the catalogue, say.
+    pub fn read_manifest(&self, backup: &Backup) -> Result<Content, ReadError> {
+        let content = read::manifest(self.storage.as_ref(), &backup.set, backup.id)?;
+        match &backup.content {
+            Some(known) if known.digest != content.digest => Err(ReadError::Damaged(
+                layout::manifest(&backup.set, backup.id).to_string(),
+                "it is not the manifest that was there before".into(),
+            )),
+            _ => Ok(content),
+        }
+    }
+
+    /// Forgets that content is stored in these objects, so that the next backup stores it again.
+    pub fn distrust_objects(&self, names: &HashSet<Digest>) {
+        self.catalogue_mut().remove_objects(names);
+    }
+
+    /// Remembers what a look at a backup's bytes found.
+    pub fn record_finding(&self, id: BackupId, finding: Finding) -> Result<(), WriteError> {
+        let set = {
+            let mut catalogue = self.catalogue_mut();
+            catalogue.update(id, |backup| backup.finding = finding);
+            catalogue.get(id).map(|backup| backup.set.clone())
+        };
+        set.map_or(Ok(()), |set| self.save_verification(&set))
+    }
+
+    /// Pins a backup, or takes its pin away.
+    pub fn set_pinned(&self, set: &SetName, id: BackupId, pinned: bool) -> Result<(), WriteError> {
+        let path = layout::pin(set, id);
+        if pinned {
+            self.storage.replace(&path, b"", Durability::Durable)?;
+        } else {
+            self.storage.remove(&[path])?;
+        }
+        self.catalogue_mut().update(id, |backup| backup.pinned = pinned);
+        Ok(())
+    }
+
+    /// Deletes backups of one set: their sequences are listed as pruned before the first manifest goes.
+    pub fn delete_backups(&self, set: &SetName, ids: &[BackupId]) -> Result<(), WriteError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let pruned = {
+            let mut catalogue = self.catalogue_mut();
+            let sequences: Vec<Sequence> = ids.iter().filter_map(|id| catalogue.get(*id)?.sequence()).collect();
+            let index = catalogue.set_mut(set);
+            sequences.into_iter().for_each(|sequence| index.pruned.insert(sequence));
+            index.pruned.to_document()
+        };
+        self.storage.replace(&layout::pruned(set), &serde_json::to_vec(&pruned)?, Durability::Durable)?;
+        let manifests = ids.iter().map(|id| layout::manifest(set, *id));
+        let pins = ids.iter().map(|id| layout::pin(set, *id));
+        self.storage.remove(&manifests.chain(pins).collect::<Vec<_>>())?;
+        let mut catalogue = self.catalogue_mut();
+        ids.iter().for_each(|id| catalogue.remove_backup(set, *id));
+        drop(catalogue);
+        self.save_verification(set)
+    }
+
+    /// Deletes objects that nothing refers to, as [`Catalogue::unreferenced`] tells; returns how many bytes that freed.
+    pub fn delete_objects(&self, names: &[Digest]) -> Result<u64, WriteError> {
+        let freed = {
+            let catalogue = self.catalogue();
+            names.iter().filter_map(|name| catalogue.object(name)).sum()
+        };
+        // Forgotten first: what is half deleted after an error must not be shared any more.
+        self.catalogue_mut().remove_objects(&names.iter().copied().collect());
+        self.storage.remove(&names.iter().map(layout::object).collect::<Vec<_>>())?;
+        Ok(freed)
+    }
+
+    /// What a state file of the whole repository says; `name` is a plain word.
+    pub fn load_state<T: DeserializeOwned>(&self, name: &'static str) -> Result<Loaded<T>, StorageError> {
+        state::load(self.storage.as_ref(), &layout::state(name))
+    }
+
+    /// Replaces a state file of the whole repository.
+    pub fn save_state<T: Serialize>(
+        &self,
+        name: &'static str,
+        value: &T,
+        durability: Durability,
+    ) -> Result<(), StorageError> {
+        state::save(self.storage.as_ref(), &layout::state(name), value, durability)
+    }
+
+    /// What a set's state file says; `name` is a plain word.
+    pub fn load_set_state<T: DeserializeOwned>(
+        &self,
+        name: &'static str,
+        set: &SetName,
+    ) -> Result<Loaded<T>, StorageError> {
+        state::load(self.storage.as_ref(), &layout::set_state(name, set))
+    }
+
+    /// Replaces a set's state file.
+    pub fn save_set_state<T: Serialize>(
+        &self,
+        name: &'static str,
+        set: &SetName,
+        value: &T,
+        durability: Durability,
+    ) -> Result<(), StorageError> {
+        state::save(self.storage.as_ref(), &layout::set_state(name, set), value, durability)
+    }
+}
+
+/// The moment a backup is dated: no later than what an id can say, to the millisecond.
+pub fn backup_time(now: DateTime<Utc>) -> DateTime<Utc> {
+    use chrono::SubsecRound;
+    now.trunc_subsecs(3)
+}

@@ -1,0 +1,240 @@
+//! Creating and opening a repository.
+//!
+//! Hazard: opening must work after any crash and on any bytes, and must never take a damaged repository for a new
+//! one. What is damaged is listed as damaged; only `repository.json` itself, when it is wrong, stops the opening.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
+
+use chrono::{DateTime, Utc};
+
+use super::catalogue::{Backup, Catalogue, Content, Finding};
+use super::layout::{self, ManifestFile};
+use super::pruned::Pruned;
+use super::wire::{FORMAT, PrunedDocument, RepositoryDocument};
+use super::{ReadError, Repository, read, verification};
+use crate::core::{BackupId, Digest, SetName};
+use crate::storage::{Durability, Put, Storage, StorageError, StorageErrorKind, StoragePath};
+
+const MAX_DOCUMENT_BYTES: u64 = 1 << 20;
+const RESTORE_TXT: &str = include_str!("RESTORE.txt");
+
+/// Why a repository could not be opened or created.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no repository here.
+    #[error("there is no repository in {0}")]
+    Absent(String),
+    /// `repository.json` is there and is not what it must be.
+    #[error("{location}/repository.json is damaged: {fault}; nothing was changed")]
+    Damaged {
+        /// Where the repository is.
+        location: String,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// It was written by a newer program.
+    #[error("{location} is a repository of format {format}, which needs a newer fiovana-app; nothing was changed")]
+    Newer {
+        /// Where the repository is.
+        location: String,
+        /// Its format.
+        format: u32,
+    },
+    /// There is one already.
+    #[error("{0} holds a repository already")]
+    Exists(String),
+    /// There are backups, and the file that makes them a repository is gone.
+    #[error("{0} holds backups but no repository.json: it was lost, put it back from a replica; nothing was changed")]
+    Headless(String),
+    /// The storage failed.
+    #[error("open the repository")]
+    Storage(#[from] StorageError),
+}
+
+/// What was found while opening.
+#[derive(Debug, Default)]
+pub struct OpenReport {
+    /// Leftovers of interrupted writes that were cleared.
+    pub cleared: usize,
+    /// Damaged documents other than manifests, one line each: lists of pruned sequences, records of findings.
+    pub faults: Vec<String>,
+}
+
+impl Repository {
+    /// Creates a repository in an empty place. It exists once its last file, `repository.json`, does.
+    pub fn create(storage: Arc<dyn Storage>, now: DateTime<Utc>) -> Result<(), OpenError> {
+        if !storage.list_directories(&layout::top(layout::MANIFESTS))?.is_empty() {
+            return Err(OpenError::Headless(storage.location()));
+        }
+        for directory in [layout::MANIFESTS, layout::OBJECTS, layout::QUARANTINE, layout::STATE] {
+            storage.create_directory(&layout::top(directory))?;
+        }
+        for first in 0..=u8::MAX {
+            storage.create_directory(&layout::object_directory(first))?;
+        }
+        storage.replace(&layout::top(layout::RESTORE_TXT), RESTORE_TXT.as_bytes(), Durability::Durable)?;
+        let id = format!("{:032x}", fastrand::u128(..));
+        let document = RepositoryDocument { format: FORMAT, id, created: super::backup_time(now) };
+        let mut bytes = serde_json::to_vec_pretty(&document)
+            .map_err(|error| StorageError::new("write", storage.location(), error.into()))?;
+        bytes.push(b'\n');
+        match storage.put_new(&layout::top(layout::REPOSITORY), &bytes)? {
+            Put::Created => Ok(()),
+            Put::Existed => Err(OpenError::Exists(storage.location())),
+        }
+    }
+
+    /// Opens a repository: clears leftovers, reads every manifest, recalls what was found before. Needs the lock if
+    /// `clear` is set, and nothing otherwise.
+    pub fn open(storage: Arc<dyn Storage>, clear: bool) -> Result<(Self, OpenReport), OpenError> {
+        let document = read_document(storage.as_ref())?;
+        let mut report = OpenReport::default();
+        if clear {
+            report.cleared = clear_leftovers(storage.as_ref())?;
+        }
+        let mut catalogue = Catalogue::of_objects(list_objects(storage.as_ref())?);
+        for name in storage.list_directories(&layout::top(layout::MANIFESTS))? {
+            match name.parse::<SetName>() {
+                Ok(set) => read_set(storage.as_ref(), &set, &mut catalogue, &mut report)?,
+                Err(error) => report.faults.push(format!("{}/{name}: {error}", layout::MANIFESTS)),
+            }
+        }
+        mark_incomplete(&mut catalogue);
+        Ok((Self { storage, document, catalogue: RwLock::new(catalogue) }, report))
+    }
+}
+
+fn read_document(storage: &dyn Storage) -> Result<RepositoryDocument, OpenError> {
+    #[derive(serde::Deserialize)]
+    struct AnyFormat {
+        format: u32,
+    }
+    let location = storage.location();
+    let bytes = match storage.read(&layout::top(layout::REPOSITORY), MAX_DOCUMENT_BYTES) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind == StorageErrorKind::NotFound => {
+            let headless = !storage.list_directories(&layout::top(layout::MANIFESTS))?.is_empty();
+            return Err(if headless { OpenError::Headless(location) } else { OpenError::Absent(location) });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let damaged = |fault: String| OpenError::Damaged { location: location.clone(), fault };
+    let any: AnyFormat = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if any.format > FORMAT {
+        return Err(OpenError::Newer { location, format: any.format });
+    }
+    let document: RepositoryDocument = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let well_named = document.id.len() == 32 && document.id.bytes().all(|b| b.is_ascii_hexdigit());
+    if document.format == FORMAT && well_named { Ok(document) } else { Err(damaged("it names no repository".into())) }
+}
+
+fn clear_leftovers(storage: &dyn Storage) -> Result<usize, StorageError> {
+    let mut directories: Vec<StoragePath> = vec![layout::top(layout::STATE), layout::top(layout::QUARANTINE)];
+    directories.extend((0..=u8::MAX).map(layout::object_directory));
+    let sets = storage.list_directories(&layout::top(layout::MANIFESTS))?;
+    directories.extend(sets.iter().filter_map(|set| layout::top(layout::MANIFESTS).join(set).ok()));
+    directories.iter().try_fold(0, |cleared, directory| Ok(cleared + storage.clear_temporary(directory)?))
+}
+
+fn list_objects(storage: &dyn Storage) -> Result<HashMap<Digest, u64>, StorageError> {
+    let mut objects = HashMap::new();
+    for first in 0..=u8::MAX {
+        for file in storage.list(&layout::object_directory(first))? {
+            if let Ok(name) = file.name.parse::<Digest>()
+                && name.as_bytes()[0] == first
+            {
+                objects.insert(name, file.size_bytes);
+            }
+        }
+    }
+    Ok(objects)
+}
+
+fn read_set(
+    storage: &dyn Storage,
+    set: &SetName,
+    catalogue: &mut Catalogue,
+    report: &mut OpenReport,
+) -> Result<(), StorageError> {
+    let files = storage.list(&layout::manifest_directory(set))?;
+    let known: Vec<ManifestFile> = files.iter().filter_map(|file| layout::manifest_file(&file.name)).collect();
+    let pins: HashSet<BackupId> =
+        known.iter().filter_map(|f| if let ManifestFile::Pin(id) = f { Some(*id) } else { None }).collect();
+    let ids: Vec<BackupId> =
+        known.iter().filter_map(|f| if let ManifestFile::Manifest(id) = f { Some(*id) } else { None }).collect();
+    match read_pruned(storage, set) {
+        Ok(pruned) => catalogue.set_mut(set).pruned = pruned,
+        Err(fault) => report.faults.push(fault),
+    }
+    for (id, result) in read_manifests(storage, set, &ids) {
+        let (content, finding) = match result {
+            Ok(content) => (Some(Arc::new(content)), Finding::Unverified),
+            Err(error) if error.is_damage() => (None, Finding::Damaged(error.to_string())),
+            Err(error) => (None, Finding::Unreadable(error.to_string())),
+        };
+        catalogue.add_backup(Backup { id, set: set.clone(), pinned: pins.contains(&id), content, finding });
+    }
+    report.faults.extend(verification::recall(storage, set, catalogue));
+    Ok(())
+}
+
+/// Reads manifests on every core: at thousands of them the opening waits for little else.
+fn read_manifests(
+    storage: &dyn Storage,
+    set: &SetName,
+    ids: &[BackupId],
+) -> BTreeMap<BackupId, Result<Content, ReadError>> {
+    let next = AtomicUsize::new(0);
+    let read_some = || {
+        let mut read = Vec::new();
+        while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
+            read.push((*id, read::manifest(storage, set, *id)));
+        }
+        read
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(ids.len() / 64 + 1);
+    if threads == 1 {
+        return read_some().into_iter().collect();
+    }
+    std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(read_some)).collect();
+        handles
+            .into_iter()
+            .flat_map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}
+
+fn read_pruned(storage: &dyn Storage, set: &SetName) -> Result<Pruned, String> {
+    let path = layout::pruned(set);
+    let bytes = match storage.read(&path, MAX_DOCUMENT_BYTES) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind == StorageErrorKind::NotFound => return Ok(Pruned::default()),
+        Err(error) => return Err(format!("{error}: {}", error.source)),
+    };
+    let document: PrunedDocument = serde_json::from_slice(&bytes).map_err(|error| format!("{path}: {error}"))?;
+    Pruned::from_document(document).map_err(|fault| format!("{path}: {fault}"))
+}
+
+/// A backup that needs an object which is not there, or has another size, is damaged whatever was found before.
+fn mark_incomplete(catalogue: &mut Catalogue) {
+    let incomplete: Vec<(BackupId, String)> = catalogue
+        .backups()
+        .filter_map(|backup| {
+            let envelope = &backup.content.as_ref()?.manifest.envelope;
+            let fault = envelope.objects.iter().find_map(|object| match catalogue.object(&object.name) {
+                None => Some(format!("{} is absent", layout::object(&object.name))),
+                Some(stored_bytes) if stored_bytes != object.stored_bytes => {
+                    Some(format!("{} has another size than was stored", layout::object(&object.name)))
+                }
+                Some(_) => None,
+            })?;
+            Some((backup.id, fault))
+        })
+        .collect();
+    for (id, fault) in incomplete {
+        catalogue.update(id, |backup| backup.finding = Finding::Damaged(fault));
+    }
+}

@@ -1,0 +1,165 @@
+//! From what was stated to what holds.
+//!
+//! Hazard: a default applied in two places is two defaults. Each value is decided once, here or in `sets`, and noted
+//! with its origin as it is decided.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::core::BackupPriority;
+
+use super::document::{self, Layers, Table};
+use super::error::SettingsError;
+use super::origin::{Ledger, Origin, Said, Shown, prevailing};
+use super::sets::{self, Decided, Grounds};
+use super::sources::{self, Sources};
+use super::stated::{self, StatedBackup, Statements};
+use super::{
+    BackupConfig, BackupPriorityConfig, HttpSettings, JanitorSettings, LogFormat, LogLevel, LoggingSettings,
+    RecoverySettings, Settings, SupervisionSettings, builtin, conflicts, variables,
+};
+
+/// The settings that `sources` ask for, with built-in values where something is wrong; `errors` says what.
+pub(super) fn settings(sources: &Sources, errors: &mut Vec<SettingsError>) -> Settings {
+    if !sources.working_directory.is_absolute() {
+        errors.push(SettingsError::WorkingDirectory(sources.working_directory.clone()));
+    }
+    let file = sources.settings_file().unwrap_or_else(|error| {
+        errors.push(error);
+        None
+    });
+    let document = file.as_ref().map_or_else(Table::new, |file| read_document(file, errors));
+    let layers = Layers::new(sources, file.as_ref().map(|file| file.value.as_path()));
+    let stated = stated::read(&layers, document, errors);
+    let mut ledger = Ledger::default();
+    let settings_file = file.as_ref().map(|file| ledger.note("settings_file", file.clone()));
+    let (config_directory, log_directory) = directories(sources, &stated);
+    ledger.note("config_directory", config_directory.clone());
+    ledger.note("log_directory", log_directory.clone());
+    let recovery_mode = ledger.note("recovery_mode", recovery_mode(sources));
+    let backup = backup_config(&stated.backup, builtin::backup_config(&sources.absolute(Path::new(""))), &mut ledger);
+
+    let grounds = Grounds {
+        stated: &stated.backup,
+        backup: &backup,
+        config_directory: &config_directory,
+        log_directory: &log_directory,
+        settings_file: file.as_ref(),
+        default_settings_file: sources.default_settings_file(),
+    };
+    let decided = sets::decide(&grounds, &stated.sets, &mut ledger, errors);
+    let backups_origin = stated.backup.backup_directory.as_ref().map_or(Origin::BuiltIn, |said| said.origin.clone());
+    conflicts::find(&decided, &Said { value: &backup.backup_directory, origin: backups_origin }, errors);
+
+    Settings {
+        sets: decided.into_iter().map(|Decided { set, .. }| set).collect(),
+        backup,
+        http: HttpSettings {
+            bind: ledger.note("http.bind", prevailing(&[&stated.bind], ([127, 0, 0, 1], 8080).into())),
+        },
+        recovery: recovery(&stated, &mut ledger),
+        supervision: supervision(&stated, &mut ledger, errors),
+        janitor: JanitorSettings {
+            interval: ledger
+                .note("janitor.interval", prevailing(&[&stated.janitor_interval], Duration::from_secs(3600))),
+        },
+        logging: LoggingSettings {
+            level: ledger.note("logging.level", prevailing(&[&stated.log_level], LogLevel::Info)),
+            format: ledger.note("logging.format", prevailing(&[&stated.log_format], LogFormat::Auto)),
+        },
+        config_directory: config_directory.value,
+        log_directory: log_directory.value,
+        recovery_mode,
+        settings_file,
+        warnings: variables::near_misses(&sources.environment),
+        explained: ledger.0,
+    }
+}
+
+fn read_document(file: &Said<PathBuf>, errors: &mut Vec<SettingsError>) -> Table {
+    let table = sources::read_settings_file(file).and_then(|text| document::parse(&text));
+    table.unwrap_or_else(|error| {
+        errors.push(error);
+        Table::new()
+    })
+}
+
+fn directories(sources: &Sources, stated: &Statements) -> (Said<PathBuf>, Said<PathBuf>) {
+    let (config, logs) = builtin::directories(&sources.absolute(Path::new("")));
+    (prevailing(&[&stated.config_directory], config), prevailing(&[&stated.log_directory], logs))
+}
+
+fn recovery_mode(sources: &Sources) -> Said<bool> {
+    let value = sources.recovery_mode();
+    let is_said = variables::overriding(&sources.environment, "recovery_mode").is_some();
+    let origin = if is_said { Origin::Variable(variables::RECOVERY_MODE) } else { Origin::BuiltIn };
+    Said { value, origin }
+}
+
+fn backup_config(stated: &StatedBackup, built_in: BackupConfig, ledger: &mut Ledger) -> BackupConfig {
+    let mut note = |field: &str, said| ledger.note(format!("backup.{field}"), said);
+    let enabled = note("enabled", prevailing(&[&stated.enabled], built_in.enabled));
+    let encryption_enabled =
+        note("encryption_enabled", prevailing(&[&stated.encryption_enabled], built_in.encryption_enabled));
+    let integrity_checks = note("integrity_checks", prevailing(&[&stated.integrity_checks], built_in.integrity_checks));
+    let auto_cleanup = note("auto_cleanup", prevailing(&[&stated.auto_cleanup], built_in.auto_cleanup));
+    let interval = prevailing(&[&stated.backup_interval_hours], built_in.backup_interval_hours);
+    BackupConfig {
+        enabled,
+        max_backups: ledger.note("backup.max_backups", prevailing(&[&stated.max_backups], built_in.max_backups)),
+        retention_days: ledger
+            .note("backup.retention_days", prevailing(&[&stated.retention_days], built_in.retention_days)),
+        backup_interval_hours: ledger.note("backup.backup_interval_hours", interval),
+        backup_directory: ledger
+            .note("backup.backup_directory", prevailing(&[&stated.backup_directory], built_in.backup_directory)),
+        encryption_enabled,
+        integrity_checks,
+        auto_cleanup,
+        priority_levels: BackupPriority::ALL
+            .into_iter()
+            .map(|priority| (priority, priority_level(stated, priority, ledger)))
+            .collect(),
+    }
+}
+
+fn priority_level(stated: &StatedBackup, priority: BackupPriority, ledger: &mut Ledger) -> BackupPriorityConfig {
+    let (said, built_in) = (stated.level(priority), builtin::priority_level(priority));
+    let key = |field: &str| format!("backup.priority_levels.{priority}.{field}");
+    let frequency = prevailing(&[&said.frequency_hours], built_in.frequency_hours);
+    let retention = prevailing(&[&said.retention_days], built_in.retention_days);
+    BackupPriorityConfig {
+        enabled: ledger.note(key("enabled"), prevailing(&[&said.enabled], built_in.enabled)),
+        frequency_hours: ledger.note(key("frequency_hours"), frequency),
+        retention_days: ledger.note(key("retention_days"), retention),
+        max_size_mb: ledger.note(key("max_size_mb"), prevailing(&[&said.max_size_mb], built_in.max_size_mb)),
+    }
+}
+
+fn recovery(stated: &Statements, ledger: &mut Ledger) -> RecoverySettings {
+    RecoverySettings {
+        integrity_failures: ledger.note("recovery.integrity_failures", prevailing(&[&stated.integrity_failures], 3)),
+        window_minutes: ledger.note("recovery.window_minutes", prevailing(&[&stated.window_minutes], 60)),
+    }
+}
+
+fn supervision(stated: &Statements, ledger: &mut Ledger, errors: &mut Vec<SettingsError>) -> SupervisionSettings {
+    let initial = prevailing(&[&stated.backoff_initial], Duration::from_millis(100));
+    let max = prevailing(&[&stated.backoff_max], Duration::from_secs(30));
+    if initial.value > max.value {
+        // The longest wait is to blame if only it was said.
+        let is_initial = initial.origin != Origin::BuiltIn;
+        let (key, blamed) = if is_initial { ("backoff_initial", &initial) } else { ("backoff_max", &max) };
+        let allowed = match is_initial {
+            true => format!("give at most supervision.backoff_max, which is {} ({})", max.value.shown(), max.origin),
+            false => format!("give at least supervision.backoff_initial, which is {}", initial.value.shown()),
+        };
+        let (value, origin) = (blamed.value.shown(), blamed.origin.clone());
+        errors.push(SettingsError::Value { key: format!("supervision.{key}"), value, origin, allowed });
+    }
+    SupervisionSettings {
+        max_restarts: ledger.note("supervision.max_restarts", prevailing(&[&stated.max_restarts], 5)),
+        window: ledger.note("supervision.window", prevailing(&[&stated.restart_window], Duration::from_secs(60))),
+        backoff_initial: ledger.note("supervision.backoff_initial", initial),
+        backoff_max: ledger.note("supervision.backoff_max", max),
+    }
+}

@@ -1,0 +1,168 @@
+//! Settings: what the operator asked for, checked before anything runs.
+//!
+//! Hazard: a misread setting fails months later, when the backup that was thought to exist is needed. So nothing is
+//! guessed: unknown keys, wrong types and impossible values are refused at start, all of them at once, one line each;
+//! and every effective value knows who said it.
+//!
+//! [`Sources`] (argument, environment, working directory) and the settings file are read into what was *stated*;
+//! then each value is decided. What is said explicitly beats what is built in; among explicit ones: variable >
+//! `[sets.NAME]` > `[backup.priority_levels.X]` > `[backup]`.
+
+mod builtin;
+mod conflicts;
+mod decide;
+mod document;
+mod duration;
+mod error;
+mod file_patterns;
+mod logging;
+mod origin;
+mod sets;
+mod sources;
+mod stated;
+mod values;
+mod variables;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::core::BackupPriority;
+
+pub use error::{Place, SettingsError, SettingsErrors};
+pub use file_patterns::{FilePatternError, FilePatterns, MAX_PATTERN_BYTES, MAX_PATTERNS};
+pub use logging::{LogFormat, LogLevel, LoggingSettings, WordSyntax};
+pub use origin::{Explained, Origin};
+pub use sets::SetSettings;
+pub use sources::Sources;
+
+/// Everything that can be set, checked and decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The backup system as a whole. Per set, the values in [`Self::sets`] hold.
+    pub backup: BackupConfig,
+    /// Every set, built in or added, by priority and then by name.
+    pub sets: Vec<SetSettings>,
+    /// The HTTP API.
+    pub http: HttpSettings,
+    /// When to enter recovery mode.
+    pub recovery: RecoverySettings,
+    /// How actors are restarted.
+    pub supervision: SupervisionSettings,
+    /// How often retention is applied.
+    pub janitor: JanitorSettings,
+    /// What is logged, and how.
+    pub logging: LoggingSettings,
+    /// Where Fiovana's configuration is, absolute.
+    pub config_directory: PathBuf,
+    /// Where the logs are, and the audit log is written; absolute.
+    pub log_directory: PathBuf,
+    /// Whether a start in recovery mode was asked for.
+    pub recovery_mode: bool,
+    /// The settings file, absolute; `None` if none is in use.
+    pub settings_file: Option<PathBuf>,
+    /// What is no error but probably a mistake, one sentence each.
+    pub warnings: Vec<String>,
+    explained: Vec<Explained>,
+}
+
+/// The configuration of the backup system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BackupConfig {
+    /// Whether there are schedules and sweeps at all.
+    pub enabled: bool,
+    /// The most good versions kept per set.
+    pub max_backups: usize,
+    /// How many days a version is kept after it was superseded.
+    pub retention_days: u32,
+    /// The hours between two scheduled backups.
+    pub backup_interval_hours: u32,
+    /// What each priority means.
+    pub priority_levels: HashMap<BackupPriority, BackupPriorityConfig>,
+    /// Where the backups are, absolute.
+    pub backup_directory: PathBuf,
+    /// Whether backups are encrypted.
+    pub encryption_enabled: bool,
+    /// Whether stored bytes are checked again and again, and restores rehearsed.
+    pub integrity_checks: bool,
+    /// Whether what retention gives up is deleted; else it is only reported.
+    pub auto_cleanup: bool,
+}
+
+/// What a priority means for its sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct BackupPriorityConfig {
+    /// Whether its sets are backed up on schedule.
+    pub enabled: bool,
+    /// The hours between two scheduled backups.
+    pub frequency_hours: u32,
+    /// How many days a version is kept after it was superseded.
+    pub retention_days: u32,
+    /// The most that one backup may hold, in MiB.
+    pub max_size_mb: u64,
+}
+
+/// The HTTP API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// The loopback address and port it is served on; port 0 is any free one.
+    pub bind: SocketAddr,
+}
+
+/// When to enter recovery mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoverySettings {
+    /// How many integrity failures within the window lead to it.
+    pub integrity_failures: u32,
+    /// The window, in minutes.
+    pub window_minutes: u32,
+}
+
+/// How actors are restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SupervisionSettings {
+    /// How many restarts of one actor within the window are borne.
+    pub max_restarts: u32,
+    /// The window.
+    pub window: Duration,
+    /// The wait before the first restart; it doubles with each further one.
+    pub backoff_initial: Duration,
+    /// The longest wait; never less than the first.
+    pub backoff_max: Duration,
+}
+
+/// How often retention is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JanitorSettings {
+    /// The time between two sweeps.
+    pub interval: Duration,
+}
+
+impl Settings {
+    /// The settings that `sources` ask for. Reads the settings file and nothing else.
+    ///
+    /// Fails with every problem there is; nothing is partly applied.
+    pub fn load(sources: &Sources) -> Result<Self, SettingsErrors> {
+        let (settings, errors) = Self::salvage(sources);
+        if errors.lines().is_empty() { Ok(settings) } else { Err(errors) }
+    }
+
+    /// The settings for an emergency: what can be understood of `sources`, the built-in values for the rest, and
+    /// everything that was wrong. Sets that are not whole are left out; sets that conflict are kept.
+    pub fn salvage(sources: &Sources) -> (Self, SettingsErrors) {
+        let mut errors = Vec::new();
+        let settings = decide::settings(sources, &mut errors);
+        (settings, SettingsErrors(errors))
+    }
+
+    /// Every effective value with its origin, section by section, as it was when the settings were loaded.
+    pub fn explained(&self) -> Vec<Explained> {
+        self.explained.clone()
+    }
+}

@@ -1,0 +1,172 @@
+//! The effective settings of every backup set.
+//!
+//! Hazard: five layers may each say how long a set is kept, and the wrong one winning deletes history early. Which
+//! one wins is said once, here: a variable, then the set's own section, its priority's, `[backup]`, the built-in set,
+//! the built-in priority.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::core::content::Validation;
+use crate::core::{BackupPriority, SetName};
+
+use super::BackupConfig;
+use super::builtin::{self, BuiltInSet, Place, hours};
+use super::error::SettingsError;
+use super::file_patterns::FilePatterns;
+use super::origin::{Ledger, Origin, Said, prevailing};
+use super::stated::{StatedBackup, StatedSet};
+
+/// One backup set, all its values decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetSettings {
+    /// Its name.
+    pub name: SetName,
+    /// The directory that holds its files, absolute.
+    pub source: PathBuf,
+    /// Which files of the source it holds.
+    pub files: FilePatterns,
+    /// How much it matters.
+    pub priority: BackupPriority,
+    /// The time between two scheduled backups.
+    pub interval: Duration,
+    /// How long a version is kept after it was superseded.
+    pub retention_days: u32,
+    /// The most good versions kept.
+    pub max_backups: usize,
+    /// Whether its files are expected to parse.
+    pub validate: Validation,
+    /// The most that one backup of it may hold, in MiB; `None` is no limit.
+    pub max_size_mb: Option<u64>,
+    /// Whether it is backed up on schedule.
+    pub enabled: bool,
+}
+
+/// A decided set, with what later checks need to name in messages.
+pub(super) struct Decided {
+    pub set: SetSettings,
+    /// Who said its source.
+    pub source_origin: Origin,
+    /// Who said its files.
+    pub files_origin: Origin,
+}
+
+/// What sets are decided from.
+pub(super) struct Grounds<'a> {
+    /// What was said of all backups.
+    pub stated: &'a StatedBackup,
+    /// What holds for all backups.
+    pub backup: &'a BackupConfig,
+    /// Fiovana's configuration.
+    pub config_directory: &'a Said<PathBuf>,
+    /// Its logs.
+    pub log_directory: &'a Said<PathBuf>,
+    /// The settings file, if one is in use.
+    pub settings_file: Option<&'a Said<PathBuf>>,
+    /// Where it would be.
+    pub default_settings_file: PathBuf,
+}
+
+/// Decides every set, built in or said, in the order they are to be served: by priority, then by name.
+///
+/// A set whose source or files are missing is left out; its lack is an error already.
+pub(super) fn decide(
+    grounds: &Grounds,
+    stated: &[StatedSet],
+    ledger: &mut Ledger,
+    errors: &mut Vec<SettingsError>,
+) -> Vec<Decided> {
+    let silent: Vec<StatedSet> = builtin::SETS
+        .iter()
+        .filter(|set| stated.iter().all(|said| said.name.as_str() != set.name))
+        .filter_map(|set| set.name.parse().ok().map(StatedSet::silent))
+        .collect();
+    let mut located: Vec<_> = stated.iter().chain(&silent).filter_map(|said| locate(grounds, said, errors)).collect();
+    located.sort_by(|a, b| (a.priority.value, &a.said.name).cmp(&(b.priority.value, &b.said.name)));
+    located.into_iter().map(|set| decide_set(grounds, set, ledger)).collect()
+}
+
+/// A set whose place is known.
+struct Located<'a> {
+    said: &'a StatedSet,
+    built_in: Option<&'static BuiltInSet>,
+    source: Said<PathBuf>,
+    files: Said<FilePatterns>,
+    priority: Said<BackupPriority>,
+}
+
+fn locate<'a>(grounds: &Grounds, said: &'a StatedSet, errors: &mut Vec<SettingsError>) -> Option<Located<'a>> {
+    let built_in = builtin::SETS.iter().find(|set| set.name == said.name.as_str());
+    let (source, files) = match built_in {
+        Some(set) => locate_built_in(grounds, set, said, errors)?,
+        None => (said.source.clone()?, said.files.clone()?),
+    };
+    let priority = prevailing(&[&said.priority], built_in.map_or(builtin::DEFAULT_PRIORITY, |set| set.priority));
+    Some(Located { said, built_in, source, files, priority })
+}
+
+fn locate_built_in(
+    grounds: &Grounds,
+    set: &BuiltInSet,
+    said: &StatedSet,
+    errors: &mut Vec<SettingsError>,
+) -> Option<(Said<PathBuf>, Said<FilePatterns>)> {
+    let (home, files) = match set.place {
+        Place::Config => (grounds.config_directory.clone(), FilePatterns::new(set.files)),
+        Place::Logs => (grounds.log_directory.clone(), FilePatterns::new(set.files)),
+        Place::SettingsFile => {
+            let unused = Said::built_in(grounds.default_settings_file.clone());
+            let file = grounds.settings_file.cloned().unwrap_or(unused);
+            let name = file.value.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (file.map(|path| path.parent().map(PathBuf::from).unwrap_or(path)), FilePatterns::literally(&name))
+        }
+    };
+    let files = files.map_err(|error| {
+        let key = format!("sets.{}.files", set.name);
+        let (value, allowed) = (home.value.display().to_string(), error.to_string());
+        errors.push(SettingsError::Value { key, value, origin: home.origin.clone(), allowed });
+    });
+    let files = files.ok()?;
+    // A built-in directory is no statement, so what the set's section says holds; one named by a variable prevails.
+    let named = (home.origin != Origin::BuiltIn).then(|| home.clone());
+    let source = prevailing(&[&said.source, &named], home.value);
+    Some((source, prevailing(&[&said.files], files)))
+}
+
+fn decide_set(grounds: &Grounds, set: Located, ledger: &mut Ledger) -> Decided {
+    let (said, backup) = (set.said, grounds.stated);
+    let level = backup.level(set.priority.value);
+    let built_in_level = builtin::priority_level(set.priority.value);
+    let built_in = |of_set: fn(&BuiltInSet) -> u32, of_level: u32| set.built_in.map_or(of_level, of_set);
+    let in_hours = |said: &Option<Said<u32>>| said.clone().map(|said| said.map(hours));
+
+    let interval = prevailing(
+        &[&said.interval, &in_hours(&level.frequency_hours), &in_hours(&backup.backup_interval_hours)],
+        hours(built_in(|set| set.hours, built_in_level.frequency_hours)),
+    );
+    let retention_days = prevailing(
+        &[&said.retention_days, &level.retention_days, &backup.retention_days],
+        built_in(|set| set.retention_days, built_in_level.retention_days),
+    );
+    let max_backups = prevailing(&[&said.max_backups, &backup.max_backups], grounds.backup.max_backups);
+    let validate = prevailing(&[&said.validate], set.built_in.map_or(Validation::Json, |set| set.validate));
+    let max_size_mb = prevailing(&[&level.max_size_mb], built_in_level.max_size_mb);
+    let is_idle = said.name.as_str() == builtin::SERVICE && grounds.settings_file.is_none();
+    let enabled = if is_idle { Said::built_in(false) } else { prevailing(&[&level.enabled], built_in_level.enabled) };
+
+    let key = |field: &str| format!("sets.{}.{field}", said.name);
+    let (source_origin, files_origin) = (set.source.origin.clone(), set.files.origin.clone());
+    let set = SetSettings {
+        name: said.name.clone(),
+        source: ledger.note(key("source"), set.source),
+        files: ledger.note(key("files"), set.files),
+        priority: ledger.note(key("priority"), set.priority),
+        interval: ledger.note(key("interval"), interval),
+        retention_days: ledger.note(key("retention_days"), retention_days),
+        max_backups: ledger.note(key("max_backups"), max_backups),
+        validate: ledger.note(key("validate"), validate),
+        max_size_mb: Some(ledger.note(key("max_size_mb"), max_size_mb)),
+        enabled: ledger.note(key("enabled"), enabled),
+    };
+    Decided { set, source_origin, files_origin }
+}

@@ -1,0 +1,236 @@
+//! What the settings file and the variables say, checked value by value, before any default is added.
+//!
+//! Hazard: once defaults are mixed in, nobody can tell what an operator asked for from what was merely never said,
+//! and the rule "explicit beats built in" is lost. Here every value is still an `Option`.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::core::content::Validation;
+use crate::core::{BackupPriority, SetName};
+
+use super::builtin;
+use super::document::{Layers, Section, Table};
+use super::error::SettingsError;
+use super::file_patterns::FilePatterns;
+use super::origin::{Said, Shown};
+use super::values::{Raw, Read, directory, files, flag, loopback_address, time, whole, word};
+use super::{LogFormat, LogLevel};
+
+/// A value, if somebody said it.
+pub(super) type Stated<T> = Option<Said<T>>;
+
+const MOST_BACKUPS: i64 = 1_000_000;
+const MOST_DAYS: i64 = 36_500;
+const MOST_HOURS: i64 = 8_760;
+const MOST_MEGABYTES: i64 = 1_000_000_000;
+const SECOND: Duration = Duration::from_secs(1);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+/// Everything that was said.
+pub(super) struct Statements {
+    pub backup: StatedBackup,
+    pub sets: Vec<StatedSet>,
+    pub bind: Stated<SocketAddr>,
+    pub integrity_failures: Stated<u32>,
+    pub window_minutes: Stated<u32>,
+    pub max_restarts: Stated<u32>,
+    pub restart_window: Stated<Duration>,
+    pub backoff_initial: Stated<Duration>,
+    pub backoff_max: Stated<Duration>,
+    pub janitor_interval: Stated<Duration>,
+    pub log_level: Stated<LogLevel>,
+    pub log_format: Stated<LogFormat>,
+    pub config_directory: Stated<PathBuf>,
+    pub log_directory: Stated<PathBuf>,
+}
+
+/// What was said in `[backup]`.
+pub(super) struct StatedBackup {
+    pub enabled: Stated<bool>,
+    pub max_backups: Stated<usize>,
+    pub retention_days: Stated<u32>,
+    pub backup_interval_hours: Stated<u32>,
+    pub backup_directory: Stated<PathBuf>,
+    pub encryption_enabled: Stated<bool>,
+    pub integrity_checks: Stated<bool>,
+    pub auto_cleanup: Stated<bool>,
+    levels: [StatedLevel; BackupPriority::ALL.len()],
+}
+
+/// What was said in one of `[backup.priority_levels]`.
+pub(super) struct StatedLevel {
+    pub enabled: Stated<bool>,
+    pub frequency_hours: Stated<u32>,
+    pub retention_days: Stated<u32>,
+    pub max_size_mb: Stated<u64>,
+}
+
+/// What was said in one of `[sets]`.
+pub(super) struct StatedSet {
+    pub name: SetName,
+    pub source: Stated<PathBuf>,
+    pub files: Stated<FilePatterns>,
+    pub priority: Stated<BackupPriority>,
+    pub interval: Stated<Duration>,
+    pub retention_days: Stated<u32>,
+    pub max_backups: Stated<usize>,
+    pub validate: Stated<Validation>,
+}
+
+impl StatedSet {
+    /// A set of which nothing was said.
+    pub fn silent(name: SetName) -> Self {
+        Self {
+            name,
+            source: None,
+            files: None,
+            priority: None,
+            interval: None,
+            retention_days: None,
+            max_backups: None,
+            validate: None,
+        }
+    }
+}
+
+impl StatedBackup {
+    /// What was said of a priority.
+    pub fn level(&self, priority: BackupPriority) -> &StatedLevel {
+        &self.levels[priority as usize]
+    }
+}
+
+/// Reads all sections of `document`, and the variables over them.
+pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsError>) -> Statements {
+    let mut top = Section::top(layers, document);
+    let backup = read_backup(layers, top.section("backup"), errors);
+    let sets = top.section("sets").sets(errors);
+    let sets = sets.into_iter().map(|(name, section)| read_set(layers, name, section, errors)).collect();
+
+    let mut http = top.section("http");
+    let bind = http.take("bind", loopback_address);
+    http.finish(errors);
+
+    let mut recovery = top.section("recovery");
+    let integrity_failures = recovery.take("integrity_failures", whole(1..=1000));
+    let window_minutes = recovery.take("window_minutes", whole(1..=525_600));
+    recovery.finish(errors);
+
+    let backoff: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
+    let mut supervision = top.section("supervision");
+    let max_restarts = supervision.take("max_restarts", whole(1..=1000));
+    let restart_window = supervision.take("window", time(SECOND..=Duration::from_secs(86_400)));
+    let backoff_initial = supervision.take("backoff_initial", time(backoff.clone()));
+    let backoff_max = supervision.take("backoff_max", time(backoff));
+    supervision.finish(errors);
+
+    let mut janitor = top.section("janitor");
+    let janitor_interval = janitor.take("interval", time(SECOND..=YEAR));
+    janitor.finish(errors);
+
+    let mut logging = top.section("logging");
+    let log_level = logging.take("level", word("error, warn, info, debug or trace"));
+    let log_format = logging.take("format", word("auto, human or json"));
+    logging.finish(errors);
+
+    top.finish(errors);
+    let config_directory = layers.variable("config_directory", directory(layers.sources), errors);
+    let log_directory = layers.variable("log_directory", directory(layers.sources), errors);
+    Statements {
+        backup,
+        sets,
+        bind,
+        integrity_failures,
+        window_minutes,
+        max_restarts,
+        restart_window,
+        backoff_initial,
+        backoff_max,
+        janitor_interval,
+        log_level,
+        log_format,
+        config_directory,
+        log_directory,
+    }
+}
+
+fn read_backup(layers: &Layers, mut section: Section, errors: &mut Vec<SettingsError>) -> StatedBackup {
+    let encryption = |raw: &Raw| match flag(raw)? {
+        true => Err("encryption is not available yet, give false".to_owned()),
+        false => Ok(false),
+    };
+    let backup = StatedBackup {
+        enabled: section.take("enabled", flag),
+        max_backups: section.take("max_backups", whole(1..=MOST_BACKUPS)),
+        retention_days: section.take("retention_days", whole(1..=MOST_DAYS)),
+        backup_interval_hours: section.take("backup_interval_hours", whole(1..=MOST_HOURS)),
+        backup_directory: section.take("backup_directory", directory(layers.sources)),
+        encryption_enabled: section.take("encryption_enabled", encryption),
+        integrity_checks: section.take("integrity_checks", flag),
+        auto_cleanup: section.take("auto_cleanup", flag),
+        levels: read_levels(section.section("priority_levels"), errors),
+    };
+    section.finish(errors);
+    backup
+}
+
+fn read_levels(mut section: Section, errors: &mut Vec<SettingsError>) -> [StatedLevel; BackupPriority::ALL.len()] {
+    let levels = BackupPriority::ALL.map(|priority| read_level(section.section(priority.as_str()), errors));
+    section.finish(errors);
+    levels
+}
+
+fn read_level(mut section: Section, errors: &mut Vec<SettingsError>) -> StatedLevel {
+    let level = StatedLevel {
+        enabled: section.take("enabled", flag),
+        frequency_hours: section.take("frequency_hours", whole(1..=MOST_HOURS)),
+        retention_days: section.take("retention_days", whole(1..=MOST_DAYS)),
+        max_size_mb: section.take("max_size_mb", whole(1..=MOST_MEGABYTES)),
+    };
+    section.finish(errors);
+    level
+}
+
+fn read_set(layers: &Layers, name: SetName, mut section: Section, errors: &mut Vec<SettingsError>) -> StatedSet {
+    if !builtin::is_built_in(&name) {
+        section.require("source", "give the directory that holds the files");
+        section.require("files", r#"give a list of file names and globs such as ["app.json", "*.toml"]"#);
+    }
+    // The files of the service are its settings file, whatever is said.
+    let (source, files) = match name.as_str() {
+        builtin::SERVICE => (None, None),
+        _ => (section.take("source", directory(layers.sources)), section.take("files", files)),
+    };
+    let set = StatedSet {
+        source,
+        files,
+        priority: section.take("priority", word("critical, high, medium or low")),
+        interval: section.take("interval", time(SECOND..=YEAR)),
+        retention_days: section.take("retention_days", whole(1..=MOST_DAYS)),
+        max_backups: section.take("max_backups", whole(1..=MOST_BACKUPS)),
+        validate: section.take("validate", validation),
+        name,
+    };
+    section.finish(errors);
+    set
+}
+
+fn validation(raw: &Raw) -> Read<Validation> {
+    match raw.text() {
+        Some("json") => Ok(Validation::Json),
+        Some("none") => Ok(Validation::None),
+        _ => Err(r#"give "json" or "none""#.to_owned()),
+    }
+}
+
+impl Shown for Validation {
+    fn shown(&self) -> String {
+        match self {
+            Self::Json => "json".to_owned(),
+            Self::None => "none".to_owned(),
+        }
+    }
+}

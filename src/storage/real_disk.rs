@@ -1,0 +1,214 @@
+//! The operating system's filesystem.
+//!
+//! Hazard: a path that is resolved twice may lead to two places. Nothing here ever follows a symlink or leaves the
+//! directory it was opened on.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rustix::fs::{self as sys, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+
+use super::beneath::Root;
+use super::disk::{Disk, DiskEntry, DiskFile, DiskKind, DiskMetadata};
+
+/// A directory of the real filesystem and what is beneath it.
+pub struct RealDisk {
+    root: Root,
+}
+
+impl RealDisk {
+    /// Holds the directory `root` open; it must exist. If it is renamed afterwards, this disk goes with it.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        Ok(Self { root: Root::open(root)? })
+    }
+
+    /// As [`RealDisk::open`], resolving paths as on a kernel without `openat2`.
+    #[cfg(test)]
+    pub(super) fn open_walking(root: &Path) -> io::Result<Self> {
+        Ok(Self { root: Root::open(root)?.walking() })
+    }
+
+    /// Opens for reading. `NONBLOCK`, or a pipe put in the way would hold us until somebody writes to it.
+    fn open_to_read(&self, path: &Path) -> io::Result<File> {
+        let file = self.root.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?;
+        match kind_of(&sys::fstat(&file)?) {
+            DiskKind::File => Ok(File::from(file)),
+            DiskKind::Directory => Err(Errno::ISDIR.into()),
+            DiskKind::Other => Err(io::Error::new(io::ErrorKind::IsADirectory, "not a plain file")),
+        }
+    }
+
+    fn open_directory(&self, path: &Path) -> io::Result<OwnedFd> {
+        self.root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
+    }
+}
+
+impl Disk for RealDisk {
+    fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        Ok(Box::new(RealFile(self.root.open_at(path, flags, Mode::from_raw_mode(mode))?.into())))
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        self.open_to_read(path)?.sync_all()
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        Ok(sys::fsync(self.open_directory(path)?)?)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from_directory, from) = self.root.open_parent(from)?;
+        let (to_directory, to) = self.root.open_parent(to)?;
+        match sys::renameat_with(&from_directory, from, &to_directory, to, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS) => link_and_unlink(&from_directory, from, &to_directory, to),
+            renamed => Ok(renamed?),
+        }
+    }
+
+    fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from_directory, from) = self.root.open_parent(from)?;
+        let (to_directory, to) = self.root.open_parent(to)?;
+        Ok(sys::renameat(&from_directory, from, &to_directory, to)?)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let (directory, name) = self.root.open_parent(path)?;
+        Ok(sys::unlinkat(&directory, name, AtFlags::empty())?)
+    }
+
+    fn create_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
+        let (directory, name) = self.root.open_parent(path)?;
+        Ok(sys::mkdirat(&directory, name, Mode::from_raw_mode(mode))?)
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let file = self.open_to_read(path)?;
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match file.read_at(&mut buffer[filled..], offset.saturating_add(filled as u64)) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<DiskMetadata> {
+        let stat = sys::fstat(self.root.open_at(path, OFlags::PATH, Mode::empty())?)?;
+        let kind = kind_of(&stat);
+        let mode = stat.st_mode & 0o7777;
+        Ok(DiskMetadata { kind, size_bytes: size_of(kind, &stat), mode, uid: stat.st_uid, gid: stat.st_gid })
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DiskEntry>> {
+        let directory = self.open_directory(path)?;
+        let mut entries = Vec::new();
+        for entry in sys::Dir::read_from(&directory)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if matches!(name, "." | "..") {
+                continue;
+            }
+            match sys::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => {
+                    let kind = kind_of(&stat);
+                    entries.push(DiskEntry { name: name.to_owned(), kind, size_bytes: size_of(kind, &stat) });
+                }
+                Err(Errno::NOENT) => {} // removed since
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(entries)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let filesystem = sys::fstatvfs(self.root.directory())?;
+        Ok(filesystem.f_bavail.saturating_mul(filesystem.f_frsize))
+    }
+}
+
+/// `rename_new` on filesystems without `RENAME_NOREPLACE`: `linkat` refuses an existing name just as well. It takes two
+/// steps, so a crash between them leaves the file under both names, whole; the first one is then a leftover.
+fn link_and_unlink(
+    from_directory: &OwnedFd,
+    from: &std::ffi::OsStr,
+    to_directory: &OwnedFd,
+    to: &std::ffi::OsStr,
+) -> io::Result<()> {
+    sys::linkat(from_directory, from, to_directory, to, AtFlags::empty())?;
+    Ok(sys::unlinkat(from_directory, from, AtFlags::empty())?)
+}
+
+fn kind_of(stat: &Stat) -> DiskKind {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => DiskKind::File,
+        FileType::Directory => DiskKind::Directory,
+        _ => DiskKind::Other,
+    }
+}
+
+fn size_of(kind: DiskKind, stat: &Stat) -> u64 {
+    if kind == DiskKind::File { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 }
+}
+
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    fn set_owner(&mut self, uid: u32, gid: u32) -> io::Result<()> {
+        Ok(sys::fchown(&self.0, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
+    }
+
+    fn set_mode(&mut self, mode: u32) -> io::Result<()> {
+        Ok(sys::fchmod(&self.0, Mode::from_raw_mode(mode))?)
+    }
+
+    fn set_modified(&mut self, unix_nanoseconds: i64) -> io::Result<()> {
+        let last_modification = Timespec {
+            tv_sec: unix_nanoseconds.div_euclid(1_000_000_000),
+            tv_nsec: unix_nanoseconds.rem_euclid(1_000_000_000),
+        };
+        let last_access = Timespec { tv_sec: 0, tv_nsec: sys::UTIME_OMIT };
+        Ok(sys::futimens(&self.0, &Timestamps { last_access, last_modification })?)
+    }
+
+    fn set_xattr(&mut self, name: &str, value: &[u8]) -> io::Result<()> {
+        Ok(sys::fsetxattr(&self.0, name, value, sys::XattrFlags::empty())?)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_the_flag_a_rename_still_refuses_an_existing_name() {
+        let scratch = tempfile::TempDir::new().unwrap();
+        let disk = RealDisk::open(scratch.path()).unwrap();
+        for name in ["a", "b"] {
+            disk.create(Path::new(name), 0o600).unwrap().write_all(name.as_bytes()).unwrap();
+        }
+        let directory = disk.root.directory();
+        let rename = |to: &str| link_and_unlink(directory, "a".as_ref(), directory, to.as_ref());
+        assert_eq!(rename("b").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(disk.list(Path::new("")).unwrap().len(), 2);
+        rename("c").unwrap();
+        let mut buffer = [0; 2];
+        assert_eq!((disk.read_at(Path::new("c"), 0, &mut buffer).unwrap(), buffer), (1, [b'a', 0]));
+        assert_eq!(disk.metadata(Path::new("a")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
