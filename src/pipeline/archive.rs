@@ -15,6 +15,7 @@ use super::{Cancelled, Progress};
 use crate::core::{BackupId, BackupKind, BackupState, ChunkKey, Digest};
 use crate::repository::catalogue::{Backup, Content};
 use crate::repository::object::Encoder;
+use crate::repository::reserve::MIN_FREE_BYTES;
 use crate::repository::wire::{AuditHead, Body, Chunk, Envelope, FORMAT, FileEntry, Manifest, ObjectReference};
 use crate::repository::{Repository, WriteError, backup_time};
 use crate::settings::SetSettings;
@@ -108,11 +109,14 @@ pub enum ArchiveError {
 
 /// Makes a backup of a set. It is durable when this returns, and not yet read back.
 pub fn archive(repository: &Repository, request: &Request<'_>, progress: &Progress) -> Result<Archived, ArchiveError> {
-    let result = make(repository, request, progress);
-    result.map_err(|error| match error {
-        ArchiveError::Write(error) if error.is_no_space() => {
-            ArchiveError::NoSpace { location: repository.location(), free_bytes: repository.free_bytes().unwrap_or(0) }
-        }
+    let no_space = |free_bytes| ArchiveError::NoSpace { location: repository.location(), free_bytes };
+    if let Ok(free_bytes) = repository.free_bytes()
+        && free_bytes < MIN_FREE_BYTES
+    {
+        return Err(no_space(free_bytes));
+    }
+    make(repository, request, progress).map_err(|error| match error {
+        ArchiveError::Write(error) if error.is_no_space() => no_space(repository.free_bytes().unwrap_or(0)),
         error => error,
     })
 }
