@@ -34,6 +34,8 @@ pub struct Request<'a> {
     pub kind: BackupKind,
     /// Whether every file is read, whatever is known of it.
     pub read_everything: bool,
+    /// Every so many runs everything is read even if it need not be.
+    pub read_sources_every_runs: u32,
     /// The time now.
     pub now: DateTime<Utc>,
     /// Whether the clock is in doubt.
@@ -203,6 +205,9 @@ fn compose(repository: &Repository, request: &Request<'_>, captured: Captured) -
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct SeenDocument {
     backup: Option<BackupId>,
+    /// Runs since everything was read.
+    #[serde(default)]
+    runs: u32,
     files: BTreeMap<String, Seen>,
 }
 
@@ -230,6 +235,9 @@ impl Memory {
             return nothing;
         };
         let seen: SeenDocument = seen;
+        if seen.runs >= request.read_sources_every_runs {
+            return nothing;
+        }
         let catalogue = repository.catalogue();
         let backup = seen.backup.and_then(|id| catalogue.get(id));
         match backup.filter(|backup| backup.state() != BackupState::Damaged && backup.set == request.set.name) {
@@ -258,7 +266,7 @@ impl Memory {
             return;
         }
         // Losing it costs one reading of everything.
-        let document = SeenDocument { backup: Some(backup), files };
+        let document = SeenDocument { backup: Some(backup), runs: self.seen.runs + 1, files };
         let _ = repository.save_set_state(SEEN, &set.name, &document, Durability::Lazy);
     }
 }
