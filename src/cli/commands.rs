@@ -58,6 +58,7 @@ fn reach_to_read(settings: &Settings, output: &mut Output<'_>) -> Option<Remote>
     reach(settings).unwrap_or_else(|error| {
         if !matches!(error, RemoteError::NoApi { .. }) {
             output.message(&with_causes(&error));
+            output.message("reading the repository without it");
         }
         None
     })

@@ -120,6 +120,8 @@ impl Remote {
         let config = Agent::config_builder()
             .proxy(None)
             .max_redirects(0)
+            // One that was kept may be gone, and a call on it would look like lost work.
+            .max_idle_connections(0)
             .http_status_as_error(false)
             .timeout_connect(Some(patience))
             .build();
