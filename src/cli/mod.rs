@@ -3,8 +3,9 @@
 //! Hazard: at 3 a.m. nobody reads a manual. A command works whether the service runs or not, says in one line what
 //! went wrong and what to do, and its exit code tells a script the same.
 //!
-//! [`parse`] understands the words, [`run`] does what they say: [`commands`](self) ask a [`Client`](client::Client)
-//! that is the running service or this process, and print the documents of [`crate::api`] as text or JSON.
+//! [`parse`] understands the words, [`run`] does what they say. What needs the service asks a `Client`, which is the
+//! running service or this process; what only reads does without. Both give the documents of [`crate::api`], which are
+//! printed as text or JSON.
 
 mod arguments;
 mod batch;
