@@ -170,7 +170,7 @@ pub fn list(arguments: ListArguments, settings: &Settings, output: &mut Output<'
     };
     let page = match reach_to_read(settings, output) {
         Some(remote) => remote.list(&query)?,
-        None => Reader::open(settings)?.list(arguments.set.as_ref(), &query)?,
+        None => Reader::open(settings)?.list(&query)?,
     };
     output.document(&page, render::list)?;
     Ok(Exit::Done)

@@ -1,18 +1,15 @@
 //! Reading a real repository with nothing running.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::cli::samples::now;
 use crate::core::BackupKind;
 use crate::pipeline::archive::{self, Archived};
+use crate::repository::catalogue::Finding;
 use crate::settings::Sources;
-use crate::storage::local::Local;
 
 struct Place {
     root: tempfile::TempDir,
     settings: Settings,
-    reader: Reader,
 }
 
 impl Place {
@@ -23,11 +20,12 @@ impl Place {
         }
         let sources = Sources { working_directory: root.path().to_owned(), ..Sources::default() };
         let settings = Settings::load(&sources).unwrap();
-        let storage = Arc::new(Local::open(&settings.backup.backup_directory).unwrap());
-        Repository::create(storage.clone(), now()).unwrap();
-        let (repository, _) = Repository::open(storage, false).unwrap();
-        let configured = settings.sets.iter().map(|set| set.name.clone()).collect();
-        Self { root, settings, reader: Reader { repository, configured } }
+        daemon::init(&settings).unwrap();
+        Self { root, settings }
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader::open(&self.settings).unwrap()
     }
 
     #[expect(clippy::disallowed_methods, reason = "a source, not a repository")]
@@ -42,30 +40,16 @@ impl Place {
         let kind = BackupKind::Manual;
         let request =
             archive::Request { set, kind, read_everything: true, now, clock_suspect: false, audit_head: None };
-        let made = archive::archive(&self.reader.repository, &request, &Progress::default()).unwrap();
+        let Reader { repository, .. } = self.reader();
+        let made = archive::archive(&repository, &request, &Progress::default()).unwrap();
         let Archived::Created(created) = made else { panic!("nothing made") };
-        self.reader.repository.record_finding(created.backup.id, Finding::Intact { checked: now }).unwrap();
+        repository.record_finding(created.backup.id, Finding::Intact { checked: now }).unwrap();
         created.backup.id
     }
 
     fn restore(&self, set: &str, id: BackupId, file: Option<&str>, to: &Path) -> Result<RestoreOutcome, Problem> {
-        self.reader.restore_to(&set.parse().unwrap(), &id.into(), file, to)
+        self.reader().restore_to(&set.parse().unwrap(), &id.into(), file, to)
     }
-
-    fn listed(&self, query: &ListQuery) -> Vec<BackupId> {
-        self.reader.list(None, query).unwrap().backups.into_iter().map(|backup| backup.id).collect()
-    }
-}
-
-#[test]
-fn within_a_set_the_sequence_orders_and_not_the_clock() {
-    let place = Place::new();
-    place.write("config/app_config.json", "{}");
-    place.write("config/security_config.json", "{}");
-    let first = place.back_up("security", 60);
-    let second = place.back_up("security", -60);
-    let other = place.back_up("application", 0);
-    assert_eq!(place.listed(&ListQuery::default()), [other, second, first]);
 }
 
 #[test]
@@ -76,7 +60,7 @@ fn pages_follow_each_other_without_a_gap() {
     let mut query = ListQuery { limit: Some(2), ..ListQuery::default() };
     let mut seen = Vec::new();
     loop {
-        let page = place.reader.list(None, &query).unwrap();
+        let page = place.reader().list(&query).unwrap();
         assert!(page.backups.len() <= 2);
         seen.extend(page.backups.iter().map(|backup| backup.id));
         let Some(next) = page.next else { break };
@@ -130,11 +114,11 @@ fn what_is_not_there_is_said_to_be_unknown() {
     let place = Place::new();
     place.write("config/security_config.json", "{}");
     let id = place.back_up("security", 0);
-    let unknown = place.reader.list(Some(&"nothing".parse().unwrap()), &ListQuery::default()).unwrap_err();
+    let unknown = place.reader().list(&ListQuery { set: Some("nothing".into()), ..ListQuery::default() }).unwrap_err();
     assert_eq!(unknown.kind, ProblemKind::NotFound);
     assert!(unknown.detail.contains("security"), "{unknown}");
     let elsewhere = place.restore("logs", id, None, place.root.path()).unwrap_err();
     assert_eq!(elsewhere.kind, ProblemKind::SetMismatch);
-    assert_eq!(place.reader.show(&BackupRef::Latest).unwrap_err().kind, ProblemKind::BadRequest);
-    assert_eq!(place.reader.show(&id.into()).unwrap().files[0].path, "security_config.json");
+    assert_eq!(place.reader().show(&BackupRef::Latest).unwrap_err().kind, ProblemKind::BadRequest);
+    assert_eq!(place.reader().show(&id.into()).unwrap().files[0].path, "security_config.json");
 }
