@@ -53,6 +53,18 @@ impl Place {
 }
 
 #[test]
+fn within_a_set_the_sequence_orders_and_not_the_clock() {
+    let place = Place::new();
+    place.write("config/app_config.json", "{}");
+    place.write("config/security_config.json", "{}");
+    let first = place.back_up("security", 60);
+    let second = place.back_up("security", -60);
+    let other = place.back_up("application", 0);
+    let listed = place.reader().list(&ListQuery::default()).unwrap().backups;
+    assert_eq!(listed.iter().map(|backup| backup.id).collect::<Vec<_>>(), [other, second, first]);
+}
+
+#[test]
 fn pages_follow_each_other_without_a_gap() {
     let place = Place::new();
     place.write("config/security_config.json", "{}");
