@@ -162,6 +162,7 @@ fn a_body_of_unknown_length_is_413_once_it_is_too_long() {
             break;
         }
     }
+    let _ = stream.shutdown(std::net::Shutdown::Write);
     Reply::read(&mut stream).problem(ProblemKind::TooLarge);
     assert!(door.fake.calls().is_empty());
 }
