@@ -2,6 +2,9 @@
 //!
 //! Hazard: an answer that cannot be tied to the audit log, is kept by a cache, or was never counted.
 
+use std::future::{Ready, ready};
+use std::sync::Arc;
+
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
@@ -9,8 +12,6 @@ use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
-use std::future::{Ready, ready};
-use std::sync::Arc;
 
 use crate::actors::service::Caller;
 use crate::api::{Problem, ProblemKind};

@@ -1,11 +1,11 @@
 //! The HTTP front door: the calls of the procedures, on a loopback port.
 //!
 //! Hazard: a port on loopback is open to every program of the machine and, through a browser, to every web page its
-//! users look at; and restoring is a powerful call. So a request is admitted before it is understood ([`admission`]),
-//! everything it may take is bounded ([`limits`]), work that was begun is finished whoever hangs up ([`shared`]), and
-//! whatever goes wrong is told as one kind of document ([`problem`]).
+//! users look at; and restoring is a powerful call. So a request is admitted before it is understood (`admission`),
+//! everything it may take is bounded (`limits`), work that was begun is finished whoever hangs up (`shared`), and
+//! whatever goes wrong is told as one kind of document (`problem`).
 //!
-//! What is answered where is on one screen: [`routes`]. Heads that are no HTTP/1.x never get this far: actix answers
+//! What is answered where is on one screen: `routes`. Heads that are no HTTP/1.x never get this far: actix answers
 //! them with a bare 400 and closes the connection.
 
 mod admission;

@@ -52,13 +52,18 @@ fn only(path: &str, allowed: &'static str) -> Resource {
 }
 
 fn wrong_method(request: &HttpRequest, allowed: &'static str) -> HttpResponse {
-    let detail = format!("{} does not apply to {}: use {allowed}", request.method(), request.path());
+    let detail = format!("{} does not apply to {}: use {allowed}", request.method(), shown(request.path()));
     let mut response = HttpResponse::from_error(Problem::new(ProblemKind::MethodNotAllowed, detail));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
 
 async fn no_such_path(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let detail = format!("there is nothing at {}: GET /api/status tells what there is", request.path());
+    let detail = format!("there is nothing at {}: GET /api/status tells what there is", shown(request.path()));
     Err(Problem::new(ProblemKind::NotFound, detail))
+}
+
+/// Shortened: it may be as long as a head may be.
+fn shown(path: &str) -> String {
+    path.chars().take(96).collect()
 }

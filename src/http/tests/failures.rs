@@ -31,6 +31,8 @@ fn a_path_that_leads_nowhere_is_404() {
         door.get(path).problem(ProblemKind::NotFound);
     }
     door.post("/api/recovery/security").problem(ProblemKind::NotFound);
+    let long = door.get(&format!("/{}", "x".repeat(50_000))).problem(ProblemKind::NotFound);
+    assert!(long.detail.len() < 200, "a problem is no echo");
     assert!(door.fake.calls().is_empty());
 }
 

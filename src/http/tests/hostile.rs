@@ -85,6 +85,8 @@ fn a_host_that_is_missing_or_not_one_is_400() {
         let bytes = format!("GET /api/status HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n");
         assert_eq!(door.raw(bytes.as_bytes()).status, 400, "{hosts}");
     }
+    door.raw(b"GET /api/status HTTP/1.0\r\n\r\n").problem(ProblemKind::BadRequest);
+    door.raw(b"GET /api/status HTTP/1.0\r\nHost: \xc3\xa9\r\n\r\n").problem(ProblemKind::BadRequest);
     assert!(door.fake.calls().is_empty());
 }
 
