@@ -24,6 +24,9 @@ use crate::settings::SetSettings;
 use crate::storage::disk::{Disk, DiskFile, DiskKind};
 use crate::storage::real_disk::RealDisk;
 
+/// The most files that are open and not synced yet, and the threads that sync them.
+const MAX_UNSYNCED: usize = 8;
+
 /// The audit log of this service: never replaced in place.
 const OWN_AUDIT_LOG: &str = "security_audit.log";
 
@@ -156,6 +159,7 @@ pub fn restore(
     let disk = open_target(root)?;
     let mut stage = Stage::new(disk, root, matches!(target, Target::Directory(_)));
     read_files(repository, &chosen, progress, &mut stage)?;
+    stage.sync()?;
     if let Target::Live { set, now, .. } = target {
         restored.safety_backup = back_up_live_files(repository, set, *now, progress)?;
     }
@@ -244,6 +248,8 @@ struct Stage {
     fresh: bool,
     files: Vec<Staged>,
     open: Option<Box<dyn DiskFile>>,
+    /// Written whole, not durable yet.
+    unsynced: Vec<(PathBuf, Box<dyn DiskFile>)>,
 }
 
 struct Staged {
@@ -255,7 +261,7 @@ struct Staged {
 
 impl Stage {
     fn new(disk: Arc<dyn Disk>, root: &Path, fresh: bool) -> Self {
-        Self { disk, root: root.to_owned(), fresh, files: Vec::new(), open: None }
+        Self { disk, root: root.to_owned(), fresh, files: Vec::new(), open: None, unsynced: Vec::new() }
     }
 
     fn failed(&self, action: &'static str, path: &Path, source: std::io::Error) -> RestoreError {
@@ -294,10 +300,25 @@ impl Stage {
         }
         let modified = file.modified.timestamp_nanos_opt().unwrap_or(0);
         open.set_modified(modified).map_err(|error| ("keep the modification time of", error))?;
-        open.sync().map_err(|error| ("sync", error))
+        self.unsynced.push((file.path.clone().into(), open));
+        Ok(())
     }
 
-    /// Puts every file in its place, makes that durable, and reads each back.
+    /// Makes what was written durable, several files at once: the filesystem's journal takes them together.
+    fn sync(&mut self) -> Result<(), RestoreError> {
+        let mut files = std::mem::take(&mut self.unsynced);
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let syncs = files.iter_mut().map(|(_, file)| scope.spawn(move || file.sync()));
+            let syncs: Vec<_> = syncs.collect();
+            syncs.into_iter().map(|sync| sync.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        });
+        for ((path, _), result) in files.iter().zip(results) {
+            result.map_err(|error| self.failed("sync", path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Puts every file in its place, makes that durable, and reads live ones back.
     fn replace_all(mut self, safety_backup: Option<BackupId>) -> Result<(), RestoreError> {
         let (disk, root, fresh) = (self.disk.clone(), self.root.clone(), self.fresh);
         let mut directories = std::collections::BTreeSet::new();
@@ -318,7 +339,7 @@ impl Stage {
         for directory in &directories {
             disk.sync_directory(directory).map_err(|error| failed(directory, error))?;
         }
-        for file in &self.files {
+        for file in self.files.iter().filter(|_| !fresh) {
             let found = hash_of(disk.as_ref(), &file.target).map_err(|error| failed(&file.target, error))?;
             if found != file.sha256 {
                 let error = std::io::Error::other("what is there now is not what was written");
@@ -387,7 +408,8 @@ impl FileSink for Stage {
     }
 
     fn end(&mut self, file: &FileEntry) -> Result<(), RestoreError> {
-        self.finish(file).map_err(|(action, error)| self.failed(action, Path::new(&file.path), error))
+        self.finish(file).map_err(|(action, error)| self.failed(action, Path::new(&file.path), error))?;
+        if self.unsynced.len() >= MAX_UNSYNCED { self.sync() } else { Ok(()) }
     }
 
     fn fault(&mut self, file: &FileEntry, fault: ContentFault) -> Result<(), RestoreError> {
