@@ -9,3 +9,4 @@ pub mod pipeline;
 pub mod repository;
 pub mod settings;
 pub mod storage;
+pub mod telemetry;

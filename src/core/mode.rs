@@ -22,7 +22,7 @@ pub use window::{IntegrityVerdict, IntegrityWindow};
 
 /// What the service is at present. Persisted with each change, but for `starting` and `stopping`: those belong to a
 /// process, not to the repository.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "mode", rename_all = "snake_case")]
 pub enum Mode {
     /// Finding out what is true. Nothing is scheduled or deleted yet.
@@ -51,7 +51,7 @@ pub enum Mode {
 
 /// How far a recovery has come. In `assessing`, `restoring` and `validating` one piece of work is under way, and its
 /// end (or its failure) is always reported: there is never more than one, and none once the recovery is left.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum RecoveryPhase {
     /// Comparing the live files with the backups, to make a plan.
@@ -191,10 +191,10 @@ impl ModeEvent {
     /// Whether it reports the end of an assessment, restore or validation.
     pub const fn ends_work(&self) -> bool {
         use ModeEvent as E;
-        match self {
-            E::Assessed { .. } | E::Restored | E::ValidationPassed | E::ValidationFailed { .. } | E::WorkFailed => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            E::Assessed { .. } | E::Restored | E::ValidationPassed | E::ValidationFailed { .. } | E::WorkFailed
+        )
     }
 
     /// A stable code.

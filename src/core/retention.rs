@@ -207,35 +207,25 @@ fn newer_same_versions(ordered: &[&Candidate]) -> Vec<Option<BackupId>> {
     same
 }
 
-/// For how long each backup has been superseded by another version; zero for what is current.
+/// For how long each backup has been followed by a version, zero if it is not. For one that is not repeated by that
+/// version (those go for another reason) this is how long it has been superseded.
 ///
 /// No backup counts as older than one before it, so a clock that once lied makes some look younger, and none older.
 fn superseded_for(ordered: &[&Candidate], now: DateTime<Utc>) -> Vec<TimeDelta> {
     let mut latest = DateTime::<Utc>::MIN_UTC;
-    let created: Vec<DateTime<Utc>> = ordered
-        .iter()
-        .map(|candidate| {
-            latest = latest.max(candidate.created);
-            latest
-        })
-        .collect();
-    // Going back from the newest: the version that follows, and when it began.
-    let mut next: Option<(Digest, DateTime<Utc>)> = None;
-    let mut superseded: Option<DateTime<Utc>> = None;
+    let created = ordered.iter().map(|candidate| {
+        latest = latest.max(candidate.created);
+        latest
+    });
+    let created: Vec<DateTime<Utc>> = created.collect();
+    let mut follower: Option<DateTime<Utc>> = None;
     let mut ages: Vec<TimeDelta> = ordered
         .iter()
-        .zip(&created)
+        .zip(created)
         .rev()
         .map(|(candidate, created)| {
-            let follower = next;
-            if is_version(candidate) {
-                if follower.is_some_and(|(version, _)| version != candidate.version) {
-                    superseded = follower.map(|(_, began)| began);
-                }
-                next = Some((candidate.version, *created));
-                return superseded.map_or(TimeDelta::zero(), |at| now.signed_duration_since(at));
-            }
-            follower.map_or(TimeDelta::zero(), |(_, began)| now.signed_duration_since(began))
+            let superseded = if is_version(candidate) { follower.replace(created) } else { follower };
+            superseded.map_or(TimeDelta::zero(), |at| now.signed_duration_since(at))
         })
         .collect();
     ages.reverse();

@@ -123,7 +123,7 @@ pub struct StartFacts {
 }
 
 /// The mode the last process left.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Persisted {
     /// No record, and nothing that a process before this one could have made.
     Fresh,

@@ -108,6 +108,9 @@ impl KeepReason {
 }
 
 impl DeleteReason {
+    /// Every code.
+    pub const CODES: [&'static str; 4] = ["same_version", "expired", "too_many", "pre_restore_expired"];
+
     /// A stable code.
     pub const fn code(&self) -> &'static str {
         match self {

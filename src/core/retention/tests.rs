@@ -205,8 +205,6 @@ fn judged<'a>(history: &'a [Candidate], plan: &'a RetentionPlan) -> Vec<(&'a Can
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
-
     #[test]
     fn every_candidate_is_decided_once_in_sequence_order(
         history in any_history(), rule in any_rule(), now in -10i64..400, seed in any::<u64>(),

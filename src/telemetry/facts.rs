@@ -1,0 +1,72 @@
+//! What is true now, for those metrics that tell a state and not an event.
+//!
+//! Hazard: a gauge that is changed by events is wrong after a restart. These are made anew from the catalogue, the run
+//! history and the mode each time somebody looks.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::core::{BackupPriority, BackupState, SetName};
+
+/// Everything at one moment.
+#[derive(Debug)]
+pub struct Facts {
+    /// Whether there are schedules and sweeps.
+    pub enabled: bool,
+    /// The mode's name.
+    pub mode: &'static str,
+    /// Whether the mode would survive a restart.
+    pub mode_persisted: bool,
+    /// Every configured set.
+    pub sets: Vec<SetFacts>,
+    /// Whether each actor is up.
+    pub actors: BTreeMap<&'static str, bool>,
+    /// Stored bytes of all objects.
+    pub repository_bytes: u64,
+    /// How many objects there are.
+    pub repository_objects: usize,
+    /// Bytes that may still be written, if that can be told.
+    pub free_bytes: Option<u64>,
+    /// The number of the last audit record.
+    pub audit_head_sequence: u64,
+}
+
+/// One configured set at one moment. A time that is `None` never was.
+#[derive(Debug)]
+pub struct SetFacts {
+    /// Its name.
+    pub name: SetName,
+    /// How much it matters.
+    pub priority: BackupPriority,
+    /// Seconds between two scheduled runs; 0 without a schedule.
+    pub interval_seconds: u64,
+    /// When it is due next.
+    pub next_run: Option<DateTime<Utc>>,
+    /// When its last run started.
+    pub last_attempt: Option<DateTime<Utc>>,
+    /// When its last run that succeeded started.
+    pub last_success: Option<DateTime<Utc>>,
+    /// When one of its backups was last found intact.
+    pub last_verified: Option<DateTime<Utc>>,
+    /// When its newest good backup was made.
+    pub newest_restorable: Option<DateTime<Utc>>,
+    /// When its oldest good backup was made.
+    pub oldest_restorable: Option<DateTime<Utc>>,
+    /// Runs that failed since the last that did not.
+    pub consecutive_failures: u32,
+    /// Since when a run is under way.
+    pub running_since: Option<DateTime<Utc>>,
+    /// Bytes of the files of its newest backup.
+    pub size_bytes: u64,
+    /// Bytes of the objects of its newest backup.
+    pub stored_bytes: u64,
+    /// How many backups there are in each state.
+    pub backups: BTreeMap<BackupState, u64>,
+    /// Files that its newest backup misses.
+    pub missing_files: usize,
+    /// Sequences that are neither present nor deleted on purpose.
+    pub lost_sequences: usize,
+    /// Files whose content was not valid in its newest backup.
+    pub invalid_files: usize,
+}

@@ -1,0 +1,109 @@
+//! Log lines.
+//!
+//! Hazard: a log that only its author can read is no help at 3 a.m. On a terminal a line is a sentence; elsewhere, or
+//! when asked for, it is one JSON object.
+
+use std::io::IsTerminal;
+
+use tracing::Level;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::{Event, Occurrence};
+use crate::audit::Outcome;
+use crate::settings::{LogFormat, LoggingSettings};
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("set up logging")]
+pub struct LoggingError(#[from] tracing_subscriber::util::TryInitError);
+
+/// Sends log lines to standard error from now on; once in a process.
+pub fn init(settings: &LoggingSettings, format: Option<LogFormat>) -> Result<(), LoggingError> {
+    // What libraries say at their informational levels is noise to an operator.
+    let filter = EnvFilter::new(format!("warn,fiovana_app={}", settings.level.as_str()));
+    let registry = tracing_subscriber::registry().with(filter);
+    let terminal = std::io::stderr().is_terminal();
+    let colours = terminal && std::env::var_os("NO_COLOR").is_none();
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    match format.unwrap_or(settings.format) {
+        LogFormat::Json => registry.with(layer.json().flatten_event(true).with_current_span(false)).try_init()?,
+        LogFormat::Human | LogFormat::Auto => registry.with(layer.with_ansi(colours).with_target(false)).try_init()?,
+    }
+    Ok(())
+}
+
+/// Writes the line of an occurrence.
+pub fn log(occurrence: &Occurrence) {
+    let level = match (&occurrence.event, occurrence.event.outcome()) {
+        (Event::ActorGaveUp { .. } | Event::IntegrityCheckFailed { .. }, _) => Level::ERROR,
+        (Event::ModeChanged { to: "recovery" | "degraded", .. }, _) | (_, Outcome::Failure) => Level::WARN,
+        (Event::BackupStarted { .. } | Event::IntegrityCheckPassed { .. } | Event::BackupUnchanged { .. }, _) => {
+            Level::DEBUG
+        }
+        _ => Level::INFO,
+    };
+    let event = occurrence.event.name();
+    let set = occurrence.set.as_ref().map(tracing::field::display);
+    let backup = occurrence.backup.map(tracing::field::display);
+    let correlation_id = occurrence.correlation_id.as_str();
+    let sentence = sentence(&occurrence.event);
+    macro_rules! line {
+        ($level:expr) => {
+            tracing::event!($level, event, set, backup, correlation_id, "{sentence}")
+        };
+    }
+    match level {
+        Level::ERROR => line!(Level::ERROR),
+        Level::WARN => line!(Level::WARN),
+        Level::INFO => line!(Level::INFO),
+        _ => line!(Level::DEBUG),
+    }
+}
+
+/// An event in words.
+fn sentence(event: &Event) -> String {
+    match event {
+        Event::ServiceStarted { version, repository, mode, .. } => {
+            format!("fiovana-app {version} is up in mode {mode}; backups are in {repository}")
+        }
+        Event::ServiceStopped => "stopped".into(),
+        Event::BackupStarted { kind } => format!("{kind} backup started"),
+        Event::BackupCompleted { files, missing, unreadable, size_bytes, valid, .. } => {
+            let mut sentence = format!("backed up and read back {files} files, {size_bytes} bytes");
+            if !missing.is_empty() {
+                sentence.push_str(&format!("; missing: {}", missing.join(", ")));
+            }
+            if !unreadable.is_empty() {
+                sentence.push_str(&format!("; unreadable: {}", unreadable.join(", ")));
+            }
+            if !valid {
+                sentence.push_str("; some content is not valid: the backup is suspect");
+            }
+            sentence
+        }
+        Event::BackupUnchanged { .. } => "nothing changed since the newest backup".into(),
+        Event::BackupFailed { error, .. } => format!("backup failed: {error}"),
+        Event::IntegrityCheckPassed { content_bytes, .. } => format!("verified, {content_bytes} bytes read"),
+        Event::IntegrityCheckFailed { damages, unreadable, .. } => match unreadable {
+            Some(why) if damages.is_empty() => format!("could not be verified: {why}"),
+            _ => format!("damaged: {}", damages.join("; ")),
+        },
+        Event::RepairCompleted { source, objects } => format!("{} objects repaired from {source}", objects.len()),
+        Event::RestoreStarted { target } => format!("restoring to {target}"),
+        Event::RestoreCompleted { target, files, .. } => format!("{files} files restored to {target}"),
+        Event::RestoreFailed { error } => format!("restore failed: {error}"),
+        Event::CleanupStarted { planned } => format!("deleting {} backups", planned.len()),
+        Event::CleanupCompleted { deleted, freed_bytes, .. } => {
+            format!("{} backups deleted, {freed_bytes} bytes freed", deleted.len())
+        }
+        Event::CleanupFailed { error } => format!("cleanup failed: {error}"),
+        Event::ModeChanged { from, to, phase, cause } => match phase {
+            Some(phase) => format!("mode {from} -> {to} ({phase}): {cause}"),
+            None => format!("mode {from} -> {to}: {cause}"),
+        },
+        Event::ActorRestarted { actor, cause, reason } => format!("actor {actor} restarts after a {cause}: {reason}"),
+        Event::ActorGaveUp { actor, reason } => format!("actor {actor} gave up: {reason}"),
+    }
+}

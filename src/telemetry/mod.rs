@@ -1,0 +1,13 @@
+//! What the outside sees: one domain event becomes an audit record, a log line and a metric.
+//!
+//! Hazard: three places that each decide what to tell tell three stories. An [`Occurrence`] is made once; what it says
+//! in the audit log, on the console and to Prometheus is decided here and nowhere else.
+
+mod event;
+pub mod facts;
+mod logging;
+mod metrics;
+
+pub use event::{Check, Event, Occurrence};
+pub use logging::{LoggingError, init as init_logging, log};
+pub use metrics::{Metrics, MetricsError};
