@@ -287,7 +287,11 @@ impl Counts {
         Ok(Self {
             runs: registrar.counters("backup_runs_total", "Backup runs.", &["set", "trigger", "outcome"])?,
             backup_duration: registrar.histograms("backup_duration_seconds", "How long runs took.", &["set"])?,
-            integrity_checks: registrar.counters("integrity_checks_total", "Checks of backups.", &["kind", "outcome"])?,
+            integrity_checks: registrar.counters(
+                "integrity_checks_total",
+                "Checks of backups.",
+                &["kind", "outcome"],
+            )?,
             integrity_failures: registrar.counter("integrity_failures_total", "Stored files found absent or wrong.")?,
             repairs: registrar.counters("repairs_total", "Objects made good.", &["source"])?,
             restores: registrar.counters("restores_total", "Restores.", &["set", "outcome"])?,
@@ -302,7 +306,11 @@ impl Counts {
             audit_records: registrar.counters("audit_records_total", "Audit records made durable.", &["event"])?,
             audit_write_failures: registrar.counter("audit_write_failures_total", "Failed writes to the audit log.")?,
             http_requests: registrar.counters("http_requests_total", "Requests.", &["route", "method", "status"])?,
-            http_duration: registrar.histograms("http_request_duration_seconds", "How long requests took.", &["route"])?,
+            http_duration: registrar.histograms(
+                "http_request_duration_seconds",
+                "How long requests took.",
+                &["route"],
+            )?,
         })
     }
 

@@ -154,7 +154,9 @@ pub fn clear_environment(command: &mut Command) {
         let name = name.to_string_lossy().to_ascii_lowercase();
         name.starts_with("fiovana_") || name.ends_with("_proxy") || name == "rust_log"
     });
-    ours.collect::<Vec<OsString>>().iter().for_each(|name| drop(command.env_remove(name)));
+    for name in ours.collect::<Vec<OsString>>() {
+        command.env_remove(name);
+    }
 }
 
 fn run_to_its_end(mut command: Command) -> Output {
@@ -264,6 +266,14 @@ impl Daemon {
         answer.json()
     }
 
+    /// The same, as soon as a scheduled run of the set is not in the way.
+    pub fn backup_when_free(&self, set: &str) -> Value {
+        self.wait("the set to be free", |daemon| {
+            let answer = daemon.post(&format!("/api/backup/{set}"));
+            (answer.status != 409).then(|| answer.json())
+        })
+    }
+
     /// `/api/status`.
     pub fn status(&self) -> Value {
         let answer = self.get("/api/status");
@@ -307,9 +317,14 @@ impl Daemon {
         kill_process(self.pid(), Signal::KILL).unwrap();
     }
 
+    /// Sends SIGTERM.
+    pub fn signal_to_end(&self) {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+    }
+
     /// Sends SIGTERM and waits for the end.
     pub fn terminate(mut self) -> ExitStatus {
-        kill_process(self.pid(), Signal::TERM).unwrap();
+        self.signal_to_end();
         let said = self.said.clone();
         wait_for_end(&mut self.child, || format!("it said:\n{}", said.lock().unwrap()))
     }
