@@ -5,6 +5,8 @@ pub mod api;
 pub mod audit;
 pub mod clock;
 pub mod core;
+pub mod daemon;
+pub mod http;
 pub mod pipeline;
 pub mod repository;
 pub mod settings;

@@ -2,6 +2,151 @@
 //!
 //! Hazard: an actor that decides, or blocks, or remembers what the disk knows better. Actors here are thin: the
 //! decisions are in `core`, the work in `pipeline`, the truth in the repository.
+//!
+//! ```text
+//!                          Supervisor  (mode, who is up)
+//!       ┌───────────┬───────────┼────────────┬───────────┐
+//!   Scheduler ──▶ Archiver ──▶ Verifier   Janitor     Auditor ◀── everyone's events
+//!                      └──────────────────────▲
+//! ```
 
+mod archiver;
+mod auditor;
+mod herald;
+mod janitor;
+mod lane;
+mod problems;
+mod scheduler;
 pub mod service;
 pub mod supervision;
+mod supervisor;
+mod verifier;
+pub mod view;
+mod world;
+
+use std::sync::Arc;
+
+use actix::{Addr, AsyncContext, Context};
+use tokio::task::JoinHandle;
+
+use crate::core::mode::{ModeEvent, StartFacts};
+use crate::core::restart::RestartPolicy;
+use crate::telemetry::Event;
+
+use archiver::Archiver;
+use auditor::{AuditFile, Auditor};
+use herald::{About, Herald};
+use janitor::Janitor;
+pub use problems::chain;
+use scheduler::Scheduler;
+use service::{Caller, Service};
+use supervisor::{Meet, Supervisor};
+use verifier::Verifier;
+pub use world::{ACTORS, Role, World};
+
+/// The audit log's name in the log directory.
+pub const AUDIT_LOG: &str = "security_audit.log";
+
+/// The actors, running.
+pub struct Running {
+    /// The front door.
+    pub service: Service,
+    /// Ends only if the supervisor does, by a panic: the process should then end, too, and be started anew.
+    pub supervisor: JoinHandle<()>,
+    world: Arc<World>,
+    herald: Herald,
+}
+
+/// Starts all actors on this thread, and brings the mode from `starting` to where it belongs. To be called in an
+/// actix system.
+pub async fn start(world: World) -> Running {
+    let world = Arc::new(world);
+    let context = Context::new();
+    let supervisor: Addr<Supervisor> = context.address();
+    let root = actix_rt::spawn(context.into_future(Supervisor::new(world.clone())));
+    let children = Children { world: &world, supervisor: &supervisor };
+    let file = AuditFile::at(world.settings.log_directory.join(AUDIT_LOG));
+    let auditor = children.start("auditor", auditor::MAX_WAITING, move |world| Auditor::new(world, file.clone()));
+    let herald = |actor: &'static str| Herald::new(world.clone(), auditor.clone(), actor);
+    let (speaker, root_address) = (herald("verifier"), supervisor.clone());
+    let verifier = children
+        .start("verifier", verifier::MAILBOX, move |world| Verifier::new(world, speaker.clone(), root_address.clone()));
+    let speaker = herald("janitor");
+    let janitor = children.start("janitor", janitor::MAILBOX, move |world| Janitor::new(world, speaker.clone()));
+    let (speaker, reader, root_address) = (herald("archiver"), verifier.clone(), supervisor.clone());
+    let archiver = children.start("archiver", archiver::MAILBOX, move |world| {
+        Archiver::new(world, speaker.clone(), reader.clone(), janitor.clone(), root_address.clone())
+    });
+    let scheduler = (world.role == Role::Daemon).then(|| {
+        let archiver = archiver.clone();
+        children.start("scheduler", scheduler::MAILBOX, move |world| Scheduler::new(world, archiver.clone()))
+    });
+    supervisor.do_send(Meet { herald: herald("supervisor"), verifier: verifier.clone(), scheduler });
+    let service = Service::new(world.clone(), supervisor, archiver, verifier);
+    let running = Running { service, supervisor: root, herald: herald("supervisor"), world };
+    running.leave_starting().await;
+    running
+}
+
+struct Children<'a> {
+    world: &'a Arc<World>,
+    supervisor: &'a Addr<Supervisor>,
+}
+
+impl Children<'_> {
+    fn start<A: supervision::Child>(
+        &self,
+        name: &'static str,
+        mailbox: usize,
+        make: impl Fn(Arc<World>) -> A + 'static,
+    ) -> Addr<A> {
+        let settings = self.world.settings.supervision;
+        let policy = RestartPolicy {
+            max_restarts: settings.max_restarts,
+            window: settings.window,
+            backoff_initial: settings.backoff_initial,
+            backoff_max: settings.backoff_max,
+        };
+        let world = self.world.clone();
+        supervision::start(name, policy, mailbox, self.supervisor.clone().recipient(), move || make(world.clone()))
+    }
+}
+
+impl Running {
+    async fn leave_starting(&self) {
+        let world = self.world.clone();
+        let look = tokio::task::spawn_blocking(move || StartFacts {
+            flag_set: world.settings.recovery_mode && world.role == Role::Daemon,
+            persisted: Supervisor::persisted(&world),
+            alarm: None,
+            reasons: supervisor::live_reasons(&world),
+        });
+        match look.await {
+            Ok(facts) => {
+                if let Err(problem) = self.service.happened(ModeEvent::Started(facts)).await {
+                    tracing::error!("{problem}");
+                }
+            }
+            Err(panic) => tracing::error!("what is true at start could not be found out: {panic}"),
+        }
+        if self.world.role == Role::Daemon {
+            let event = Event::ServiceStarted {
+                version: env!("CARGO_PKG_VERSION"),
+                repository: self.world.repository.location(),
+                repository_id: self.world.repository.id().to_owned(),
+                mode: self.world.mode().mode.name(),
+            };
+            // Unrecorded: the auditor keeps the record and says so.
+            let _ = self.herald.tell(event, &About::caller(&Caller::component("supervisor"))).await;
+        }
+    }
+
+    /// Ends all work in good order, and records that it did.
+    pub async fn stop(self) {
+        self.service.stop().await;
+        if self.world.role == Role::Daemon {
+            let about = About::caller(&Caller::component("supervisor"));
+            let _ = self.herald.tell(Event::ServiceStopped, &about).await;
+        }
+    }
+}

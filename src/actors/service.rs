@@ -2,12 +2,26 @@
 //!
 //! Hazard: two front doors with two sets of rules. The HTTP API and the command line both come in here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use actix::Addr;
+
+use super::archiver::{Archiver, BackUp, BackedUp, Restore};
+use super::problems;
+use super::supervisor::{Happened, Supervisor};
+use super::verifier::{Verifier, Verify};
+use super::view;
+use super::world::World;
 use crate::api::{
-    BackupDetails, BackupList, ListQuery, ModeDocument, Problem, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+    BackupDetails, BackupList, ListQuery, ModeDocument, Problem, ProblemKind, RestoreOptions, RestoreOutcome, Status,
+    VerifyOutcome,
 };
+use crate::core::mode::{Loss, Mode, ModeEvent, RecoveryCause, RecoveryPhase};
+use crate::core::{BackupKind, BackupRef, SetName};
 use crate::pipeline::Progress;
+use crate::settings::SetSettings;
+use crate::telemetry::Check;
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -20,31 +34,66 @@ pub struct Caller {
     pub progress: Arc<Progress>,
 }
 
+impl Caller {
+    /// Somebody, in an operation of their own.
+    pub fn new(principal: impl Into<String>) -> Self {
+        let correlation_id = format!("{:032x}", fastrand::u128(..));
+        Self { principal: principal.into(), correlation_id, progress: Arc::default() }
+    }
+
+    /// A part of this service.
+    pub(super) fn component(name: &'static str) -> Self {
+        Self::new(name)
+    }
+}
+
 /// A handle to the running service. Cheap to clone.
 #[derive(Clone)]
-pub struct Service {}
+pub struct Service {
+    world: Arc<World>,
+    supervisor: Addr<Supervisor>,
+    archiver: Addr<Archiver>,
+    verifier: Addr<Verifier>,
+}
 
 impl Service {
+    pub(super) fn new(
+        world: Arc<World>,
+        supervisor: Addr<Supervisor>,
+        archiver: Addr<Archiver>,
+        verifier: Addr<Verifier>,
+    ) -> Self {
+        Self { world, supervisor, archiver, verifier }
+    }
+
     /// Backs up a set now; answered after it was read back.
     pub async fn backup(&self, set: &str, caller: &Caller) -> Result<BackupDetails, Problem> {
-        let _ = (set, caller);
-        unimplemented!()
+        let set = self.configured(set)?;
+        self.refuse_unless_working()?;
+        let message = BackUp { set, kind: BackupKind::Manual, caller: caller.clone() };
+        match self.archiver.send(message).await.map_err(|_| problems::of_silence("archiver"))?? {
+            BackedUp::Created(backup) | BackedUp::Unchanged(backup) => Ok(view::details(&backup)),
+        }
     }
+
     /// A page of backups, newest first.
     pub fn list(&self, query: &ListQuery) -> Result<BackupList, Problem> {
-        let _ = query;
-        unimplemented!()
+        view::list(&self.world.repository, &self.world.settings, query)
     }
+
     /// Everything about a backup.
     pub fn show(&self, reference: &str) -> Result<BackupDetails, Problem> {
-        let _ = reference;
-        unimplemented!()
+        Ok(view::details(&view::resolve(&self.world.repository, None, reference)?))
     }
+
     /// Reads a backup, whole.
     pub async fn verify(&self, reference: &str, caller: &Caller) -> Result<VerifyOutcome, Problem> {
-        let _ = (reference, caller);
-        unimplemented!()
+        let backup = view::resolve(&self.world.repository, None, reference)?;
+        let message = Verify { backup: backup.clone(), check: Check::Requested, caller: caller.clone() };
+        let verification = self.verifier.send(message).await.map_err(|_| problems::of_silence("verifier"))??;
+        Ok(view::verification(&backup, verification))
     }
+
     /// Restores a backup in place.
     pub async fn restore(
         &self,
@@ -53,33 +102,130 @@ impl Service {
         options: &RestoreOptions,
         caller: &Caller,
     ) -> Result<RestoreOutcome, Problem> {
-        let _ = (set, reference, options, caller);
-        unimplemented!()
+        let set = self.configured(set)?;
+        let backup = view::resolve(&self.world.repository, Some(&set.name), reference)?;
+        self.refuse_unless_working()?;
+        let target = set.source.display().to_string();
+        let message = Restore { set, backup: backup.clone(), options: options.clone(), caller: caller.clone() };
+        let restored = self.archiver.send(message).await.map_err(|_| problems::of_silence("archiver"))??;
+        Ok(view::restored(&backup, target, restored))
     }
+
     /// Everything at a glance.
     pub fn status(&self) -> Status {
-        unimplemented!()
+        view::status(&self.world)
     }
+
     /// The mode.
     pub fn recovery(&self) -> ModeDocument {
-        unimplemented!()
+        view::mode(&self.world.mode())
     }
+
     /// Enters recovery mode, as an operator.
     pub async fn enter_recovery(&self, caller: &Caller) -> Result<ModeDocument, Problem> {
-        let _ = caller;
-        unimplemented!()
+        tracing::info!(principal = caller.principal, "recovery mode was asked for");
+        self.happened(ModeEvent::RecoveryDemanded(RecoveryCause::OperatorRequest)).await?;
+        Ok(self.recovery())
     }
-    /// Leaves recovery mode, after a validation, or with these losses acknowledged by name.
+
+    /// Leaves recovery mode, after a validation that passes, or with the losses it finds acknowledged by name.
     pub async fn exit_recovery(&self, acknowledged: Vec<String>, caller: &Caller) -> Result<ModeDocument, Problem> {
-        let _ = (acknowledged, caller);
-        unimplemented!()
+        tracing::info!(principal = caller.principal, ?acknowledged, "leaving recovery mode was asked for");
+        let acknowledged: BTreeSet<Loss> = acknowledged.into_iter().map(Loss).collect();
+        if !self.may_leave(&acknowledged) {
+            self.validate().await?;
+        }
+        let flag_set = self.world.settings.recovery_mode;
+        self.happened(ModeEvent::ExitRequested { acknowledged, flag_set }).await?;
+        Ok(self.recovery())
     }
+
     /// The metrics in Prometheus' text format 0.0.4.
     pub fn metrics(&self) -> Result<String, Problem> {
-        unimplemented!()
+        let facts = view::facts(&self.world);
+        let text = self.world.metrics.render(&facts);
+        text.map_err(|error| Problem::new(ProblemKind::Internal, problems::chain(&error)))
     }
+
+    /// Counts a request of the HTTP API.
+    pub fn observe_request(&self, route: &str, method: &str, status: u16, seconds: f64) {
+        self.world.metrics.observe_request(route, method, status, seconds);
+    }
+
     /// Why the service is not ready, if it is not.
     pub fn unready(&self) -> Option<String> {
-        unimplemented!()
+        match self.world.mode().mode {
+            Mode::Starting => Some("starting".into()),
+            Mode::Stopping => Some("stopping".into()),
+            Mode::Normal | Mode::Degraded { .. } | Mode::Recovery { .. } => None,
+        }
     }
+
+    /// Lets running work end, at its next safe point if it takes long, and lets nothing begin.
+    pub(super) async fn stop(&self) {
+        let _ = self.happened(ModeEvent::StopRequested).await;
+        let waited = tokio::time::timeout(STOP_PATIENCE, self.world.lane.enter()).await;
+        if waited.is_err() {
+            self.world.cancel_work();
+            // What was told to stop does so within a chunk, or a sync.
+            let _ = self.world.lane.enter().await;
+        }
+        self.world.lane.close();
+    }
+
+    pub(super) async fn happened(&self, event: ModeEvent) -> Result<(), Problem> {
+        self.supervisor.send(Happened(event)).await.map_err(|_| problems::of_silence("supervisor"))?
+    }
+
+    fn may_leave(&self, acknowledged: &BTreeSet<Loss>) -> bool {
+        match self.world.mode().mode.phase() {
+            Some(RecoveryPhase::Validated) => true,
+            Some(RecoveryPhase::AwaitingDecision { losses }) => !losses.is_empty() && losses.is_subset(acknowledged),
+            // Not in recovery: the machine says what is wrong with asking.
+            None => true,
+            Some(_) => false,
+        }
+    }
+
+    /// Waits for work that is under way, then validates, and waits for what comes of it.
+    async fn validate(&self) -> Result<(), Problem> {
+        let mut mode = self.world.watch_mode();
+        let at_rest = |view: &super::world::ModeView| {
+            !matches!(
+                view.mode.phase(),
+                Some(RecoveryPhase::Assessing | RecoveryPhase::Restoring | RecoveryPhase::Validating { .. })
+            )
+        };
+        let gone = || problems::of_silence("supervisor");
+        let resting = mode.wait_for(at_rest).await.map_err(|_| gone())?.mode.clone();
+        if resting.is_recovery() && !matches!(resting.phase(), Some(RecoveryPhase::Validated)) {
+            self.happened(ModeEvent::ValidationRequested).await?;
+            mode.wait_for(at_rest).await.map_err(|_| gone())?;
+        }
+        Ok(())
+    }
+
+    fn configured(&self, name: &str) -> Result<SetSettings, Problem> {
+        let known = || self.world.settings.sets.iter().map(|set| set.name.clone());
+        let parsed = name.parse::<SetName>().ok();
+        parsed.and_then(|name| self.world.set(&name).cloned()).ok_or_else(|| problems::unknown_set(name, known()))
+    }
+
+    fn refuse_unless_working(&self) -> Result<(), Problem> {
+        let mode = self.world.mode().mode;
+        if mode.allows_restore() {
+            return Ok(());
+        }
+        Err(Problem::new(ProblemKind::Unavailable, format!("the service is {}: try again when it is up", mode.name())))
+    }
+}
+
+/// How long a stop waits for work before it is told to stop.
+const STOP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What a reference means, as far as its form tells.
+pub(super) fn reference(text: &str) -> Result<BackupRef, Problem> {
+    text.parse().map_err(|error: crate::core::backup_id::BackupIdSyntax| {
+        Problem::new(ProblemKind::BadRequest, error.to_string())
+    })
 }

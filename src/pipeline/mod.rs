@@ -4,6 +4,7 @@
 //! it needs, the time included, and returns what happened; who asked, and who is told, is not its business.
 
 pub mod archive;
+pub mod assess;
 pub mod capture;
 mod content;
 mod parallel;

@@ -120,7 +120,7 @@ impl SourceDirectory {
     }
 
     /// Looks at one file.
-    fn look_at(&self, path: &str) -> Result<Found, SourceError> {
+    pub fn look_at(&self, path: &str) -> Result<Found, SourceError> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = match self.open_beneath(path, flags) {
             Ok(file) => file,

@@ -5,14 +5,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use chrono::{DateTime, Utc};
+
 use super::content::{ChunkReader, ContentFault, FileSink, read_files};
 use super::parallel;
 use super::{Cancelled, Progress};
-use crate::core::{ChunkKey, Digest};
-use crate::repository::catalogue::Backup;
+use crate::core::{BackupId, ChunkKey, Digest};
+use crate::repository::catalogue::{Backup, Finding};
 use crate::repository::object::ObjectFault;
 use crate::repository::wire::{Chunk, FileEntry};
-use crate::repository::{ReadError, Repository, layout};
+use crate::repository::{ReadError, Repository, WriteError, layout};
 
 /// What a verification found.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,6 +100,43 @@ pub fn read_back(
         },
     )?;
     Ok(findings.conclude())
+}
+
+/// Remembers what a verification found. Damage to an object is damage to every backup that needs it, and the object is
+/// no longer shared with new ones. What could not be read proves nothing, and is not remembered beyond this process.
+pub fn record(
+    repository: &Repository,
+    backup: &Backup,
+    verdict: &Verdict,
+    now: DateTime<Utc>,
+) -> Result<(), WriteError> {
+    match verdict {
+        Verdict::Intact => repository.record_finding(backup.id, Finding::Intact { checked: now }),
+        Verdict::Unreadable(why) => match backup.finding {
+            // Found damaged before: that it cannot be read now does not make it better.
+            Finding::Damaged(_) => Ok(()),
+            _ => repository.record_finding(backup.id, Finding::Unreadable(why.clone())),
+        },
+        Verdict::Damaged(damages) => {
+            let objects: HashSet<Digest> =
+                damages.iter().filter_map(|damage| layout::object_name(&damage.place)).collect();
+            repository.distrust_objects(&objects);
+            let what = damages.first().map_or_else(String::new, |damage| format!("{}: {}", damage.place, damage.fault));
+            let sharing: Vec<BackupId> = {
+                let catalogue = repository.catalogue();
+                let needs = |backup: &&Backup| {
+                    backup.content.as_ref().is_some_and(|content| {
+                        content.manifest.envelope.objects.iter().any(|object| objects.contains(&object.name))
+                    })
+                };
+                catalogue.backups().filter(needs).map(|backup| backup.id).collect()
+            };
+            for id in sharing.into_iter().filter(|id| *id != backup.id).chain([backup.id]) {
+                repository.record_finding(id, Finding::Damaged(what.clone()))?;
+            }
+            Ok(())
+        }
+    }
 }
 
 fn check_chunk(reader: &ChunkReader<'_>, chunk: &Chunk) -> Result<(), ContentFault> {

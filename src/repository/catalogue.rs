@@ -269,10 +269,15 @@ impl Catalogue {
         self.objects.insert(name, stored_bytes);
     }
 
+    /// Forgets that content is stored in these objects.
+    pub fn forget_content(&mut self, names: &HashSet<Digest>) {
+        self.chunks.retain(|_, chunk| !names.contains(&chunk.object));
+    }
+
     /// Forgets objects that are gone, and that their content is stored.
     pub fn remove_objects(&mut self, names: &HashSet<Digest>) {
         self.objects.retain(|name, _| !names.contains(name));
-        self.chunks.retain(|_, chunk| !names.contains(&chunk.object));
+        self.forget_content(names);
     }
 
     /// Adds a backup. Its content is shared with later ones as far as its objects are there.

@@ -65,6 +65,11 @@ pub fn object(name: &Digest) -> StoragePath {
     well_formed(format!("{OBJECTS}/{:02x}/{name}", name.as_bytes()[0]))
 }
 
+/// The object whose place in the repository this is; `None` if it is no object's.
+pub fn object_name(place: &str) -> Option<Digest> {
+    place.strip_prefix(OBJECTS)?.rsplit('/').next()?.parse().ok()
+}
+
 /// A state file; `name` is a plain word.
 pub fn state(name: &'static str) -> StoragePath {
     well_formed(format!("{STATE}/{name}.json"))

@@ -59,6 +59,7 @@ pub struct Lock {
     file: File,
     path: PathBuf,
     holder: Holder,
+    follows_a_crash: bool,
 }
 
 impl Lock {
@@ -81,11 +82,19 @@ impl Lock {
             Err(TryLockError::WouldBlock) => return Err(LockError::Held(read_holder(&mut file))),
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
+        // A holder that ends in good order empties the file.
+        let follows_a_crash = file.metadata().map_err(io)?.len() > 0;
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let mut lock = Self { file, path: path.clone(), holder: Holder { pid: std::process::id(), host, api: None } };
+        let holder = Holder { pid: std::process::id(), host, api: None };
+        let mut lock = Self { file, path: path.clone(), holder, follows_a_crash };
         // Nobody depends on the text: a full disk must not keep the service down.
         let _ = lock.write_holder();
         Ok(lock)
+    }
+
+    /// Whether the last holder ended without giving the lock back: killed, or with the machine.
+    pub const fn follows_a_crash(&self) -> bool {
+        self.follows_a_crash
     }
 
     /// Tells others where this process's API listens.
@@ -99,6 +108,13 @@ impl Lock {
         self.file.set_len(0)?;
         self.file.rewind()?;
         self.file.write_all(&text)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // If this fails the next holder only looks more closely than it must.
+        let _ = self.file.set_len(0);
     }
 }
 
@@ -139,6 +155,15 @@ mod tests {
         drop(lock);
         assert_eq!(holder(root.path()), None);
         Lock::acquire(root.path()).unwrap();
+    }
+
+    #[test]
+    fn a_holder_that_did_not_give_the_lock_back_is_noticed() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(!Lock::acquire(root.path()).unwrap().follows_a_crash());
+        assert!(!Lock::acquire(root.path()).unwrap().follows_a_crash());
+        std::fs::File::create(root.path().join("lock")).unwrap().write_all(b"{\"pid\":1").unwrap();
+        assert!(Lock::acquire(root.path()).unwrap().follows_a_crash());
     }
 
     #[test]

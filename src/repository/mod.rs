@@ -149,7 +149,7 @@ impl Repository {
 
     /// Forgets that content is stored in these objects, so that the next backup stores it again.
     pub fn distrust_objects(&self, names: &HashSet<Digest>) {
-        self.catalogue_mut().remove_objects(names);
+        self.catalogue_mut().forget_content(names);
     }
 
     /// Remembers what a look at a backup's bytes found.
@@ -160,6 +160,11 @@ impl Repository {
             catalogue.get(id).map(|backup| backup.set.clone())
         };
         set.map_or(Ok(()), |set| self.save_verification(&set))
+    }
+
+    /// Takes back what was found of a backup: it is unverified until somebody looks again.
+    pub fn doubt(&self, id: BackupId) {
+        self.catalogue_mut().update(id, |backup| backup.finding = Finding::Unverified);
     }
 
     /// Pins a backup, or takes its pin away.

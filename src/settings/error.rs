@@ -90,7 +90,7 @@ impl fmt::Display for Place {
 }
 
 /// Every problem of the settings, in the order they were met; displayed one line each.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SettingsErrors(pub(super) Vec<SettingsError>);
 
 impl SettingsErrors {

@@ -1,0 +1,322 @@
+//! The Archiver: backs up and restores.
+//!
+//! Hazard: a backup that was acknowledged and cannot be read. Each is handed to the Verifier, and answered only after
+//! it was read back.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use super::herald::{About, Herald};
+use super::janitor::{Janitor, Sweep};
+use super::problems::{self, chain};
+use super::service::Caller;
+use super::supervision::Child;
+use super::supervisor::{Reassess, Supervisor};
+use super::verifier::{CheckDoubtful, ReadBack, Verifier};
+use super::world::{Occupied, World};
+use crate::api::{Problem, ProblemKind, RestoreOptions};
+use crate::core::{BackupKind, BackupState};
+use crate::pipeline::archive::{self, Archived, Created};
+use crate::pipeline::restore::{self, Restored, Target};
+use crate::pipeline::verify::Verdict;
+use crate::repository::catalogue::Backup;
+use crate::repository::wire::AuditHead;
+use crate::settings::SetSettings;
+use crate::telemetry::Event;
+
+/// How often a backup is made anew because its shared objects turned out damaged.
+const ATTEMPTS: u32 = 2;
+
+/// Back up a set.
+#[derive(Message)]
+#[rtype(result = "Result<BackedUp, Problem>")]
+pub struct BackUp {
+    /// The set.
+    pub set: SetSettings,
+    /// Why.
+    pub kind: BackupKind,
+    /// Who asked.
+    pub caller: Caller,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub enum BackedUp {
+    /// This backup, read back.
+    Created(Backup),
+    /// Nothing changed since this one.
+    Unchanged(Backup),
+}
+
+/// Restore a backup in place.
+#[derive(Message)]
+#[rtype(result = "Result<Restored, Problem>")]
+pub struct Restore {
+    /// The set.
+    pub set: SetSettings,
+    /// The backup.
+    pub backup: Backup,
+    /// How.
+    pub options: RestoreOptions,
+    /// Who asked.
+    pub caller: Caller,
+}
+
+/// The actor.
+pub struct Archiver(Tools);
+
+/// What its work needs.
+#[derive(Clone)]
+struct Tools {
+    world: Arc<World>,
+    herald: Herald,
+    verifier: Addr<Verifier>,
+    janitor: Addr<Janitor>,
+    supervisor: Addr<Supervisor>,
+}
+
+impl Archiver {
+    /// An archiver that works with these.
+    pub fn new(
+        world: Arc<World>,
+        herald: Herald,
+        verifier: Addr<Verifier>,
+        janitor: Addr<Janitor>,
+        supervisor: Addr<Supervisor>,
+    ) -> Self {
+        Self(Tools { world, herald, verifier, janitor, supervisor })
+    }
+}
+
+impl Actor for Archiver {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Archiver {}
+
+impl Child for Archiver {}
+
+impl Handler<BackUp> for Archiver {
+    type Result = ResponseActFuture<Self, Result<BackedUp, Problem>>;
+
+    fn handle(&mut self, message: BackUp, _ctx: &mut Self::Context) -> Self::Result {
+        let tools = self.0.clone();
+        // Occupied before anything is awaited: two requests for one set never both begin.
+        let occupied = tools.world.occupy(&message.set.name);
+        let work = async move {
+            let occupied = occupied.ok_or_else(|| problems::busy(&message.set.name))?;
+            tools.back_up(message, occupied).await
+        };
+        Box::pin(work.into_actor(self))
+    }
+}
+
+impl Handler<Restore> for Archiver {
+    type Result = ResponseActFuture<Self, Result<Restored, Problem>>;
+
+    fn handle(&mut self, message: Restore, _ctx: &mut Self::Context) -> Self::Result {
+        let tools = self.0.clone();
+        let occupied = tools.world.occupy(&message.set.name);
+        let work = async move {
+            let occupied = occupied.ok_or_else(|| problems::busy(&message.set.name))?;
+            tools.restore(message, occupied).await
+        };
+        Box::pin(work.into_actor(self))
+    }
+}
+
+impl Tools {
+    async fn back_up(&self, message: BackUp, occupied: Occupied) -> Result<BackedUp, Problem> {
+        let BackUp { set, kind, caller } = message;
+        let about = About::caller(&caller).set(&set.name);
+        let (started, begun) = (self.world.clock.now(), self.world.clock.uptime());
+        self.world.register_work(&caller.progress);
+        self.herald.mention(Event::BackupStarted { kind }, &about);
+        let result = self.archive_and_read_back(&set, kind, &caller, occupied, started).await;
+        let duration_seconds = (self.world.clock.uptime() - begun).as_secs_f64();
+        let (event, about) = match &result {
+            Ok(BackedUp::Created(backup)) => (completed(kind, backup, duration_seconds), about.backup(backup.id)),
+            Ok(BackedUp::Unchanged(backup)) => (Event::BackupUnchanged { duration_seconds }, about.backup(backup.id)),
+            Err(problem) => (Event::BackupFailed { kind, error: problem.detail.clone() }, about),
+        };
+        let error = result.as_ref().err().map(|problem| problem.detail.clone());
+        let world = self.world.clone();
+        let name = set.name.clone();
+        let recorded = tokio::task::spawn_blocking(move || match error {
+            None => world.record_run(&name, |history| history.succeeded(started), None),
+            Some(error) => world.record_run(&name, |history| history.failed(started), Some(error)),
+        });
+        if let Ok(Err(error)) = recorded.await {
+            tracing::warn!(set = %set.name, "the run history was not saved: {}", chain(&error));
+        }
+        // Unrecorded: the auditor keeps the record and says so; the backup is there all the same.
+        let _ = self.herald.tell(event, &about).await;
+        if matches!(result, Ok(BackedUp::Created(_))) {
+            self.janitor.do_send(Sweep { set: set.name });
+        }
+        self.supervisor.do_send(Reassess);
+        result
+    }
+
+    async fn archive_and_read_back(
+        &self,
+        set: &SetSettings,
+        kind: BackupKind,
+        caller: &Caller,
+        mut occupied: Occupied,
+        started: chrono::DateTime<chrono::Utc>,
+    ) -> Result<BackedUp, Problem> {
+        for attempt in 1..=ATTEMPTS {
+            let (archived, still_occupied) = self.archive(set, kind, caller, occupied, started, attempt > 1).await?;
+            occupied = still_occupied;
+            let Created { backup, proven, repaired } = match archived {
+                Archived::Unchanged(backup) => return Ok(BackedUp::Unchanged(backup)),
+                Archived::Created(created) => created,
+            };
+            let about = About::caller(caller).set(&set.name).backup(backup.id);
+            if !repaired.is_empty() {
+                self.herald.mention(Event::RepairCompleted { source: "source", objects: repaired }, &about);
+                self.verifier.do_send(CheckDoubtful);
+            }
+            let read_back = ReadBack { backup: backup.clone(), proven, caller: caller.clone() };
+            let verification = self.verifier.send(read_back).await.map_err(|_| {
+                let detail = format!("backup {} was written but not read back: run verify {}", backup.id, backup.id);
+                Problem::new(ProblemKind::Unavailable, detail)
+            })??;
+            match verification.verdict {
+                Verdict::Intact => {
+                    let backup = self.world.repository.catalogue().get(backup.id).cloned().unwrap_or(backup);
+                    return Ok(BackedUp::Created(backup));
+                }
+                Verdict::Unreadable(why) => {
+                    let detail = format!("backup {} was written but could not be read back: {why}", backup.id);
+                    return Err(Problem::new(ProblemKind::Internal, detail));
+                }
+                Verdict::Damaged(damages) if attempt == ATTEMPTS => {
+                    let first = damages.first().map(|damage| format!("{}: {}", damage.place, damage.fault));
+                    let detail = format!(
+                        "backup {} did not read back as written ({}): check the disk of the backup directory",
+                        backup.id,
+                        first.unwrap_or_default()
+                    );
+                    return Err(Problem::new(ProblemKind::Integrity, detail));
+                }
+                // Its damaged objects are no longer shared: the next attempt writes them anew.
+                Verdict::Damaged(_) => {}
+            }
+        }
+        Err(Problem::new(ProblemKind::Internal, "no backup was made"))
+    }
+
+    async fn archive(
+        &self,
+        set: &SetSettings,
+        kind: BackupKind,
+        caller: &Caller,
+        occupied: Occupied,
+        started: chrono::DateTime<chrono::Utc>,
+        read_everything: bool,
+    ) -> Result<(Archived, Occupied), Problem> {
+        let pass = self.world.lane.enter().await.map_err(|_| problems::stopping())?;
+        let world = self.world.clone();
+        let (set, progress) = (set.clone(), caller.progress.clone());
+        let name = set.name.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let _pass = pass;
+            // An attempt that takes the process down must not be repeated at once.
+            let _ = world.record_run(&set.name, |history| history.started(started), None);
+            let request = archive::Request {
+                set: &set,
+                kind,
+                read_everything,
+                now: world.clock.now(),
+                clock_suspect: false,
+                audit_head: world.audit().head.map(|head| AuditHead { seq: head.seq, hash: head.hash }),
+            };
+            (archive::archive(&world.repository, &request, &progress), occupied)
+        });
+        match work.await {
+            Ok((Ok(archived), occupied)) => Ok((archived, occupied)),
+            Ok((Err(error), _)) => Err(problems::of_archive(&name, &error)),
+            Err(panic) => Err(Problem::new(ProblemKind::Internal, format!("back up {name}: {panic}"))),
+        }
+    }
+
+    async fn restore(&self, message: Restore, occupied: Occupied) -> Result<Restored, Problem> {
+        let Restore { set, backup, options, caller } = message;
+        let about = About::caller(&caller).set(&set.name).backup(backup.id);
+        let begun = self.world.clock.uptime();
+        let target = set.source.display().to_string();
+        self.world.register_work(&caller.progress);
+        // Durable before the first live file changes: a restore leaves a trace whatever happens to it.
+        let _ = self.herald.tell(Event::RestoreStarted { target: target.clone() }, &about).await;
+        let name = set.name.clone();
+        let result = match self.restore_files(set, backup.clone(), options, &caller, occupied).await {
+            Ok(Ok(restored)) => Ok(restored),
+            Ok(Err(error)) => {
+                if error.is_damage() {
+                    // Finds out, and says, what exactly is damaged.
+                    self.verifier.do_send(CheckDoubtful);
+                }
+                Err(problems::of_restore(&self.world.repository, &name, backup.id, &error))
+            }
+            Err(problem) => Err(problem),
+        };
+        let event = match &result {
+            Ok(restored) => Event::RestoreCompleted {
+                target,
+                files: restored.files.len(),
+                safety_backup: restored.safety_backup,
+                duration_seconds: (self.world.clock.uptime() - begun).as_secs_f64(),
+            },
+            Err(problem) => Event::RestoreFailed { error: problem.detail.clone() },
+        };
+        let _ = self.herald.tell(event, &about).await;
+        self.supervisor.do_send(Reassess);
+        result
+    }
+
+    async fn restore_files(
+        &self,
+        set: SetSettings,
+        backup: Backup,
+        options: RestoreOptions,
+        caller: &Caller,
+        occupied: Occupied,
+    ) -> Result<Result<Restored, restore::RestoreError>, Problem> {
+        let pass = self.world.lane.enter().await.map_err(|_| problems::stopping())?;
+        let world = self.world.clone();
+        let progress = caller.progress.clone();
+        let name = set.name.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let (_pass, _occupied) = (pass, occupied);
+            let target = Target::Live { set: &set, logs: options.replace_logs, now: world.clock.now() };
+            let result = restore::restore(&world.repository, &backup, options.file.as_deref(), &target, &progress);
+            if result.as_ref().is_err_and(restore::RestoreError::is_damage) && backup.state() != BackupState::Damaged {
+                world.repository.doubt(backup.id);
+            }
+            result
+        });
+        work.await.map_err(|panic| Problem::new(ProblemKind::Internal, format!("restore {name}: {panic}")))
+    }
+}
+
+fn completed(kind: BackupKind, backup: &Backup, duration_seconds: f64) -> Event {
+    let Some(content) = &backup.content else { return Event::BackupUnchanged { duration_seconds } };
+    let (envelope, body) = (&content.manifest.envelope, &content.manifest.body);
+    Event::BackupCompleted {
+        kind,
+        manifest_sha256: content.digest,
+        files: body.files.len(),
+        missing: body.missing.clone(),
+        unreadable: body.unreadable.iter().map(|file| format!("{}: {}", file.path, file.reason)).collect(),
+        size_bytes: envelope.size_bytes,
+        stored_bytes: envelope.stored_bytes,
+        valid: envelope.valid,
+        duration_seconds,
+    }
+}
+
+/// How many messages may wait for this actor.
+pub const MAILBOX: usize = 64;

@@ -1,0 +1,108 @@
+//! Tells everybody what happened: console, Prometheus, audit log.
+//!
+//! Hazard: an event that is counted but not recorded, or the other way round. Actors say it once, here.
+
+use std::sync::Arc;
+
+use actix::Addr;
+
+use super::auditor::{Auditor, Record, Unrecorded};
+use super::service::Caller;
+use super::world::World;
+use crate::core::{BackupId, SetName};
+use crate::telemetry::{Event, Occurrence, log};
+
+/// How often a record is offered to an auditor that is being restarted.
+const OFFERS: u32 = 3;
+
+/// Speaks for one actor.
+#[derive(Clone)]
+pub struct Herald {
+    world: Arc<World>,
+    auditor: Addr<Auditor>,
+    actor: &'static str,
+}
+
+/// What an event is about, and who wanted it.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Who asked.
+    pub principal: String,
+    /// What ties it to everything else about the operation.
+    pub correlation_id: String,
+    /// The set.
+    pub set: Option<SetName>,
+    /// The backup.
+    pub backup: Option<BackupId>,
+}
+
+impl About {
+    /// An operation of `caller`.
+    pub fn caller(caller: &Caller) -> Self {
+        Self {
+            principal: caller.principal.clone(),
+            correlation_id: caller.correlation_id.clone(),
+            set: None,
+            backup: None,
+        }
+    }
+
+    /// About this set.
+    pub fn set(mut self, set: &SetName) -> Self {
+        self.set = Some(set.clone());
+        self
+    }
+
+    /// About this backup.
+    pub fn backup(mut self, id: BackupId) -> Self {
+        self.backup = Some(id);
+        self
+    }
+}
+
+impl Herald {
+    /// A herald of `actor`.
+    pub fn new(world: Arc<World>, auditor: Addr<Auditor>, actor: &'static str) -> Self {
+        Self { world, auditor, actor }
+    }
+
+    /// Tells it, and returns once its record is durable.
+    pub async fn tell(&self, event: Event, about: &About) -> Result<(), Unrecorded> {
+        let entry = self.announce(event, about).entry();
+        for _offer in 1..OFFERS {
+            match self.auditor.send(Record(entry.clone())).await {
+                Ok(result) => return result,
+                // The instance that had it is gone; its successor has the same address.
+                Err(_) => tracing::debug!(event = entry.event, "the auditor is restarting"),
+            }
+        }
+        match self.auditor.send(Record(entry)).await {
+            Ok(result) => result,
+            Err(error) => {
+                self.world.metrics.observe_audit_failure();
+                Err(Unrecorded::Unwritable(error.to_string()))
+            }
+        }
+    }
+
+    /// Tells it, and does not wait: what is told later is durable no earlier.
+    pub fn mention(&self, event: Event, about: &About) {
+        let entry = self.announce(event, about).entry();
+        self.auditor.do_send(Record(entry));
+    }
+
+    fn announce(&self, event: Event, about: &About) -> Occurrence {
+        let occurrence = Occurrence {
+            event,
+            at: self.world.clock.now(),
+            actor: self.actor,
+            principal: about.principal.clone(),
+            set: about.set.clone(),
+            backup: about.backup,
+            correlation_id: about.correlation_id.clone(),
+        };
+        log(&occurrence);
+        self.world.metrics.observe(&occurrence);
+        occurrence
+    }
+}

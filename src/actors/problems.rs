@@ -1,0 +1,108 @@
+//! What failed, as a problem that a person can act on.
+//!
+//! Hazard: the same failure under two names, or an internal word in an operator's face. Each error of the pipeline is
+//! translated here, once.
+
+use std::error::Error;
+
+use crate::api::{Problem, ProblemKind};
+use crate::core::mode::IllegalEvent;
+use crate::core::{BackupId, SetName};
+use crate::pipeline::archive::ArchiveError;
+use crate::pipeline::restore::RestoreError;
+use crate::repository::Repository;
+use crate::repository::catalogue::Unresolved;
+
+/// An error and its causes on one line: `write to the repository: create objects/3f/…: permission denied`.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut last = text.clone();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        // A transparent error says the same as its cause.
+        if said != last {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        last = said;
+        source = cause.source();
+    }
+    text
+}
+
+/// Why no backup of `set` was made.
+pub fn of_archive(set: &SetName, error: &ArchiveError) -> Problem {
+    let kind = match error {
+        ArchiveError::Source(_) | ArchiveError::NoFiles { .. } | ArchiveError::TooLarge { .. } => ProblemKind::Source,
+        ArchiveError::NoSpace { .. } => ProblemKind::NoSpace,
+        ArchiveError::Cancelled(_) => ProblemKind::Unavailable,
+        ArchiveError::Write(_) | ArchiveError::Compress(_) => ProblemKind::Internal,
+    };
+    Problem::new(kind, format!("back up {set}: {}", chain(error)))
+}
+
+/// Why a backup of `set` was not restored; names those that would do if this one is damaged.
+pub fn of_restore(repository: &Repository, set: &SetName, id: BackupId, error: &RestoreError) -> Problem {
+    let kind = match error {
+        _ if error.is_damage() => ProblemKind::Integrity,
+        RestoreError::Safety(ArchiveError::NoSpace { .. }) => ProblemKind::NoSpace,
+        RestoreError::Stage { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ProblemKind::NoSpace,
+        RestoreError::NoSuchFile(_) => ProblemKind::NotFound,
+        RestoreError::LiveLog(_) | RestoreError::Stage { .. } | RestoreError::Safety(_) => ProblemKind::Target,
+        RestoreError::Cancelled(_) => ProblemKind::Unavailable,
+        _ => ProblemKind::Internal,
+    };
+    let mut problem = Problem::new(kind, format!("restore {set} from {id}: {}", chain(error)));
+    if error.is_damage() {
+        problem.good_backups = good_backups(repository, set, id);
+    }
+    problem
+}
+
+/// The good backups of a set, newest first, at most five, other than `but`.
+pub fn good_backups(repository: &Repository, set: &SetName, but: BackupId) -> Vec<BackupId> {
+    let catalogue = repository.catalogue();
+    let backups = catalogue.set(set).map_or(&[][..], |index| index.backups());
+    let good = backups.iter().rev().filter(|backup| backup.is_good_version() && backup.id != but);
+    good.map(|backup| backup.id).take(5).collect()
+}
+
+/// Why a reference names no backup.
+pub fn of_unresolved(unresolved: &Unresolved) -> Problem {
+    let kind = match unresolved {
+        Unresolved::Unknown(_) | Unresolved::NoneGood(_) => ProblemKind::NotFound,
+        Unresolved::LatestOfWhat => ProblemKind::BadRequest,
+        Unresolved::Ambiguous { .. } => ProblemKind::Ambiguous,
+        Unresolved::OtherSet { .. } => ProblemKind::SetMismatch,
+    };
+    Problem::new(kind, unresolved.to_string())
+}
+
+/// Why the mode did not change.
+pub fn of_illegal(illegal: &IllegalEvent) -> Problem {
+    Problem::new(ProblemKind::WrongMode, illegal.to_string())
+}
+
+/// An actor did not answer.
+pub fn of_silence(actor: &str) -> Problem {
+    Problem::new(ProblemKind::Unavailable, format!("the {actor} is being restarted: try again in a few seconds"))
+}
+
+/// The service is stopping.
+pub fn stopping() -> Problem {
+    Problem::new(ProblemKind::Unavailable, "the service is stopping: try again when it is up")
+}
+
+/// A set that is busy.
+pub fn busy(set: &SetName) -> Problem {
+    Problem::new(ProblemKind::Busy, format!("{set} is being backed up or restored: try again when that is done"))
+}
+
+/// A set that is not configured.
+pub fn unknown_set(name: &str, known: impl Iterator<Item = SetName>) -> Problem {
+    let known: Vec<String> = known.map(|set| set.to_string()).collect();
+    let shown: String = name.chars().take(48).collect();
+    let detail = format!("there is no backup set {shown:?}: the configured sets are {}", known.join(", "));
+    Problem::new(ProblemKind::NotFound, detail)
+}

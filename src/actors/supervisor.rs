@@ -1,0 +1,352 @@
+//! The Supervisor: the mode, and who is up.
+//!
+//! Hazard: a mode that is acted on before it is durable is forgotten by a crash, and one that waits for a broken disk
+//! protects nothing. What to do, and in which order, is decided by `core::mode`; here it is done, one event at a time.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::herald::{About, Herald};
+use super::problems::{self, chain};
+use super::scheduler::{Scheduler, Wake};
+use super::service::Caller;
+use super::supervision::ChildEvent;
+use super::verifier::{Validate, Verifier};
+use super::world::{ActorState, Role, World};
+use crate::api::{Problem, ProblemKind};
+use crate::core::mode::{
+    DegradedReason, Effect, IntegrityWindow, Mode, ModeEvent, Persistence, RecoveryCause, Transition, step,
+};
+use crate::pipeline::assess::{LiveFaultKind, assess};
+use crate::repository::state::Loaded;
+use crate::storage::Durability;
+use crate::telemetry::Event;
+
+const MODE: &str = "mode";
+
+/// What is remembered of the mode across restarts.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ModeDocument {
+    mode: Mode,
+    window: IntegrityWindow,
+}
+
+/// Something that may change the mode; answered when it has, and its effects are under way.
+#[derive(Message)]
+#[rtype(result = "Result<(), Problem>")]
+pub struct Happened(pub ModeEvent);
+
+/// A place in the repository was newly found damaged.
+#[derive(Message)]
+#[rtype(result = "Result<(), Problem>")]
+pub struct IntegrityFailure;
+
+/// Look whether the live files are whole.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Reassess;
+
+/// The actors that the supervisor talks to.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Meet {
+    /// Speaks for the supervisor.
+    pub herald: Herald,
+    /// Validates.
+    pub verifier: Addr<Verifier>,
+    /// Wakes when schedules resume; none for a single command.
+    pub scheduler: Option<Addr<Scheduler>>,
+}
+
+/// The actor.
+pub struct Supervisor {
+    world: Arc<World>,
+    window: IntegrityWindow,
+    peers: Option<Meet>,
+}
+
+impl Supervisor {
+    /// A supervisor with the failures that are remembered.
+    pub fn new(world: Arc<World>) -> Self {
+        let recovery = world.settings.recovery;
+        let window = match Self::load(&world) {
+            Loaded::Value(document) => {
+                document.window.with_settings(recovery.integrity_failures, recovery.window_minutes)
+            }
+            Loaded::Absent | Loaded::Damaged(_) => {
+                IntegrityWindow::new(recovery.integrity_failures, recovery.window_minutes)
+            }
+        };
+        Self { world, window, peers: None }
+    }
+
+    fn load(world: &World) -> Loaded<ModeDocument> {
+        world.repository.load_state(MODE).unwrap_or_else(|error| Loaded::Damaged(chain(&error)))
+    }
+
+    /// What the last process left, as the mode machine wants to know it.
+    pub(super) fn persisted(world: &World) -> crate::core::mode::Persisted {
+        use crate::core::mode::Persisted;
+        match Self::load(world) {
+            Loaded::Value(document) => Persisted::Found(document.mode),
+            Loaded::Damaged(_) => Persisted::Damaged,
+            Loaded::Absent if world.repository.catalogue().backups().next().is_some() => Persisted::Missing,
+            Loaded::Absent => Persisted::Fresh,
+        }
+    }
+
+    /// Takes one step and carries out its effects, in order, before the next event is looked at.
+    fn happened(&mut self, event: ModeEvent) -> AtomicResponse<Self, Result<(), Problem>> {
+        let before = self.world.mode();
+        let (next, effects) = match step(&before.mode, &event) {
+            Ok(taken) => taken,
+            Err(illegal) => {
+                let problem = problems::of_illegal(&illegal);
+                return AtomicResponse::new(Box::pin(actix::fut::ready(Err(problem))));
+            }
+        };
+        let herald = self.peers.as_ref().map(|peers| peers.herald.clone());
+        let carry_out = CarryOut {
+            world: self.world.clone(),
+            herald,
+            window: self.window.clone(),
+            next: next.clone(),
+            persisted: before.persisted,
+        };
+        let immediate: Vec<Effect> = effects;
+        AtomicResponse::new(Box::pin(
+            async move { carry_out.run(&immediate).await.map(|()| immediate) }.into_actor(self).map(
+                |result, supervisor, ctx| {
+                    let effects = result?;
+                    supervisor.start_work(&effects, ctx);
+                    Ok(())
+                },
+            ),
+        ))
+    }
+
+    fn start_work(&self, effects: &[Effect], ctx: &mut Context<Self>) {
+        let Some(peers) = &self.peers else { return };
+        for effect in effects {
+            match effect {
+                Effect::ResumeSchedules => peers.scheduler.iter().for_each(|scheduler| scheduler.do_send(Wake)),
+                Effect::StartAssessment => {
+                    let world = self.world.clone();
+                    let work = tokio::task::spawn_blocking(move || assess(&world.repository, &world.settings.sets));
+                    let report = ctx.address();
+                    ctx.spawn(
+                        async move {
+                            let event = match work.await {
+                                Ok(faults) => ModeEvent::Assessed { restorable: !faults.is_empty() },
+                                Err(_) => ModeEvent::WorkFailed,
+                            };
+                            report.do_send(Happened(event));
+                        }
+                        .into_actor(self),
+                    );
+                }
+                Effect::StartValidation => {
+                    let (report, verifier) = (ctx.address(), peers.verifier.clone());
+                    ctx.spawn(
+                        async move {
+                            let event = verifier.send(Validate).await.unwrap_or(ModeEvent::WorkFailed);
+                            report.do_send(Happened(event));
+                        }
+                        .into_actor(self),
+                    );
+                }
+                // Nothing asks for it yet: a plan is carried out by restoring set by set.
+                Effect::StartRestore => ctx.address().do_send(Happened(ModeEvent::WorkFailed)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The effects of one step on the way.
+struct CarryOut {
+    world: Arc<World>,
+    herald: Option<Herald>,
+    window: IntegrityWindow,
+    next: Mode,
+    persisted: bool,
+}
+
+impl CarryOut {
+    async fn run(mut self, effects: &[Effect]) -> Result<(), Problem> {
+        for effect in effects {
+            match effect {
+                // What restricts takes hold before anything is waited for.
+                Effect::FreezeDeletion | Effect::SuspendSchedules => {
+                    self.world.set_mode(self.next.clone(), self.persisted)
+                }
+                Effect::Persist(persistence) => self.persist(*persistence).await?,
+                Effect::Audit(transition) => self.audit(transition).await,
+                _ => {}
+            }
+        }
+        self.world.set_mode(self.next, self.persisted);
+        Ok(())
+    }
+
+    async fn persist(&mut self, persistence: Persistence) -> Result<(), Problem> {
+        let world = self.world.clone();
+        let document = ModeDocument { mode: self.next.clone(), window: self.window.clone() };
+        let work =
+            tokio::task::spawn_blocking(move || world.repository.save_state(MODE, &document, Durability::Durable));
+        let failure = match work.await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(chain(&error)),
+            Err(panic) => Some(panic.to_string()),
+        };
+        self.persisted = failure.is_none();
+        match (failure, persistence) {
+            (Some(why), Persistence::Required) => {
+                Err(Problem::new(ProblemKind::Internal, format!("the mode cannot be made durable: {why}")))
+            }
+            (Some(why), Persistence::Attempted) => {
+                tracing::error!("the mode cannot be made durable: {why}");
+                Ok(())
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    async fn audit(&self, transition: &Transition) {
+        let event = Event::ModeChanged {
+            from: transition.from,
+            to: transition.to,
+            phase: transition.phase,
+            cause: transition.cause,
+        };
+        if let Some(herald) = &self.herald {
+            // Unrecorded: the auditor keeps the record, and entering recovery waits for nobody.
+            let _ = herald.tell(event, &About::caller(&Caller::component("supervisor"))).await;
+        }
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(256);
+    }
+}
+
+impl Handler<Meet> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, peers: Meet, _ctx: &mut Self::Context) {
+        self.peers = Some(peers);
+    }
+}
+
+impl Handler<Happened> for Supervisor {
+    type Result = AtomicResponse<Self, Result<(), Problem>>;
+
+    fn handle(&mut self, Happened(event): Happened, _ctx: &mut Self::Context) -> Self::Result {
+        self.happened(event)
+    }
+}
+
+impl Handler<IntegrityFailure> for Supervisor {
+    type Result = AtomicResponse<Self, Result<(), Problem>>;
+
+    fn handle(&mut self, _: IntegrityFailure, _ctx: &mut Self::Context) -> Self::Result {
+        let verdict = self.window.record(self.world.clock.now());
+        // The count must survive a restart even when it changes nothing yet.
+        let document = ModeDocument { mode: self.world.mode().mode, window: self.window.clone() };
+        let world = self.world.clone();
+        if !matches!(document.mode, Mode::Starting | Mode::Stopping) {
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = world.repository.save_state(MODE, &document, Durability::Lazy) {
+                    tracing::warn!("an integrity failure was not remembered: {}", chain(&error));
+                }
+            });
+        }
+        self.happened(ModeEvent::IntegrityFailed(verdict))
+    }
+}
+
+impl Handler<Reassess> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Reassess, ctx: &mut Self::Context) {
+        if self.world.role == Role::Command {
+            return;
+        }
+        let world = self.world.clone();
+        let work = tokio::task::spawn_blocking(move || live_reasons(&world));
+        let report = ctx.address();
+        ctx.spawn(
+            async move {
+                let Ok(found) = work.await else { return };
+                for reason in LIVE_REASONS {
+                    let event = if found.contains(&reason) {
+                        ModeEvent::ReasonRaised(reason)
+                    } else {
+                        ModeEvent::ReasonCleared(reason)
+                    };
+                    report.do_send(Happened(event));
+                }
+            }
+            .into_actor(self),
+        );
+    }
+}
+
+const LIVE_REASONS: [DegradedReason; 2] = [DegradedReason::LiveFilesMissing, DegradedReason::LiveFilesInvalid];
+
+/// What is wrong with the live files.
+pub(super) fn live_reasons(world: &World) -> std::collections::BTreeSet<DegradedReason> {
+    let faults = assess(&world.repository, &world.settings.sets);
+    faults
+        .iter()
+        .map(|fault| match fault.fault {
+            LiveFaultKind::Missing => DegradedReason::LiveFilesMissing,
+            LiveFaultKind::Invalid(_) => DegradedReason::LiveFilesInvalid,
+        })
+        .collect()
+}
+
+impl Handler<ChildEvent> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, event: ChildEvent, ctx: &mut Self::Context) {
+        let now = self.world.clock.now();
+        let about = About::caller(&Caller::component("supervisor"));
+        let mention = |event: Event| {
+            if let Some(peers) = &self.peers {
+                peers.herald.mention(event, &about);
+            }
+        };
+        match event {
+            ChildEvent::Up { child } => self.world.update_actor(child, |actor| {
+                actor.state = ActorState::Up;
+                actor.since = now;
+            }),
+            ChildEvent::Down { child, cause, reason, .. } => {
+                self.world.update_actor(child, |actor| {
+                    actor.state = ActorState::Restarting;
+                    actor.since = now;
+                    actor.restarts += 1;
+                    actor.last_error = Some(reason.clone());
+                });
+                mention(Event::ActorRestarted { actor: child, cause: cause.code(), reason });
+            }
+            ChildEvent::GaveUp { child, reason, refusal, .. } => {
+                let reason = format!("{reason} ({refusal})");
+                self.world.update_actor(child, |actor| {
+                    actor.state = ActorState::GaveUp;
+                    actor.since = now;
+                    actor.last_error = Some(reason.clone());
+                });
+                mention(Event::ActorGaveUp { actor: child, reason });
+                ctx.address().do_send(Happened(ModeEvent::RecoveryDemanded(RecoveryCause::ActorGaveUp)));
+            }
+        }
+    }
+}

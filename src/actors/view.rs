@@ -1,0 +1,300 @@
+//! What is true, as the documents and metrics that people see.
+//!
+//! Hazard: two views of one fact that disagree. Status, lists and metrics are all made from the catalogue, the run
+//! history and the mode, here.
+
+use std::collections::BTreeMap;
+
+use super::problems;
+use super::service::reference;
+use super::world::{ActorState, ModeView, World};
+use crate::api::{
+    ActorStatus, AuditStatus, BackupDetails, BackupList, BackupSummary, DamageDocument, FileDocument, ListQuery,
+    MAX_LIST, ModeDocument, Problem, ProblemKind, RepositoryStatus, RestoreOutcome, RestoredDocument, SetStatus,
+    SkippedDocument, StateCounts, Status, UnreadableDocument, VerifyOutcome, VerifyVerdict,
+};
+use crate::core::mode::{Mode, RecoveryPhase};
+use crate::core::schedule::Due;
+use crate::core::{BackupKind, BackupState, SetName};
+use crate::pipeline::restore::Restored;
+use crate::pipeline::verify::{Verdict, Verification};
+use crate::repository::Repository;
+use crate::repository::catalogue::{Backup, Finding, SetIndex};
+use crate::settings::{SetSettings, Settings};
+use crate::telemetry::facts::{Facts, SetFacts};
+
+const DEFAULT_LIST: usize = 100;
+const MAX_LOST_SHOWN: usize = 20;
+
+/// The backup that a reference means.
+pub fn resolve(repository: &Repository, set: Option<&SetName>, text: &str) -> Result<Backup, Problem> {
+    let reference = reference(text)?;
+    let catalogue = repository.catalogue();
+    catalogue.resolve(set, &reference).cloned().map_err(|unresolved| problems::of_unresolved(&unresolved))
+}
+
+/// A page of backups, newest first.
+pub fn list(repository: &Repository, settings: &Settings, query: &ListQuery) -> Result<BackupList, Problem> {
+    let limit = query.limit.unwrap_or(DEFAULT_LIST);
+    if !(1..=MAX_LIST).contains(&limit) {
+        return Err(Problem::new(ProblemKind::BadRequest, format!("limit is {limit}: give 1 to {MAX_LIST}")));
+    }
+    let catalogue = repository.catalogue();
+    let mut backups: Vec<&Backup> = match &query.set {
+        None => catalogue.backups().collect(),
+        Some(name) => {
+            let known = || settings.sets.iter().map(|set| set.name.clone());
+            let set: SetName = name.parse().map_err(|_| problems::unknown_set(name, known()))?;
+            match catalogue.set(&set) {
+                Some(index) => index.backups().iter().collect(),
+                None if settings.sets.iter().any(|known| known.name == set) => vec![],
+                None => return Err(problems::unknown_set(name, known())),
+            }
+        }
+    };
+    // By time over all sets; within a set the sequence has the last word where the clock went back.
+    backups.sort_by_key(|backup| std::cmp::Reverse((backup.id.created(), backup.sequence(), backup.id)));
+    let start = match &query.after {
+        None => 0,
+        Some(after) => {
+            let after = resolve(repository, None, after)?.id;
+            let at = backups.iter().position(|backup| backup.id == after);
+            at.map_or(backups.len(), |at| at + 1)
+        }
+    };
+    let page = &backups[start..backups.len().min(start + limit)];
+    let next = if start + limit < backups.len() { page.last().map(|backup| backup.id) } else { None };
+    Ok(BackupList { backups: page.iter().map(|backup| summary(backup)).collect(), next })
+}
+
+/// A backup without its files.
+pub fn summary(backup: &Backup) -> BackupSummary {
+    let envelope = backup.content.as_ref().map(|content| &content.manifest.envelope);
+    BackupSummary {
+        id: backup.id,
+        set: backup.set.clone(),
+        sequence: envelope.map(|envelope| envelope.sequence.0),
+        kind: backup.kind(),
+        created: envelope.map_or(backup.id.created(), |envelope| envelope.created),
+        state: backup.state(),
+        fault: match &backup.finding {
+            Finding::Damaged(what) | Finding::Unreadable(what) => Some(what.clone()),
+            Finding::Unverified | Finding::Intact { .. } => None,
+        },
+        verified: backup.verified(),
+        pinned: backup.pinned,
+        consistent: envelope.is_some_and(|envelope| envelope.consistent),
+        size_bytes: envelope.map_or(0, |envelope| envelope.size_bytes),
+        stored_bytes: envelope.map_or(0, |envelope| envelope.stored_bytes),
+    }
+}
+
+/// A backup with its files.
+pub fn details(backup: &Backup) -> BackupDetails {
+    let body = backup.content.as_ref().map(|content| &content.manifest.body);
+    let files = body.map_or(&[][..], |body| &body.files);
+    let unreadable = body.map_or(&[][..], |body| &body.unreadable);
+    BackupDetails {
+        summary: summary(backup),
+        manifest_sha256: backup.content.as_ref().map(|content| content.digest),
+        files: files
+            .iter()
+            .map(|file| FileDocument {
+                path: file.path.clone(),
+                size_bytes: file.size_bytes,
+                sha256: file.sha256,
+                mode: format!("{:04o}", file.mode),
+                modified: file.modified,
+                fault: file.fault.clone(),
+            })
+            .collect(),
+        missing: body.map_or_else(Vec::new, |body| body.missing.clone()),
+        unreadable: unreadable
+            .iter()
+            .map(|file| UnreadableDocument { path: file.path.clone(), reason: file.reason.clone() })
+            .collect(),
+    }
+}
+
+/// What a verification found.
+pub fn verification(backup: &Backup, verification: Verification) -> VerifyOutcome {
+    let (verdict, damages, unreadable) = match verification.verdict {
+        Verdict::Intact => (VerifyVerdict::Intact, vec![], None),
+        Verdict::Damaged(damages) => (VerifyVerdict::Damaged, damages, None),
+        Verdict::Unreadable(why) => (VerifyVerdict::Unreadable, vec![], Some(why)),
+    };
+    VerifyOutcome {
+        backup: backup.id,
+        set: backup.set.clone(),
+        verdict,
+        damages: damages
+            .into_iter()
+            .map(|damage| DamageDocument { place: damage.place, fault: damage.fault })
+            .collect(),
+        unreadable,
+        content_bytes: verification.content_bytes,
+    }
+}
+
+/// What a restore did.
+pub fn restored(backup: &Backup, target: String, restored: Restored) -> RestoreOutcome {
+    let undo = restored.safety_backup.map(|id| format!("restore {} {id}", backup.set));
+    RestoreOutcome {
+        set: backup.set.clone(),
+        backup: backup.id,
+        target,
+        restored: restored
+            .files
+            .into_iter()
+            .map(|file| RestoredDocument { path: file.path, size_bytes: file.size_bytes, sha256: file.sha256 })
+            .collect(),
+        skipped: restored
+            .skipped
+            .into_iter()
+            .map(|(path, reason)| SkippedDocument { path, reason: reason.to_owned() })
+            .collect(),
+        safety_backup: restored.safety_backup,
+        undo,
+    }
+}
+
+/// The mode.
+pub fn mode(view: &ModeView) -> ModeDocument {
+    let reasons = match &view.mode {
+        Mode::Degraded { reasons } | Mode::Recovery { reasons, .. } => {
+            reasons.iter().map(|r| r.code().into()).collect()
+        }
+        Mode::Starting | Mode::Normal | Mode::Stopping => vec![],
+    };
+    let losses = match view.mode.phase() {
+        Some(RecoveryPhase::AwaitingDecision { losses }) => losses.iter().map(ToString::to_string).collect(),
+        _ => vec![],
+    };
+    ModeDocument {
+        name: view.mode.name().into(),
+        cause: view.mode.recovery_cause().map(|cause| cause.code().into()),
+        phase: view.mode.phase().map(|phase| phase.code().into()),
+        reasons,
+        losses,
+        persisted: view.persisted,
+    }
+}
+
+/// Everything at a glance.
+pub fn status(world: &World) -> Status {
+    let facts = facts(world);
+    let sets = facts.sets.iter().zip(&world.settings.sets).map(|(facts, set)| set_status(world, facts, set)).collect();
+    let audit = world.audit();
+    Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        started: world.started,
+        enabled: facts.enabled,
+        mode: mode(&world.mode()),
+        sets,
+        actors: world
+            .actors()
+            .into_iter()
+            .map(|(name, actor)| ActorStatus {
+                name: name.into(),
+                state: actor.state.as_str().into(),
+                since: actor.since,
+                restarts: actor.restarts,
+                last_error: actor.last_error,
+            })
+            .collect(),
+        repository: RepositoryStatus {
+            location: world.repository.location(),
+            id: world.repository.id().into(),
+            objects: facts.repository_objects as u64,
+            stored_bytes: facts.repository_bytes,
+            free_bytes: facts.free_bytes,
+        },
+        audit: AuditStatus {
+            path: world.settings.log_directory.join(super::AUDIT_LOG).display().to_string(),
+            head_sequence: audit.head.map(|head| head.seq),
+            writable: !audit.failing,
+        },
+    }
+}
+
+fn set_status(world: &World, facts: &SetFacts, set: &SetSettings) -> SetStatus {
+    let catalogue = world.repository.catalogue();
+    let index = catalogue.set(&set.name);
+    let count = |state| facts.backups.get(&state).copied().unwrap_or(0);
+    SetStatus {
+        name: set.name.clone(),
+        priority: set.priority,
+        enabled: set.enabled,
+        source: set.source.display().to_string(),
+        interval_seconds: set.interval.as_secs(),
+        next_run: facts.next_run,
+        last_attempt: facts.last_attempt,
+        last_success: facts.last_success,
+        consecutive_failures: facts.consecutive_failures,
+        last_error: world.run(&set.name).last_error,
+        running_since: facts.running_since,
+        latest: index.and_then(SetIndex::latest).map(|backup| backup.id),
+        backups: StateCounts {
+            good: count(BackupState::Good),
+            suspect: count(BackupState::Suspect),
+            unverified: count(BackupState::Unverified),
+            damaged: count(BackupState::Damaged),
+        },
+        lost_sequences: index.map_or_else(Vec::new, |index| index.lost(MAX_LOST_SHOWN).iter().map(|s| s.0).collect()),
+    }
+}
+
+/// What Prometheus is told of the state.
+pub fn facts(world: &World) -> Facts {
+    let sets = world.settings.sets.iter().map(|set| set_facts(world, set)).collect();
+    let (repository_objects, repository_bytes) = world.repository.catalogue().object_totals();
+    let mode = world.mode();
+    Facts {
+        enabled: world.settings.backup.enabled,
+        mode: mode.mode.name(),
+        mode_persisted: mode.persisted,
+        sets,
+        actors: world.actors().into_iter().map(|(name, actor)| (name, actor.state == ActorState::Up)).collect(),
+        repository_bytes,
+        repository_objects,
+        free_bytes: world.repository.free_bytes().ok(),
+        audit_head_sequence: world.audit().head.map_or(0, |head| head.seq),
+    }
+}
+
+fn set_facts(world: &World, set: &SetSettings) -> SetFacts {
+    let run = world.run(&set.name);
+    let scheduled = world.settings.backup.enabled && set.enabled;
+    let catalogue = world.repository.catalogue();
+    let index = catalogue.set(&set.name);
+    let backups = index.map_or(&[][..], SetIndex::backups);
+    let good = || backups.iter().filter(|backup| backup.is_good_version());
+    let newest =
+        backups.iter().rev().find(|backup| backup.content.is_some() && backup.kind() != Some(BackupKind::PreRestore));
+    let newest = newest.and_then(|backup| backup.content.as_ref()).map(|content| &content.manifest);
+    let mut states: BTreeMap<BackupState, u64> = BTreeMap::new();
+    backups.iter().for_each(|backup| *states.entry(backup.state()).or_default() += 1);
+    SetFacts {
+        name: set.name.clone(),
+        priority: set.priority,
+        interval_seconds: if scheduled { set.interval.as_secs() } else { 0 },
+        next_run: world.due(set).map(|due| match due {
+            Due::Now => world.clock.now(),
+            Due::At(at) => at,
+        }),
+        last_attempt: run.history.last_attempt,
+        last_success: run.history.last_success,
+        last_verified: backups.iter().filter_map(Backup::verified).max(),
+        newest_restorable: good().next_back().map(|backup| backup.id.created()),
+        oldest_restorable: good().next().map(|backup| backup.id.created()),
+        consecutive_failures: run.history.consecutive_failures,
+        running_since: run.busy_since,
+        size_bytes: newest.map_or(0, |manifest| manifest.envelope.size_bytes),
+        stored_bytes: newest.map_or(0, |manifest| manifest.envelope.stored_bytes),
+        backups: states,
+        missing_files: newest.map_or(0, |manifest| manifest.body.missing.len()),
+        lost_sequences: index.map_or(0, |index| index.lost(MAX_LOST_SHOWN).len()),
+        invalid_files: newest
+            .map_or(0, |manifest| manifest.body.files.iter().filter(|file| file.fault.is_some()).count()),
+    }
+}

@@ -1,0 +1,267 @@
+//! What every actor can look at.
+//!
+//! Hazard: facts that are copied into actors go stale there. They are here once: settings, the repository with its
+//! catalogue, what ran when, the mode, who is up.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+
+use super::lane::WriteLane;
+use crate::audit::Head;
+use crate::clock::Clock;
+use crate::core::mode::Mode;
+use crate::core::schedule::{Due, RunHistory, due};
+use crate::core::{SetName, mode};
+use crate::pipeline::Progress;
+use crate::repository::Repository;
+use crate::settings::{SetSettings, Settings};
+use crate::storage::{Durability, StorageError};
+use crate::telemetry::Metrics;
+
+const RUNS: &str = "schedule";
+
+/// The names of the actors.
+pub const ACTORS: [&str; 6] = ["supervisor", "scheduler", "archiver", "verifier", "janitor", "auditor"];
+
+/// How the service is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// For long, with schedules and sweeps.
+    Daemon,
+    /// For one command.
+    Command,
+}
+
+/// Everything that is shared.
+pub struct World {
+    /// What the operator asked for.
+    pub settings: Settings,
+    /// How the service is run.
+    pub role: Role,
+    /// The backups.
+    pub repository: Repository,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Who may write.
+    pub lane: WriteLane,
+    /// What Prometheus is told.
+    pub metrics: Metrics,
+    /// When this process started.
+    pub started: DateTime<Utc>,
+    mode: watch::Sender<ModeView>,
+    runs: Mutex<BTreeMap<SetName, Run>>,
+    actors: Mutex<BTreeMap<&'static str, ActorView>>,
+    audit: Mutex<AuditView>,
+    works: Mutex<Vec<std::sync::Weak<Progress>>>,
+}
+
+/// The mode, and whether it would survive a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModeView {
+    /// The mode.
+    pub mode: Mode,
+    /// Whether it is on disk.
+    pub persisted: bool,
+}
+
+/// What is known of a set's runs.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// What is remembered across restarts.
+    pub history: RunHistory,
+    /// Since when the set is busy: a backup or a restore is under way.
+    pub busy_since: Option<DateTime<Utc>>,
+    /// Why the last backup failed, if it did.
+    pub last_error: Option<String>,
+}
+
+/// What is known of an actor.
+#[derive(Clone, Debug)]
+pub struct ActorView {
+    /// Whether it takes messages.
+    pub state: ActorState,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// How often it was restarted.
+    pub restarts: u64,
+    /// Why it was restarted last.
+    pub last_error: Option<String>,
+}
+
+/// Whether an actor takes messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActorState {
+    /// It does.
+    Up,
+    /// It will again.
+    Restarting,
+    /// It failed too often.
+    GaveUp,
+}
+
+impl ActorState {
+    /// The name used in the status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Restarting => "restarting",
+            Self::GaveUp => "gave_up",
+        }
+    }
+}
+
+/// What is known of the audit log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AuditView {
+    /// Its last record.
+    pub head: Option<Head>,
+    /// Whether the last attempt to write failed.
+    pub failing: bool,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl World {
+    /// A world in mode `starting`, with the run history that the repository remembers.
+    pub fn new(
+        settings: Settings,
+        role: Role,
+        repository: Repository,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Self {
+        // A lost history costs one run too many of each set.
+        let histories: BTreeMap<SetName, RunHistory> =
+            repository.load_state(RUNS).ok().and_then(|loaded| loaded.value()).unwrap_or_default();
+        let runs = histories.into_iter().map(|(set, history)| (set, Run { history, ..Run::default() })).collect();
+        let started = clock.now();
+        let actor = ActorView { state: ActorState::Up, since: started, restarts: 0, last_error: None };
+        Self {
+            settings,
+            role,
+            repository,
+            clock,
+            lane: WriteLane::open(),
+            metrics,
+            started,
+            mode: watch::Sender::new(ModeView { mode: Mode::Starting, persisted: true }),
+            runs: Mutex::new(runs),
+            actors: Mutex::new(ACTORS.into_iter().map(|name| (name, actor.clone())).collect()),
+            audit: Mutex::default(),
+            works: Mutex::default(),
+        }
+    }
+
+    /// A configured set.
+    pub fn set(&self, name: &SetName) -> Option<&SetSettings> {
+        self.settings.sets.iter().find(|set| set.name == *name)
+    }
+
+    /// The mode now.
+    pub fn mode(&self) -> ModeView {
+        self.mode.borrow().clone()
+    }
+
+    /// Follows the mode.
+    pub fn watch_mode(&self) -> watch::Receiver<ModeView> {
+        self.mode.subscribe()
+    }
+
+    /// Changes the mode; for the supervisor alone.
+    pub(super) fn set_mode(&self, mode: mode::Mode, persisted: bool) {
+        self.mode.send_replace(ModeView { mode, persisted });
+    }
+
+    /// What is known of a set's runs.
+    pub fn run(&self, set: &SetName) -> Run {
+        locked(&self.runs).get(set).cloned().unwrap_or_default()
+    }
+
+    /// When a set is due; never, if it has no schedule or is busy.
+    pub fn due(&self, set: &SetSettings) -> Option<Due> {
+        let run = self.run(&set.name);
+        let scheduled = self.settings.backup.enabled && set.enabled && run.busy_since.is_none();
+        scheduled.then(|| due(&run.history, set.interval, self.clock.now()))
+    }
+
+    /// Marks a set as busy until what is returned is dropped; `None` if it is busy already.
+    pub fn occupy(self: &Arc<Self>, set: &SetName) -> Option<Occupied> {
+        let mut runs = locked(&self.runs);
+        let run = runs.entry(set.clone()).or_default();
+        if run.busy_since.is_some() {
+            return None;
+        }
+        run.busy_since = Some(self.clock.now());
+        Some(Occupied { world: self.clone(), set: set.clone() })
+    }
+
+    /// Remembers what became of a run, here and on disk (not synced: a lost history costs one run too many).
+    pub fn record_run(
+        &self,
+        set: &SetName,
+        change: impl FnOnce(RunHistory) -> RunHistory,
+        error: Option<String>,
+    ) -> Result<(), StorageError> {
+        let histories: BTreeMap<SetName, RunHistory> = {
+            let mut runs = locked(&self.runs);
+            let run = runs.entry(set.clone()).or_default();
+            run.history = change(run.history);
+            run.last_error = error;
+            runs.iter().map(|(set, run)| (set.clone(), run.history)).collect()
+        };
+        self.repository.save_state(RUNS, &histories, Durability::Lazy)
+    }
+
+    /// What is known of each actor.
+    pub fn actors(&self) -> BTreeMap<&'static str, ActorView> {
+        locked(&self.actors).clone()
+    }
+
+    /// Changes what is known of an actor; for the supervisor alone.
+    pub(super) fn update_actor(&self, name: &'static str, change: impl FnOnce(&mut ActorView)) {
+        if let Some(actor) = locked(&self.actors).get_mut(name) {
+            change(actor);
+        }
+    }
+
+    /// What is known of the audit log.
+    pub fn audit(&self) -> AuditView {
+        *locked(&self.audit)
+    }
+
+    /// Changes what is known of the audit log; for the auditor alone.
+    pub(super) fn set_audit(&self, view: AuditView) {
+        *locked(&self.audit) = view;
+    }
+
+    /// Makes a piece of work known, so that it can be told to stop.
+    pub fn register_work(&self, progress: &Arc<Progress>) {
+        let mut works = locked(&self.works);
+        works.retain(|work| work.strong_count() > 0);
+        works.push(Arc::downgrade(progress));
+    }
+
+    /// Tells all work to stop at its next safe point.
+    pub fn cancel_work(&self) {
+        locked(&self.works).iter().filter_map(std::sync::Weak::upgrade).for_each(|work| work.cancel());
+    }
+}
+
+/// A set that is busy until this is dropped. To be moved into the work.
+pub struct Occupied {
+    world: Arc<World>,
+    set: SetName,
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        if let Some(run) = locked(&self.world.runs).get_mut(&self.set) {
+            run.busy_since = None;
+        }
+    }
+}

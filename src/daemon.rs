@@ -1,0 +1,251 @@
+//! The composition root: the one file that sees everything.
+//!
+//! Hazard: a service that half started looks alive and protects nothing. Everything that can be refused is refused
+//! here, in order, before the first actor runs: settings, the lock, the repository, the port.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::actors::service::Service;
+use crate::actors::{self, ACTORS, AUDIT_LOG, Role, World, chain};
+use crate::audit::{AuditError, read_records};
+use crate::clock::{Clock, SystemClock};
+use crate::http;
+use crate::repository::lock::{Lock, LockError};
+use crate::repository::{OpenError, Repository};
+use crate::settings::{LogFormat, Settings, SettingsErrors, Sources};
+use crate::storage::local::Local;
+use crate::storage::{Storage, StorageError};
+use crate::telemetry::{LoggingError, Metrics, MetricsError, init_logging};
+
+/// How the daemon is started.
+pub struct Options {
+    /// Where settings come from.
+    pub sources: Sources,
+    /// The form of log lines, where the command line says it.
+    pub log_format: Option<LogFormat>,
+}
+
+/// Why the service could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The settings are not allowed.
+    #[error(transparent)]
+    Settings(#[from] SettingsErrors),
+    /// The backup directory cannot be used.
+    #[error("use the backup directory {}", .0.display())]
+    Directory(PathBuf, #[source] io::Error),
+    /// Another process has the repository, or it cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The repository cannot be opened.
+    #[error(transparent)]
+    Repository(#[from] OpenError),
+    /// The repository that was here is gone.
+    #[error(
+        "the audit log says that {} held a repository, and it is gone: bring it back (mount its disk, or copy a \
+         replica there), or run `fiovana-app init` to begin a new one",
+        .0.display()
+    )]
+    RepositoryGone(PathBuf),
+    /// There is no repository yet.
+    #[error("there is no repository in {} yet: start the daemon once, or run `fiovana-app init`", .0.display())]
+    NoRepository(PathBuf),
+    /// The address is taken, or not ours.
+    #[error("listen on {address}: another program may use this port; set [http].bind or FIOVANA_HTTP_BIND to another")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Logging failed.
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
+    /// Metrics failed.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// The operating system refused something basic.
+    #[error("{0}")]
+    System(&'static str, #[source] io::Error),
+    /// The supervisor died: the process must be started anew.
+    #[error("the supervisor died: the process ends, so that it is started anew")]
+    SupervisorDied,
+}
+
+/// Runs the service until it is told to stop (SIGTERM, SIGINT).
+pub fn run(options: Options) -> Result<(), Failure> {
+    let clock = Arc::new(SystemClock::start());
+    let (settings, errors) = load(&options.sources)?;
+    init_logging(&settings.logging, options.log_format)?;
+    for error in errors.lines() {
+        tracing::error!("settings, ignored in recovery mode: {error}");
+    }
+    settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let (mut lock, repository) = open_for_writing(&settings, clock.as_ref(), true)?;
+    let bind_address = settings.http.bind;
+    let bind_failed = |source| Failure::Bind { address: bind_address, source };
+    let listener = http::bind(bind_address).map_err(bind_failed)?;
+    let address = listener.local_addr().map_err(bind_failed)?;
+    if let Err(error) = lock.announce(address.to_string()) {
+        // Commands will say that they cannot reach us; backups go on.
+        tracing::warn!("{}", chain(&error));
+    }
+    let world = world(settings, Role::Daemon, repository, clock.clone())?;
+    actix::System::new().block_on(serve(world, listener, address, clock))
+}
+
+/// The settings; in recovery mode, as much of them as can be understood, and what cannot.
+fn load(sources: &Sources) -> Result<(Settings, SettingsErrors), Failure> {
+    if sources.recovery_mode() {
+        return Ok(Settings::salvage(sources));
+    }
+    Ok((Settings::load(sources)?, SettingsErrors::default()))
+}
+
+async fn serve(world: World, listener: TcpListener, address: SocketAddr, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| Failure::System("watch signals", error))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| Failure::System("watch signals", error))?;
+    tracing::info!("listening on http://{address}");
+    let mut running = actors::start(world).await;
+    let server = http::serve(listener, running.service.clone(), clock, Arc::new(Requests(running.service.clone())))
+        .map_err(|source| Failure::Bind { address, source })?;
+    let handle = server.handle();
+    let serving = actix_rt::spawn(server);
+    let died = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        _ = &mut running.supervisor => true,
+    };
+    if died {
+        return Err(Failure::SupervisorDied);
+    }
+    tracing::info!("stopping: work under way is finished first; interrupt again to stop at once");
+    let stop = async {
+        running.stop().await;
+        handle.stop(true).await;
+        let _ = serving.await;
+    };
+    tokio::select! {
+        () = stop => {}
+        // Whatever is under way is whole or absent at the next start.
+        _ = interrupt.recv() => tracing::warn!("stopped at once"),
+    }
+    Ok(())
+}
+
+struct Requests(Service);
+
+impl http::RequestObserver for Requests {
+    fn observed(&self, route: &str, method: &str, status: u16, seconds: f64) {
+        self.0.observe_request(route, method, status, seconds);
+    }
+}
+
+/// The service without schedules and HTTP, for one command, under the repository's lock.
+pub fn with_service<T, F>(settings: Settings, body: impl FnOnce(Service) -> F) -> Result<T, Failure>
+where
+    F: Future<Output = T>,
+{
+    let clock = Arc::new(SystemClock::start());
+    let (_lock, repository) = open_for_writing(&settings, clock.as_ref(), false)?;
+    let world = world(settings, Role::Command, repository, clock)?;
+    Ok(actix::System::new().block_on(async {
+        let running = actors::start(world).await;
+        let result = body(running.service.clone()).await;
+        running.stop().await;
+        result
+    }))
+}
+
+/// The repository, to be read: no lock is taken, nothing is written.
+pub fn open_readonly(settings: &Settings) -> Result<Repository, Failure> {
+    let directory = &settings.backup.backup_directory;
+    match Repository::open(storage(directory)?, false) {
+        Ok((repository, _)) => Ok(repository),
+        Err(OpenError::Absent(_)) => Err(Failure::NoRepository(directory.clone())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Creates a repository where there is none.
+pub fn init(settings: &Settings) -> Result<Repository, Failure> {
+    let directory = &settings.backup.backup_directory;
+    create_directory(directory)?;
+    let _lock = Lock::acquire(directory)?;
+    let storage = storage(directory)?;
+    match Repository::open(storage.clone(), false) {
+        Ok(_) => Err(OpenError::Exists(storage.location()).into()),
+        Err(OpenError::Absent(_)) => {
+            Repository::create(storage.clone(), SystemClock::start().now())?;
+            Ok(Repository::open(storage, false)?.0)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn world(settings: Settings, role: Role, repository: Repository, clock: Arc<dyn Clock>) -> Result<World, Failure> {
+    let sets: Vec<_> = settings.sets.iter().map(|set| set.name.clone()).collect();
+    let metrics = Metrics::new(&sets, &ACTORS)?;
+    Ok(World::new(settings, role, repository, clock, metrics))
+}
+
+/// Takes the lock and opens the repository; creates it if that is allowed, and there never was one.
+fn open_for_writing(settings: &Settings, clock: &dyn Clock, create: bool) -> Result<(Lock, Repository), Failure> {
+    let directory = &settings.backup.backup_directory;
+    if !create && !directory.exists() {
+        return Err(Failure::NoRepository(directory.clone()));
+    }
+    create_directory(directory)?;
+    let lock = Lock::acquire(directory)?;
+    let storage = storage(directory)?;
+    let (repository, report) = match Repository::open(storage.clone(), lock.follows_a_crash()) {
+        Err(OpenError::Absent(_)) if !create => return Err(Failure::NoRepository(directory.clone())),
+        Err(OpenError::Absent(_)) => {
+            refuse_if_gone(settings, directory)?;
+            Repository::create(storage.clone(), clock.now())?;
+            Repository::open(storage, false)?
+        }
+        result => result?,
+    };
+    if report.cleared > 0 {
+        tracing::info!(files = report.cleared, "leftovers of interrupted writes were cleared");
+    }
+    report.faults.iter().for_each(|fault| tracing::warn!("{fault}"));
+    Ok((lock, repository))
+}
+
+/// A repository that the audit log knows and that is not there is never silently begun anew.
+fn refuse_if_gone(settings: &Settings, directory: &Path) -> Result<(), Failure> {
+    let location = directory.display().to_string();
+    let records = match read_records(&settings.log_directory.join(AUDIT_LOG), None, RECENT_RECORDS) {
+        Ok(records) => records,
+        Err(AuditError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            tracing::warn!("{}", chain(&error));
+            return Ok(());
+        }
+    };
+    let known = records
+        .iter()
+        .any(|record| record.details.get("repository").and_then(|value| value.as_str()) == Some(location.as_str()));
+    if known { Err(Failure::RepositoryGone(directory.to_owned())) } else { Ok(()) }
+}
+
+/// How far back the audit log is searched for the repository.
+const RECENT_RECORDS: usize = 1000;
+
+fn create_directory(directory: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(directory).map_err(|error| Failure::Directory(directory.to_owned(), error))
+}
+
+fn storage(directory: &Path) -> Result<Arc<dyn Storage>, Failure> {
+    let open = |error: StorageError| Failure::Directory(directory.to_owned(), error.source);
+    Ok(Arc::new(Local::open(directory).map_err(open)?))
+}
