@@ -1,0 +1,165 @@
+//! Speed and memory at a gigabyte of logs, beside what the machine itself can do.
+//!
+//! `cargo bench` generates JSON-lines audit logs, then times the service's own functions and, in the same run, the
+//! plainest tools that must do at least as much: `zstd` for a first backup, `cp` for a restore, `openssl dgst` for a
+//! verification, two synced files for a small backup. What counts is the ratio. `cargo bench -- --mib 256` for less.
+
+mod limits;
+mod logs;
+mod measure;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::Utc;
+use fiovana_app::core::BackupKind;
+use fiovana_app::pipeline::Progress;
+use fiovana_app::pipeline::archive::{self, Archived, Created};
+use fiovana_app::pipeline::restore::{self, Target};
+use fiovana_app::pipeline::verify::{self, Verdict};
+use fiovana_app::repository::Repository;
+use fiovana_app::repository::catalogue::{Backup, Finding};
+use fiovana_app::settings::{SetSettings, Settings, Sources};
+use fiovana_app::storage::local::Local;
+use measure::{Table, timed};
+
+fn main() {
+    let mib = mib_asked_for();
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a scratch directory");
+    let root = directory.path();
+    println!("{mib} MiB of JSON-lines logs in three files, {} cores", measure::cores());
+    let mut table = Table::new();
+    large(root, mib, &mut table);
+    small(root, &mut table);
+    table.print();
+}
+
+fn mib_asked_for() -> u64 {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--mib").skip(1);
+    arguments.next().and_then(|mib| mib.parse().ok()).unwrap_or(1024)
+}
+
+/// A repository and a set in it.
+struct Site {
+    repository: Repository,
+    set: SetSettings,
+}
+
+impl Site {
+    fn new(root: &Path, source: &Path, files: &str) -> Self {
+        let backups = root.join("backups");
+        std::fs::create_dir_all(&backups).expect("create");
+        let storage = Arc::new(Local::open(&backups).expect("open"));
+        Repository::create(storage.clone(), Utc::now()).expect("create a repository");
+        let (repository, _) = Repository::open(storage, false).expect("open the repository");
+        let settings = root.join("settings.toml");
+        let text =
+            format!("[backup]\nbackup_directory = {backups:?}\n[sets.bench]\nsource = {source:?}\nfiles = {files}\n",);
+        std::fs::write(&settings, text).expect("write settings");
+        let sources =
+            Sources { config_argument: Some(settings), working_directory: root.to_owned(), ..Sources::default() };
+        let settings = Settings::load(&sources).expect("settings");
+        let set = settings.sets.into_iter().find(|set| set.name.as_str() == "bench").expect("the set");
+        Self { repository, set }
+    }
+
+    fn archive(&self, kind: BackupKind) -> Archived {
+        let request = archive::Request {
+            set: &self.set,
+            kind,
+            read_everything: false,
+            now: Utc::now(),
+            clock_suspect: false,
+            audit_head: None,
+        };
+        archive::archive(&self.repository, &request, &Progress::default()).expect("archive")
+    }
+
+    fn archive_new(&self, kind: BackupKind) -> Created {
+        match self.archive(kind) {
+            Archived::Created(created) => created,
+            Archived::Unchanged(_) => panic!("nothing changed"),
+        }
+    }
+
+    fn read_back(&self, created: &Created) {
+        let read = verify::read_back(&self.repository, &created.backup, &created.proven, &Progress::default());
+        assert_eq!(read.expect("read back").verdict, Verdict::Intact);
+        let finding = Finding::Intact { checked: Utc::now() };
+        self.repository.record_finding(created.backup.id, finding).expect("record");
+    }
+
+    fn restore(&self, backup: &Backup, to: &Path) {
+        let target = Target::Directory(to);
+        restore::restore(&self.repository, backup, None, &target, &Progress::default()).expect("restore");
+    }
+}
+
+fn large(root: &Path, mib: u64, table: &mut Table) {
+    let source = root.join("data");
+    logs::generate(&source, mib);
+    let files: Vec<PathBuf> = logs::NAMES.iter().map(|name| source.join(name)).collect();
+    measure::warm(&files);
+    let zstd = limits::zstd(&files, &root.join("zstd"));
+    let cp = limits::cp(&files, &root.join("cp"));
+    let openssl = limits::openssl(&files);
+    let site = Site::new(root, &source, "[\"*.log\"]");
+
+    measure::reset_peak();
+    let (first, created) = timed(|| site.archive_new(BackupKind::Scheduled));
+    let (back, ()) = timed(|| site.read_back(&created));
+    table.row("first backup", first, "zstd -1 -T2", zstd.seconds);
+    table.row("first backup, read back", first + back, "zstd -1 -T2", zstd.seconds);
+    table.bytes("stored", site.repository.catalogue().object_totals().1, "zstd -1 -T2", zstd.bytes);
+
+    let (unchanged, same) = timed(|| site.archive(BackupKind::Scheduled));
+    assert!(matches!(same, Archived::Unchanged(_)), "it was made again though nothing changed");
+    table.row("unchanged", unchanged, "openssl dgst -sha256", openssl);
+
+    let (verification, verdict) =
+        timed(|| verify::verify(&site.repository, &created.backup, &Progress::default()).expect("verify").verdict);
+    assert_eq!(verdict, Verdict::Intact);
+    table.row("verify everything", verification, "openssl dgst -sha256", openssl);
+
+    let to = root.join("restored");
+    let (restoring, ()) = timed(|| site.restore(&created.backup, &to));
+    assert!(limits::same(&files, &to), "what came back is not what was backed up");
+    table.row("restore", restoring, "cp, synced", cp);
+
+    logs::append(&source, mib);
+    let (appended, created) = timed(|| {
+        let created = site.archive_new(BackupKind::Scheduled);
+        site.read_back(&created);
+        created
+    });
+    table.row("1 % appended, read back", appended, "openssl dgst -sha256", openssl);
+    assert!(created.proven.len() as u64 >= mib * 9 / 10, "little was shared: {}", created.proven.len());
+    table.note("peak memory", format!("{:.0} MiB", measure::peak_mib()));
+}
+
+fn small(root: &Path, table: &mut Table) {
+    let root = root.join("small");
+    let source = root.join("data");
+    std::fs::create_dir_all(&source).expect("create");
+    for index in 0..4 {
+        std::fs::write(source.join(format!("{index}.json")), format!("{{\"n\": {index}}}")).expect("write");
+    }
+    let site = Site::new(&root, &source, "[\"0.json\", \"1.json\", \"2.json\", \"3.json\"]");
+    site.read_back(&site.archive_new(BackupKind::Scheduled));
+    let mut ours = Vec::new();
+    let mut limit = Vec::new();
+    for round in 0..40 {
+        std::fs::write(source.join("2.json"), format!("{{\"n\": \"round {round}\"}}")).expect("write");
+        // So that the file is not as fresh as the kernel's clock is coarse: that wait is not work.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        ours.push(
+            timed(|| {
+                let created = site.archive_new(BackupKind::Scheduled);
+                site.read_back(&created);
+            })
+            .0,
+        );
+        limit.push(limits::two_synced_files(&root, round));
+    }
+    table.row("4 small files, 1 changed, read back", measure::median(ours), "2 synced files", measure::median(limit));
+}
