@@ -14,6 +14,9 @@ use std::process::Output;
 use common::files::{self, snapshot};
 use common::{Daemon, Installation, code};
 
+/// Backups that retention gives up meanwhile would look like a change.
+const NO_CLEANUP: &str = "[backup]\nauto_cleanup = false\n";
+
 const FAILED: i32 = 1;
 const USAGE: i32 = 2;
 
@@ -29,12 +32,12 @@ fn refused(installation: &Installation, daemon: &Daemon, path: &str, status: u16
     assert_eq!(answer.problem(status), problem, "{path}: {}", answer.text);
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains(words), "{path}: {words:?} is not in {detail:?}");
-    assert!(what_matters(installation) == before, "{path} changed something");
+    assert_eq!(what_matters(installation), before, "{path} changed something");
 }
 
 #[test]
 fn an_unknown_set_or_id_a_malformed_id_and_another_sets_id_are_refused() {
-    let installation = Installation::new();
+    let installation = Installation::with_settings(NO_CLEANUP);
     let daemon = installation.start();
     daemon.settle();
     let security = daemon.backup("security");
@@ -42,9 +45,9 @@ fn an_unknown_set_or_id_a_malformed_id_and_another_sets_id_are_refused() {
     let of_application = format!("/api/recovery/application/{id}");
     for (path, status, problem, words) in [
         ("/api/backup/nosuch", 404, "not-found", "application, "),
-        ("/api/backup/UPPER", 404, "not-found", "UPPER"),
-        ("/api/backup/..%2f..%2fetc", 404, "not-found", "etc"),
-        ("/api/backup/%ff", 404, "not-found", ""),
+        ("/api/backup/UPPER", 400, "bad-request", "starting with a letter"),
+        ("/api/backup/..%2f..%2fetc", 400, "bad-request", "is no set name"),
+        ("/api/backup/%ff", 400, "bad-request", "UTF-8"),
         ("/api/recovery/nosuch/20261123T101500Z-3f9c2ab1", 404, "not-found", "nosuch"),
         ("/api/recovery/security/19990101T000000Z-00000000", 404, "not-found", "19990101T000000Z-00000000"),
         ("/api/recovery/security/not-an-id", 400, "bad-request", "not-an-id"),
@@ -91,7 +94,8 @@ fn a_busy_set_is_refused_and_the_work_under_way_goes_on() {
 
 #[test]
 fn a_source_that_is_no_plain_file_is_refused() {
-    let installation = Installation::with_settings("[sets.notes]\nsource = \"./notes\"\nfiles = [\"*\"]\n");
+    let notes = "[sets.notes]\nsource = \"./notes\"\nfiles = [\"*\"]\n";
+    let installation = Installation::with_settings(&format!("{NO_CLEANUP}{notes}"));
     let notes = installation.path("notes");
     std::fs::create_dir(&notes).unwrap();
     files::write(&notes.join("a.txt"), "a");
@@ -121,7 +125,7 @@ fn a_source_that_is_no_plain_file_is_refused() {
 
 #[test]
 fn a_restore_over_what_is_no_plain_file_is_refused() {
-    let installation = Installation::new();
+    let installation = Installation::with_settings(NO_CLEANUP);
     let daemon = installation.start();
     daemon.settle();
     let id = daemon.backup("security")["id"].as_str().unwrap().to_owned();

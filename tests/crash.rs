@@ -67,9 +67,13 @@ fn back_up_until_killed(
     acknowledged: &Mutex<Vec<Acknowledged>>,
 ) {
     let mut content = acknowledged.lock().unwrap().last().map(|last| last.content.clone()).unwrap_or_default();
+    let notes = installation.path("notes");
+    // What was written last may not have been acknowledged: it is not part of what is built upon.
+    std::fs::remove_dir_all(&notes).unwrap();
+    std::fs::create_dir(&notes).unwrap();
     loop {
         content = next_content(&mut rng, &content);
-        content.iter().for_each(|(name, bytes)| files::write(&installation.path("notes").join(name), bytes));
+        content.iter().for_each(|(name, bytes)| files::write(&notes.join(name), bytes));
         match daemon.try_post("/api/backup/notes") {
             Err(_) => return,
             Ok(answer) if answer.status == 201 => {
@@ -80,6 +84,12 @@ fn back_up_until_killed(
             Ok(answer) => assert!([409, 503].contains(&answer.status), "{}", answer.text),
         }
     }
+}
+
+fn kill_while_it_starts(installation: &Installation, rng: &mut Rng) {
+    let daemon = installation.begin();
+    std::thread::sleep(Duration::from_micros(rng.u64(..60_000)));
+    daemon.kill();
 }
 
 fn assert_whole(installation: &Installation, daemon: &Daemon, backup: &Acknowledged) {
@@ -111,6 +121,9 @@ fn every_acknowledged_backup_survives_kill_9_at_any_moment_with_nobodys_help() {
     std::fs::create_dir(installation.path("notes")).unwrap();
     let acknowledged = Mutex::new(Vec::new());
     for _round in 0..if common::long() { LONG_ROUNDS } else { ROUNDS } {
+        if rng.u8(..4) == 0 {
+            kill_while_it_starts(&installation, &mut rng);
+        }
         let daemon = installation.start();
         let all = acknowledged.lock().unwrap().clone();
         let newest = all.iter().rev().take(CHECKED_EACH_ROUND / 2);
@@ -120,7 +133,7 @@ fn every_acknowledged_backup_survives_kill_9_at_any_moment_with_nobodys_help() {
         let (writer, delay) = (rng.fork(), Duration::from_micros(rng.u64(..150_000)));
         std::thread::scope(|scope| {
             scope.spawn(|| back_up_until_killed(&installation, &daemon, writer, &acknowledged));
-            // The one sleep that is meant: it chooses the moment of the crash.
+            // A sleep that is meant: it chooses the moment of the crash.
             std::thread::sleep(delay);
             daemon.kill_by_reference();
         });

@@ -126,6 +126,11 @@ impl Installation {
         run_to_its_end(self.command(arguments, variables))
     }
 
+    /// The service just begun, about to do whatever it does first.
+    pub fn begin(&self) -> Daemon {
+        Daemon::spawn(self.command::<&str>(&[], &[]), self.path("backups"))
+    }
+
     /// The running service, ready.
     pub fn start(&self) -> Daemon {
         self.start_with::<&str>(&[])
