@@ -214,6 +214,7 @@ fn open_for_writing(settings: &Settings, clock: &dyn Clock, create: bool) -> Res
         }
         result => result?,
     };
+    repository.restock_reserve();
     if report.cleared > 0 {
         tracing::info!(files = report.cleared, "leftovers of interrupted writes were cleared");
     }

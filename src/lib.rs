@@ -3,6 +3,7 @@
 pub mod actors;
 pub mod api;
 pub mod audit;
+pub mod cli;
 pub mod clock;
 pub mod core;
 pub mod daemon;

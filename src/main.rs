@@ -1,3 +1,13 @@
 //! The `fiovana-app` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use fiovana_app::cli;
+
+fn main() -> ExitCode {
+    let exit = match cli::parse(std::env::args_os()) {
+        Ok(arguments) => cli::run(arguments),
+        Err(instead) => cli::explain(&instead),
+    };
+    ExitCode::from(exit.code())
+}

@@ -3,6 +3,7 @@
 //! Hazard: a record that is acknowledged must be on disk, and a log that syncs once a record is slow. Records that
 //! arrive while a write is under way wait and share the next one; each is answered once its own is durable.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -49,7 +50,14 @@ impl AuditFile {
             *log = Some(opened);
         }
         let Some(log) = log.as_mut() else { return Ok(None) };
-        log.append(entries)?;
+        match log.append(entries) {
+            Err(AuditError::Io { source, .. })
+                if source.kind() == ErrorKind::StorageFull && world.repository.release_reserve() =>
+            {
+                log.append(entries)?
+            }
+            result => result?,
+        };
         for finding in log.take_findings() {
             tracing::info!(path = %self.path.display(), ?finding, "audit log");
         }

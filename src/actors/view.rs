@@ -19,7 +19,7 @@ use crate::core::{BackupKind, BackupState, SetName};
 use crate::pipeline::restore::Restored;
 use crate::pipeline::verify::{Verdict, Verification};
 use crate::repository::Repository;
-use crate::repository::catalogue::{Backup, Finding, SetIndex};
+use crate::repository::catalogue::{Backup, Catalogue, Finding, SetIndex};
 use crate::settings::{SetSettings, Settings};
 use crate::telemetry::facts::{Facts, SetFacts};
 
@@ -40,20 +40,18 @@ pub fn list(repository: &Repository, settings: &Settings, query: &ListQuery) -> 
         return Err(Problem::new(ProblemKind::BadRequest, format!("limit is {limit}: give 1 to {MAX_LIST}")));
     }
     let catalogue = repository.catalogue();
-    let mut backups: Vec<&Backup> = match &query.set {
-        None => catalogue.backups().collect(),
+    let only = match &query.set {
+        None => None,
         Some(name) => {
             let known = || settings.sets.iter().map(|set| set.name.clone());
             let set: SetName = name.parse().map_err(|_| problems::unknown_set(name, known()))?;
-            match catalogue.set(&set) {
-                Some(index) => index.backups().iter().collect(),
-                None if settings.sets.iter().any(|known| known.name == set) => vec![],
-                None => return Err(problems::unknown_set(name, known())),
+            if catalogue.set(&set).is_none() && known().all(|known| known != set) {
+                return Err(problems::unknown_set(name, known()));
             }
+            Some(set)
         }
     };
-    // By time over all sets; within a set the sequence has the last word where the clock went back.
-    backups.sort_by_key(|backup| std::cmp::Reverse((backup.id.created(), backup.sequence(), backup.id)));
+    let backups = newest_first(&catalogue, only.as_ref());
     let start = match &query.after {
         None => 0,
         Some(after) => {
@@ -65,6 +63,20 @@ pub fn list(repository: &Repository, settings: &Settings, query: &ListQuery) -> 
     let page = &backups[start..backups.len().min(start + limit)];
     let next = if start + limit < backups.len() { page.last().map(|backup| backup.id) } else { None };
     Ok(BackupList { backups: page.iter().map(|backup| summary(backup)).collect(), next })
+}
+
+/// Backups from the newest to the oldest: within a set the sequence decides, whatever the clock said; among sets the
+/// time.
+fn newest_first<'c>(catalogue: &'c Catalogue, only: Option<&SetName>) -> Vec<&'c Backup> {
+    let sets = catalogue.sets().filter(|(name, _)| only.is_none_or(|only| only == *name));
+    let mut queues: Vec<&[Backup]> = sets.map(|(_, set)| set.backups()).collect();
+    let mut ordered = Vec::new();
+    while let Some(queue) = queues.iter_mut().max_by_key(|queue| queue.last().map(|newest| newest.id)) {
+        let Some((newest, older)) = queue.split_last() else { break };
+        ordered.push(newest);
+        *queue = older;
+    }
+    ordered
 }
 
 /// A backup without its files.

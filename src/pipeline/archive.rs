@@ -15,6 +15,7 @@ use super::{Cancelled, Progress};
 use crate::core::{BackupId, BackupKind, BackupState, ChunkKey, Digest};
 use crate::repository::catalogue::{Backup, Content};
 use crate::repository::object::Encoder;
+use crate::repository::reserve::MIN_FREE_BYTES;
 use crate::repository::wire::{AuditHead, Body, Chunk, Envelope, FORMAT, FileEntry, Manifest, ObjectReference};
 use crate::repository::{Repository, WriteError, backup_time};
 use crate::settings::SetSettings;
@@ -33,6 +34,8 @@ pub struct Request<'a> {
     pub kind: BackupKind,
     /// Whether every file is read, whatever is known of it.
     pub read_everything: bool,
+    /// Every so many runs everything is read even if it need not be.
+    pub read_sources_every_runs: u32,
     /// The time now.
     pub now: DateTime<Utc>,
     /// Whether the clock is in doubt.
@@ -108,11 +111,14 @@ pub enum ArchiveError {
 
 /// Makes a backup of a set. It is durable when this returns, and not yet read back.
 pub fn archive(repository: &Repository, request: &Request<'_>, progress: &Progress) -> Result<Archived, ArchiveError> {
-    let result = make(repository, request, progress);
-    result.map_err(|error| match error {
-        ArchiveError::Write(error) if error.is_no_space() => {
-            ArchiveError::NoSpace { location: repository.location(), free_bytes: repository.free_bytes().unwrap_or(0) }
-        }
+    let no_space = |free_bytes| ArchiveError::NoSpace { location: repository.location(), free_bytes };
+    if let Ok(free_bytes) = repository.free_bytes()
+        && free_bytes < MIN_FREE_BYTES
+    {
+        return Err(no_space(free_bytes));
+    }
+    make(repository, request, progress).map_err(|error| match error {
+        ArchiveError::Write(error) if error.is_no_space() => no_space(repository.free_bytes().unwrap_or(0)),
         error => error,
     })
 }
@@ -199,6 +205,9 @@ fn compose(repository: &Repository, request: &Request<'_>, captured: Captured) -
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct SeenDocument {
     backup: Option<BackupId>,
+    /// Runs since everything was read.
+    #[serde(default)]
+    runs: u32,
     files: BTreeMap<String, Seen>,
 }
 
@@ -226,6 +235,9 @@ impl Memory {
             return nothing;
         };
         let seen: SeenDocument = seen;
+        if seen.runs >= request.read_sources_every_runs {
+            return nothing;
+        }
         let catalogue = repository.catalogue();
         let backup = seen.backup.and_then(|id| catalogue.get(id));
         match backup.filter(|backup| backup.state() != BackupState::Damaged && backup.set == request.set.name) {
@@ -254,7 +266,7 @@ impl Memory {
             return;
         }
         // Losing it costs one reading of everything.
-        let document = SeenDocument { backup: Some(backup), files };
+        let document = SeenDocument { backup: Some(backup), runs: self.seen.runs + 1, files };
         let _ = repository.save_set_state(SEEN, &set.name, &document, Durability::Lazy);
     }
 }

@@ -212,7 +212,8 @@ fn back_up_live_files(
     let request = archive::Request {
         set,
         kind: BackupKind::PreRestore,
-        read_everything: false,
+        read_everything: true,
+        read_sources_every_runs: 1,
         now,
         clock_suspect: false,
         audit_head: None,

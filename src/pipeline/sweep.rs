@@ -113,5 +113,6 @@ pub fn collect(repository: &Repository) -> Result<Collected, WriteError> {
     let Some(unreferenced) = repository.catalogue().unreferenced() else { return Ok(Collected::default()) };
     let batch = &unreferenced[..unreferenced.len().min(BATCH)];
     let freed_bytes = repository.delete_objects(batch)?;
+    repository.restock_reserve();
     Ok(Collected { objects: batch.len(), freed_bytes, more: unreferenced.len() > batch.len() })
 }

@@ -80,6 +80,11 @@ pub fn set_state(name: &'static str, set: &SetName) -> StoragePath {
     well_formed(format!("{STATE}/{name}-{set}.json"))
 }
 
+/// The file that keeps space back.
+pub fn reserve() -> StoragePath {
+    well_formed(format!("{STATE}/reserve"))
+}
+
 /// What a file in a set's manifest directory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManifestFile {

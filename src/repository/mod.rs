@@ -12,6 +12,7 @@ pub mod object;
 mod open;
 pub mod pruned;
 mod read;
+pub mod reserve;
 pub mod state;
 mod verification;
 pub mod wire;
@@ -20,16 +21,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use crate::core::{BackupId, Digest, Sequence, SetName};
+use crate::core::{BackupId, Digest, SetName};
 use crate::storage::{Durability, Staged, Storage, StorageError, StorageErrorKind};
 use catalogue::{Backup, Catalogue, Content, Finding};
 use object::{Encoded, MAX_STORED_BYTES, ObjectFault};
 pub use open::{OpenError, OpenReport};
+use pruned::Pruned;
 pub use read::ReadError;
-use state::Loaded;
 use wire::{Manifest, RepositoryDocument};
 
 /// A repository: its storage, and the catalogue of what it holds. Everything blocks; reads may be made from many
@@ -184,14 +183,15 @@ impl Repository {
         if ids.is_empty() {
             return Ok(());
         }
-        let pruned = {
-            let mut catalogue = self.catalogue_mut();
-            let sequences: Vec<Sequence> = ids.iter().filter_map(|id| catalogue.get(*id)?.sequence()).collect();
-            let index = catalogue.set_mut(set);
-            sequences.into_iter().for_each(|sequence| index.pruned.insert(sequence));
-            index.pruned.to_document()
+        let mut pruned = {
+            let catalogue = self.catalogue();
+            catalogue.set(set).map_or_else(Pruned::default, |index| index.pruned.clone())
         };
-        self.storage.replace(&layout::pruned(set), &serde_json::to_vec(&pruned)?, Durability::Durable)?;
+        ids.iter()
+            .filter_map(|id| self.catalogue().get(*id).and_then(Backup::sequence))
+            .for_each(|sequence| pruned.insert(sequence));
+        self.replace_at_all_costs(&layout::pruned(set), &serde_json::to_vec(&pruned.to_document())?)?;
+        self.catalogue_mut().set_mut(set).pruned = pruned;
         let manifests = ids.iter().map(|id| layout::manifest(set, *id));
         let pins = ids.iter().map(|id| layout::pin(set, *id));
         self.storage.remove(&manifests.chain(pins).collect::<Vec<_>>())?;
@@ -211,41 +211,6 @@ impl Repository {
         self.catalogue_mut().remove_objects(&names.iter().copied().collect());
         self.storage.remove(&names.iter().map(layout::object).collect::<Vec<_>>())?;
         Ok(freed)
-    }
-
-    /// What a state file of the whole repository says; `name` is a plain word.
-    pub fn load_state<T: DeserializeOwned>(&self, name: &'static str) -> Result<Loaded<T>, StorageError> {
-        state::load(self.storage.as_ref(), &layout::state(name))
-    }
-
-    /// Replaces a state file of the whole repository.
-    pub fn save_state<T: Serialize>(
-        &self,
-        name: &'static str,
-        value: &T,
-        durability: Durability,
-    ) -> Result<(), StorageError> {
-        state::save(self.storage.as_ref(), &layout::state(name), value, durability)
-    }
-
-    /// What a set's state file says; `name` is a plain word.
-    pub fn load_set_state<T: DeserializeOwned>(
-        &self,
-        name: &'static str,
-        set: &SetName,
-    ) -> Result<Loaded<T>, StorageError> {
-        state::load(self.storage.as_ref(), &layout::set_state(name, set))
-    }
-
-    /// Replaces a set's state file.
-    pub fn save_set_state<T: Serialize>(
-        &self,
-        name: &'static str,
-        set: &SetName,
-        value: &T,
-        durability: Durability,
-    ) -> Result<(), StorageError> {
-        state::save(self.storage.as_ref(), &layout::set_state(name, set), value, durability)
     }
 }
 

@@ -7,7 +7,8 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::core::Digest;
+use super::{Repository, layout};
+use crate::core::{Digest, SetName};
 use crate::storage::{Durability, Storage, StorageError, StorageErrorKind, StoragePath};
 
 const VERSION: u32 = 1;
@@ -41,7 +42,7 @@ impl<T> Loaded<T> {
 }
 
 /// Reads a state file. Only a failure to read it is an error.
-pub fn load<T: DeserializeOwned>(storage: &dyn Storage, path: &StoragePath) -> Result<Loaded<T>, StorageError> {
+pub(super) fn load<T: DeserializeOwned>(storage: &dyn Storage, path: &StoragePath) -> Result<Loaded<T>, StorageError> {
     let bytes = match storage.read(path, MAX_STATE_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind == StorageErrorKind::NotFound => return Ok(Loaded::Absent),
@@ -50,23 +51,61 @@ pub fn load<T: DeserializeOwned>(storage: &dyn Storage, path: &StoragePath) -> R
     Ok(parse(&bytes).map_or_else(|fault| Loaded::Damaged(fault.to_owned()), Loaded::Value))
 }
 
-/// Replaces a state file.
-pub fn save<T: Serialize>(
-    storage: &dyn Storage,
-    path: &StoragePath,
-    value: &T,
-    durability: Durability,
-) -> Result<(), StorageError> {
-    let bytes = render(value).map_err(|error| StorageError::new("write", path.as_str(), error.into()))?;
-    storage.replace(path, &bytes, durability)
+impl Repository {
+    /// What a state file of the whole repository says; `name` is a plain word.
+    pub fn load_state<T: DeserializeOwned>(&self, name: &'static str) -> Result<Loaded<T>, StorageError> {
+        load(self.storage.as_ref(), &layout::state(name))
+    }
+
+    /// Replaces a state file of the whole repository; `name` is a plain word.
+    pub fn save_state<T: Serialize>(
+        &self,
+        name: &'static str,
+        value: &T,
+        durability: Durability,
+    ) -> Result<(), StorageError> {
+        self.save(&layout::state(name), value, durability)
+    }
+
+    /// What a set's state file says; `name` is a plain word.
+    pub fn load_set_state<T: DeserializeOwned>(
+        &self,
+        name: &'static str,
+        set: &SetName,
+    ) -> Result<Loaded<T>, StorageError> {
+        load(self.storage.as_ref(), &layout::set_state(name, set))
+    }
+
+    /// Replaces a set's state file; `name` is a plain word.
+    pub fn save_set_state<T: Serialize>(
+        &self,
+        name: &'static str,
+        set: &SetName,
+        value: &T,
+        durability: Durability,
+    ) -> Result<(), StorageError> {
+        self.save(&layout::set_state(name, set), value, durability)
+    }
+
+    fn save<T: Serialize>(&self, path: &StoragePath, value: &T, durability: Durability) -> Result<(), StorageError> {
+        let bytes = render(path, value)?;
+        match durability {
+            Durability::Durable => self.replace_at_all_costs(path, &bytes),
+            Durability::Lazy => self.storage.replace(path, &bytes, durability),
+        }
+    }
 }
 
-fn render<T: Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {
-    let value = serde_json::to_vec(value)?;
-    let mut bytes = serde_json::to_vec(&Header { version: VERSION, sha256: Digest::of(&value) })?;
-    bytes.push(b'\n');
-    bytes.extend_from_slice(&value);
-    Ok(bytes)
+/// The bytes of the state file at `path` that says `value`.
+fn render<T: Serialize>(path: &StoragePath, value: &T) -> Result<Vec<u8>, StorageError> {
+    let lines = || {
+        let value = serde_json::to_vec(value)?;
+        let mut bytes = serde_json::to_vec(&Header { version: VERSION, sha256: Digest::of(&value) })?;
+        bytes.push(b'\n');
+        bytes.extend_from_slice(&value);
+        Ok(bytes)
+    };
+    lines().map_err(|error: serde_json::Error| StorageError::new("write", path.as_str(), error.into()))
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, &'static str> {
@@ -88,7 +127,7 @@ mod tests {
 
     #[test]
     fn every_altered_dropped_or_added_byte_is_damage() {
-        let bytes = render(&vec![1, 2, 3]).unwrap();
+        let bytes = render(&StoragePath::new("state/x.json").unwrap(), &vec![1, 2, 3]).unwrap();
         assert_eq!(parse(&bytes), Ok(vec![1, 2, 3]));
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();

@@ -16,7 +16,7 @@ use super::sources::{self, Sources};
 use super::stated::{self, StatedBackup, Statements};
 use super::{
     BackupConfig, BackupPriorityConfig, HttpSettings, JanitorSettings, LogFormat, LogLevel, LoggingSettings,
-    RecoverySettings, Settings, SupervisionSettings, builtin, conflicts, variables,
+    RecoverySettings, ScrubSettings, Settings, SupervisionSettings, builtin, conflicts, variables,
 };
 
 /// The settings that `sources` ask for, with built-in values where something is wrong; `errors` says what.
@@ -59,6 +59,10 @@ pub(super) fn settings(sources: &Sources, errors: &mut Vec<SettingsError>) -> Se
         },
         recovery: recovery(&stated, &mut ledger),
         supervision: supervision(&stated, &mut ledger, errors),
+        scrub: ScrubSettings {
+            read_sources_every_runs: ledger
+                .note("scrub.read_sources_every_runs", prevailing(&[&stated.read_sources_every_runs], 24)),
+        },
         janitor: JanitorSettings {
             interval: ledger
                 .note("janitor.interval", prevailing(&[&stated.janitor_interval], Duration::from_secs(3600))),

@@ -55,6 +55,8 @@ pub struct Settings {
     pub recovery: RecoverySettings,
     /// How actors are restarted.
     pub supervision: SupervisionSettings,
+    /// How thoroughly what seems unchanged is looked at.
+    pub scrub: ScrubSettings,
     /// How often retention is applied.
     pub janitor: JanitorSettings,
     /// What is logged, and how.
@@ -135,6 +137,13 @@ pub struct SupervisionSettings {
     pub backoff_initial: Duration,
     /// The longest wait; never less than the first.
     pub backoff_max: Duration,
+}
+
+/// How thoroughly what seems unchanged is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubSettings {
+    /// Every so many runs of a set, large files that seem unchanged are read all the same; 1 is every run.
+    pub read_sources_every_runs: u32,
 }
 
 /// How often retention is applied.

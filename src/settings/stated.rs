@@ -40,6 +40,7 @@ pub(super) struct Statements {
     pub restart_window: Stated<Duration>,
     pub backoff_initial: Stated<Duration>,
     pub backoff_max: Stated<Duration>,
+    pub read_sources_every_runs: Stated<u32>,
     pub janitor_interval: Stated<Duration>,
     pub log_level: Stated<LogLevel>,
     pub log_format: Stated<LogFormat>,
@@ -127,6 +128,10 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
     let backoff_max = supervision.take("backoff_max", time(backoff));
     supervision.finish(errors);
 
+    let mut scrub = top.section("scrub");
+    let read_sources_every_runs = scrub.take("read_sources_every_runs", whole(1..=100_000));
+    scrub.finish(errors);
+
     let mut janitor = top.section("janitor");
     let janitor_interval = janitor.take("interval", time(SECOND..=YEAR));
     janitor.finish(errors);
@@ -149,6 +154,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
         restart_window,
         backoff_initial,
         backoff_max,
+        read_sources_every_runs,
         janitor_interval,
         log_level,
         log_format,

@@ -6,7 +6,10 @@
 use std::io::IsTerminal;
 
 use tracing::Level;
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -29,9 +32,21 @@ pub fn init(settings: &LoggingSettings, format: Option<LogFormat>) -> Result<(),
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match format.unwrap_or(settings.format) {
         LogFormat::Json => registry.with(layer.json().flatten_event(true).with_current_span(false)).try_init()?,
-        LogFormat::Human | LogFormat::Auto => registry.with(layer.with_ansi(colours).with_target(false)).try_init()?,
+        LogFormat::Human | LogFormat::Auto => {
+            let fields = format::debug_fn(sentence_first).delimited("");
+            registry.with(layer.with_ansi(colours).with_target(false).fmt_fields(fields)).try_init()?;
+        }
     }
     Ok(())
+}
+
+/// A person reads the sentence, and what it is about; the names of things are for programs.
+fn sentence_first(writer: &mut format::Writer<'_>, field: &Field, value: &dyn std::fmt::Debug) -> std::fmt::Result {
+    match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        "event" | "correlation_id" => Ok(()),
+        name => write!(writer, " {name}={value:?}"),
+    }
 }
 
 /// Writes the line of an occurrence.

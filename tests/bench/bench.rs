@@ -68,6 +68,7 @@ impl Site {
             set: &self.set,
             kind,
             read_everything: false,
+            read_sources_every_runs: 24,
             now: Utc::now(),
             clock_suspect: false,
             audit_head: None,

@@ -83,6 +83,7 @@ fn everything_else_has_its_default() {
         backoff_max: Duration::from_secs(30),
     };
     assert_eq!(settings.supervision, supervision);
+    assert_eq!(settings.scrub.read_sources_every_runs, 24);
     assert_eq!(settings.janitor.interval, Duration::from_secs(3600));
     assert_eq!(settings.logging, LoggingSettings { level: LogLevel::Info, format: LogFormat::Auto });
     assert_eq!((settings.config_directory, settings.log_directory), (house.at("config"), house.at("logs")));

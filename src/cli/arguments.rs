@@ -1,0 +1,275 @@
+//! What can be typed.
+//!
+//! Hazard: a mistyped command that does something else. Ids and set names are checked before anything is opened or
+//! sent, so nothing that is typed here can climb out of a path or a URL.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::api::MAX_LIST;
+use crate::core::set_name::SetNameError;
+use crate::core::{BackupRef, SetName};
+use crate::settings::LogFormat;
+
+const EXAMPLES: &str = "\
+Examples:
+  fiovana-app                                  run the service
+  fiovana-app backup security                  back up one set now
+  fiovana-app list --set security              what there is to restore
+  fiovana-app restore security latest          put the newest good backup back
+  fiovana-app restore security latest --to /tmp/look
+                                               look at it somewhere else first
+  FIOVANA_RECOVERY_MODE=true fiovana-app       start in recovery mode
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings,
+            3 done with problems, 4 integrity failure";
+
+/// Keeps configuration and audit logs recoverable, and proves it.
+///
+/// Without a command it runs the service. Commands talk to the service where it runs, and do the work themselves where
+/// it does not.
+#[derive(Debug, Parser)]
+#[command(name = "fiovana-app", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// Settings that hold for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do; nothing: run the service.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What every command accepts.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Global {
+    /// Settings file [default: config/fiovana.toml if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// How log lines look: auto, human or json
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// The commands.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Create the repository in the backup directory
+    Init,
+    /// Back up a set now, and read it back
+    Backup {
+        /// The set, or `all` for every enabled one
+        set: Sets,
+    },
+    /// List backups, newest first
+    List(ListArguments),
+    /// Show everything about a backup, its files included
+    Show {
+        /// Its id, or a unique beginning of it
+        id: BackupRef,
+    },
+    /// Restore a backup, in place or elsewhere
+    #[command(after_help = "\
+In place, the live files are backed up first, and the answer says how to undo
+the restore. With --to, no live file is touched and none in DIR is replaced.
+
+Examples:
+  fiovana-app restore security latest
+  fiovana-app restore security 20261123T1015 --file security_config.json
+  fiovana-app restore logs latest --to /tmp/logs")]
+    Restore(RestoreArguments),
+    /// Read backups whole and check every hash
+    #[command(group = clap::ArgGroup::new("which").required(true))]
+    Verify {
+        /// The id of a backup, or a unique beginning of it
+        #[arg(group = "which")]
+        id: Option<BackupRef>,
+        /// Every backup of every set
+        #[arg(long, group = "which")]
+        all: bool,
+    },
+    /// Show everything at a glance
+    Status,
+    /// Enter or leave recovery mode
+    #[command(subcommand)]
+    Recovery(Recovery),
+    /// Show or check the settings
+    #[command(subcommand)]
+    Config(Config),
+}
+
+/// Which backups to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct ListArguments {
+    /// Only backups of this set
+    #[arg(long)]
+    pub set: Option<SetName>,
+    /// At most so many
+    #[arg(long, value_name = "N", value_parser = page_size)]
+    pub limit: Option<usize>,
+    /// Only those that come after this one in the list
+    #[arg(long, value_name = "ID")]
+    pub after: Option<BackupRef>,
+}
+
+/// What to restore, and where to.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct RestoreArguments {
+    /// The set
+    pub set: SetName,
+    /// The id of one of its backups, a unique beginning of it, or `latest`
+    pub id: BackupRef,
+    /// Restore into this directory instead of over the live files
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    /// Only this file, by its path in the backup
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<String>,
+    /// Let live logs be replaced too
+    #[arg(long, conflicts_with = "to")]
+    pub replace_logs: bool,
+}
+
+/// Recovery mode.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Recovery {
+    /// Enter recovery mode: no schedules, nothing is deleted
+    Enter,
+    /// Leave recovery mode
+    Exit {
+        /// A loss to accept, by the name that `status` shows
+        #[arg(long, value_name = "NAME")]
+        acknowledge: Vec<String>,
+    },
+}
+
+/// The settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Config {
+    /// Print every effective value and who said it
+    Show,
+    /// Say whether the settings are valid
+    Check,
+}
+
+/// One set, or all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sets {
+    /// Every enabled set.
+    All,
+    /// This one.
+    One(SetName),
+}
+
+impl FromStr for Sets {
+    type Err = SetNameError;
+
+    fn from_str(text: &str) -> Result<Self, SetNameError> {
+        if text == "all" { Ok(Self::All) } else { text.parse().map(Self::One) }
+    }
+}
+
+fn page_size(text: &str) -> Result<usize, String> {
+    let size = text.parse().ok().filter(|size| (1..=MAX_LIST).contains(size));
+    size.ok_or_else(|| format!("give a whole number from 1 to {MAX_LIST}"))
+}
+
+/// Reads a command line, the program's name first. The error is what there is to print instead: help, version, or
+/// what is wrong.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+    Arguments::try_parse_from(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parsed(line: &str) -> Result<Arguments, clap::Error> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    fn refusal(line: &str) -> String {
+        let error = parsed(line).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+        error.to_string()
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_it_is_the_daemon() {
+        let arguments = parsed("fiovana-app --config x.toml --log-format json").unwrap();
+        assert_eq!(arguments.command, None);
+        assert_eq!(arguments.global.config, Some("x.toml".into()));
+        assert_eq!(arguments.global.log_format, Some(LogFormat::Json));
+    }
+
+    #[test]
+    fn global_flags_may_follow_the_command() {
+        let arguments = parsed("fiovana-app list --set logs --limit 5 --json").unwrap();
+        assert!(arguments.global.json);
+        let list = ListArguments { set: Some("logs".parse().unwrap()), limit: Some(5), after: None };
+        assert_eq!(arguments.command, Some(Command::List(list)));
+    }
+
+    #[test]
+    fn all_means_every_set_where_a_set_is_backed_up_and_nowhere_else() {
+        let arguments = parsed("fiovana-app backup all").unwrap();
+        assert_eq!(arguments.command, Some(Command::Backup { set: Sets::All }));
+        assert!(refusal("fiovana-app restore all latest").contains("reserved"));
+    }
+
+    #[test]
+    fn a_restore_may_name_the_latest_a_file_and_a_directory() {
+        let Some(Command::Restore(restore)) =
+            parsed("fiovana-app restore security latest --to /tmp/x --file a.json").unwrap().command
+        else {
+            panic!("no restore")
+        };
+        assert_eq!((restore.id, restore.to), (BackupRef::Latest, Some("/tmp/x".into())));
+        assert_eq!(restore.file.as_deref(), Some("a.json"));
+    }
+
+    #[test]
+    fn what_is_no_name_and_no_id_is_refused_before_anything_is_done() {
+        assert!(refusal("fiovana-app show ../../etc/passwd").contains("is no backup id"));
+        assert!(refusal("fiovana-app backup Security").contains("is no set name"));
+        assert!(refusal("fiovana-app list --limit 0").contains("from 1 to 1000"));
+        assert!(refusal("fiovana-app list --limit 1001").contains("from 1 to 1000"));
+        assert!(refusal("fiovana-app --log-format xml").contains("auto, human or json"));
+        assert!(refusal("fiovana-app bakcup security").contains("backup"));
+        refusal("fiovana-app restore logs latest --to /tmp/x --replace-logs");
+    }
+
+    #[test]
+    fn a_verification_names_one_backup_or_all() {
+        assert!(refusal("fiovana-app verify").contains("--all"));
+        refusal("fiovana-app verify 2026 --all");
+        let all = parsed("fiovana-app verify --all").unwrap().command;
+        assert_eq!(all, Some(Command::Verify { id: None, all: true }));
+    }
+
+    #[test]
+    fn losses_are_acknowledged_by_name_one_flag_each() {
+        let exit = parsed("fiovana-app recovery exit --acknowledge a --acknowledge b").unwrap().command;
+        let acknowledge = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!(exit, Some(Command::Recovery(Recovery::Exit { acknowledge })));
+    }
+
+    #[test]
+    fn help_shows_examples_and_exit_codes() {
+        let help = parsed("fiovana-app --help").unwrap_err();
+        assert_eq!(help.exit_code(), 0);
+        let text = help.to_string();
+        assert!(text.contains("fiovana-app restore security latest") && text.contains("Exit codes"), "{text}");
+    }
+}

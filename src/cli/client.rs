@@ -1,0 +1,128 @@
+//! The service, wherever it runs.
+//!
+//! Hazard: a command that does one thing beside a running service and another without one. Both are asked the same
+//! questions and give the same documents, so everything after this is shared.
+
+use std::sync::Arc;
+
+use super::failure::Failure;
+use super::progress::Bar;
+use super::remote::{Refusal, Remote};
+use crate::actors::service::{Caller, Service};
+use crate::api::{
+    BackupDetails, BackupList, ListQuery, ModeDocument, Problem, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+};
+use crate::core::{BackupRef, SetName};
+use crate::pipeline::Progress;
+
+/// The service.
+pub enum Client {
+    /// In another process, which answers.
+    Remote(Remote),
+    /// In this one, for this one command.
+    Local(Service),
+}
+
+type Answer<T> = Result<T, Failure>;
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Problem(problem) => Self::Problem(problem),
+            Refusal::Remote(error) => Self::Remote(error),
+        }
+    }
+}
+
+impl Client {
+    /// Whether this process will be gone after the command, and schedules with it.
+    pub const fn is_local(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+
+    /// Backs up a set now; answered after it was read back.
+    pub async fn backup(&self, set: &SetName) -> Answer<BackupDetails> {
+        match self {
+            Self::Remote(remote) => Ok(remote.backup(set)?),
+            Self::Local(service) => {
+                watched("back up", async |caller: &Caller| service.backup(set.as_str(), caller).await).await
+            }
+        }
+    }
+
+    /// A page of backups, newest first.
+    pub fn list(&self, query: &ListQuery) -> Answer<BackupList> {
+        match self {
+            Self::Remote(remote) => Ok(remote.list(query)?),
+            Self::Local(service) => Ok(service.list(query)?),
+        }
+    }
+
+    /// Reads a backup, whole.
+    pub async fn verify(&self, reference: &BackupRef) -> Answer<VerifyOutcome> {
+        match self {
+            Self::Remote(remote) => Ok(remote.verify(reference)?),
+            Self::Local(service) => {
+                let reference = reference.to_string();
+                watched("verify", async |caller: &Caller| service.verify(&reference, caller).await).await
+            }
+        }
+    }
+
+    /// Restores a backup in place.
+    pub async fn restore(
+        &self,
+        set: &SetName,
+        reference: &BackupRef,
+        options: &RestoreOptions,
+    ) -> Answer<RestoreOutcome> {
+        match self {
+            Self::Remote(remote) => Ok(remote.restore(set, reference, options)?),
+            Self::Local(service) => {
+                let (set, reference) = (set.as_str(), reference.to_string());
+                watched("restore", async |caller: &Caller| service.restore(set, &reference, options, caller).await)
+                    .await
+            }
+        }
+    }
+
+    /// Everything at a glance.
+    pub fn status(&self) -> Answer<Status> {
+        match self {
+            Self::Remote(remote) => Ok(remote.status()?),
+            Self::Local(service) => Ok(service.status()),
+        }
+    }
+
+    /// Enters recovery mode.
+    pub async fn enter_recovery(&self) -> Answer<ModeDocument> {
+        match self {
+            Self::Remote(remote) => Ok(remote.enter_recovery()?),
+            Self::Local(service) => Ok(service.enter_recovery(&caller()).await?),
+        }
+    }
+
+    /// Leaves recovery mode, these losses acknowledged.
+    pub async fn exit_recovery(&self, acknowledge: &[String]) -> Answer<ModeDocument> {
+        match self {
+            Self::Remote(remote) => Ok(remote.exit_recovery(acknowledge)?),
+            Self::Local(service) => Ok(service.exit_recovery(acknowledge.to_vec(), &caller()).await?),
+        }
+    }
+}
+
+/// Whoever runs this command.
+fn caller() -> Caller {
+    Caller {
+        principal: format!("cli:{}", rustix::process::getuid().as_raw()),
+        correlation_id: format!("{:016x}", fastrand::u64(..)),
+        progress: Arc::new(Progress::default()),
+    }
+}
+
+/// Long work, its progress shown.
+async fn watched<T>(verb: &'static str, work: impl AsyncFnOnce(&Caller) -> Result<T, Problem>) -> Answer<T> {
+    let caller = caller();
+    let _bar = Bar::show(verb, &caller.progress);
+    Ok(work(&caller).await?)
+}

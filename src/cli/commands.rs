@@ -1,0 +1,217 @@
+//! What each command does.
+//!
+//! Hazard: a command that needs the service where reading would do, so that nothing can be seen while the service
+//! hangs. What only reads asks a service that answers, and otherwise reads for itself.
+
+use super::arguments::{ListArguments, Recovery, RestoreArguments, Sets};
+use super::batch::{Batch, BatchFailure};
+use super::client::Client;
+use super::exit::Exit;
+use super::failure::{Failure, with_causes};
+use super::output::Output;
+use super::reader::Reader;
+use super::remote::{PATIENCE, Remote, RemoteError};
+use super::render;
+use crate::api::{
+    BackupDetails, BackupSummary, ListQuery, MAX_LIST, Problem, ProblemKind, RepositoryStatus, RestoreOptions,
+};
+use crate::core::{BackupRef, SetName};
+use crate::daemon;
+use crate::repository::lock;
+use crate::settings::Settings;
+
+/// What the service is needed for.
+pub enum Work {
+    /// Back up.
+    Backup(Sets),
+    /// Restore in place.
+    Restore(SetName, BackupRef, RestoreOptions),
+    /// Verify one backup.
+    Verify(BackupRef),
+    /// Verify every backup.
+    VerifyAll,
+    /// Show everything at a glance.
+    Status,
+    /// Enter or leave recovery mode.
+    Recovery(Recovery),
+}
+
+/// Does what needs the service: asks the one that runs, or is it for as long as the work takes.
+pub fn work(work: Work, settings: Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    match reach(&settings)? {
+        Some(remote) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Failure::Runtime)?;
+            runtime.block_on(perform(work, &Client::Remote(remote), output))
+        }
+        None => daemon::with_service(settings, async |service| perform(work, &Client::Local(service), output).await)?,
+    }
+}
+
+/// The service that holds the repository; `None` if nobody does.
+fn reach(settings: &Settings) -> Result<Option<Remote>, RemoteError> {
+    let directory = &settings.backup.backup_directory;
+    lock::holder(directory).map(|holder| Remote::reach(directory, holder, PATIENCE)).transpose()
+}
+
+/// The same for what can be read without it: a service that does not answer is mentioned and left alone.
+fn reach_to_read(settings: &Settings, output: &mut Output<'_>) -> Option<Remote> {
+    reach(settings).unwrap_or_else(|error| {
+        if !matches!(error, RemoteError::NoApi { .. }) {
+            output.message(&with_causes(&error));
+            output.message("reading the repository without it");
+        }
+        None
+    })
+}
+
+async fn perform(work: Work, client: &Client, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    match work {
+        Work::Backup(Sets::One(set)) => {
+            let backup = client.backup(&set).await?;
+            output.document(&backup, render::backed_up)?;
+            Ok(Exit::of_backup(&backup))
+        }
+        Work::Backup(Sets::All) => back_up_all(client, output).await,
+        Work::Restore(set, reference, options) => {
+            let outcome = client.restore(&set, &reference, &options).await?;
+            output.document(&outcome, render::restored)?;
+            Ok(Exit::of_restore(&outcome))
+        }
+        Work::Verify(reference) => {
+            let outcome = client.verify(&reference).await?;
+            output.document(&outcome, render::verified)?;
+            Ok(Exit::of_verification(&outcome))
+        }
+        Work::VerifyAll => verify_all(client, output).await,
+        Work::Status => {
+            output.document(&client.status()?, render::status)?;
+            if client.is_local() {
+                output.message("the service is not running: nothing is backed up on schedule");
+            }
+            Ok(Exit::Done)
+        }
+        Work::Recovery(recovery) => {
+            let mode = match recovery {
+                Recovery::Enter => client.enter_recovery().await?,
+                Recovery::Exit { acknowledge } => client.exit_recovery(&acknowledge).await?,
+            };
+            output.document(&mode, render::mode)?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+async fn back_up_all(client: &Client, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let enabled = client.status()?.sets.into_iter().filter(|set| set.enabled);
+    let mut batch: Batch<BackupDetails> = Batch::new();
+    for set in enabled {
+        match client.backup(&set.name).await {
+            Ok(backup) => {
+                output.part(&backup, render::backed_up)?;
+                batch.done.push(backup);
+            }
+            Err(failure) => batch.failed.push(told(&set.name.to_string(), failure, output)?),
+        }
+    }
+    if batch.done.is_empty() && batch.failed.is_empty() {
+        return Err(
+            Problem::new(ProblemKind::NotFound, "no set is enabled: name one to back it up all the same").into()
+        );
+    }
+    output.document(&batch, |_, _| String::new())?;
+    Ok(batch.exit(Exit::of_backup))
+}
+
+async fn verify_all(client: &Client, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let mut batch = Batch::new();
+    for backup in every_backup(client)? {
+        match client.verify(&backup.id.into()).await {
+            Ok(outcome) => {
+                output.part(&outcome, render::verified)?;
+                batch.done.push(outcome);
+            }
+            Err(failure) => batch.failed.push(told(&backup.id.to_string(), failure, output)?),
+        }
+    }
+    output.document(&batch, render::verified_all)?;
+    Ok(batch.exit(Exit::of_verification))
+}
+
+fn every_backup(client: &Client) -> Result<Vec<BackupSummary>, Failure> {
+    let mut backups = Vec::new();
+    let mut query = ListQuery { limit: Some(MAX_LIST), ..ListQuery::default() };
+    loop {
+        let page = client.list(&query)?;
+        backups.extend(page.backups);
+        match page.next {
+            Some(next) => query.after = Some(next.to_string()),
+            None => return Ok(backups),
+        }
+    }
+}
+
+/// A failure that does not keep the rest from being done, told; any other is passed on.
+fn told(name: &str, failure: Failure, output: &mut Output<'_>) -> Result<BatchFailure, Failure> {
+    match failure {
+        Failure::Problem(problem) => {
+            output.message(&format!("{name}: {problem}"));
+            Ok(BatchFailure { name: name.to_owned(), problem })
+        }
+        other => Err(other),
+    }
+}
+
+/// Lists backups.
+pub fn list(arguments: ListArguments, settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let query = ListQuery {
+        set: arguments.set.as_ref().map(ToString::to_string),
+        limit: arguments.limit,
+        after: arguments.after.as_ref().map(ToString::to_string),
+    };
+    let page = match reach_to_read(settings, output) {
+        Some(remote) => remote.list(&query)?,
+        None => Reader::open(settings)?.list(&query)?,
+    };
+    output.document(&page, render::list)?;
+    Ok(Exit::Done)
+}
+
+/// Shows a backup.
+pub fn show(reference: &BackupRef, settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let backup = match reach_to_read(settings, output) {
+        Some(remote) => remote.show(reference)?,
+        None => Reader::open(settings)?.show(reference)?,
+    };
+    output.document(&backup, render::details)?;
+    Ok(Exit::Done)
+}
+
+/// Restores in place through the service, elsewhere without it.
+pub fn restore(arguments: RestoreArguments, settings: Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let RestoreArguments { set, id, to, file, replace_logs } = arguments;
+    let Some(to) = to else {
+        return work(Work::Restore(set, id, RestoreOptions { file, replace_logs }), settings, output);
+    };
+    let directory = std::path::absolute(to).map_err(Failure::WorkingDirectory)?;
+    let outcome = Reader::open(&settings)?.restore_to(&set, &id, file.as_deref(), &directory)?;
+    output.document(&outcome, render::restored)?;
+    Ok(Exit::of_restore(&outcome))
+}
+
+/// Creates the repository.
+pub fn init(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let repository = daemon::init(settings)?;
+    let (objects, stored_bytes) = repository.catalogue().object_totals();
+    let created = RepositoryStatus {
+        location: repository.location(),
+        id: repository.id().to_owned(),
+        objects: objects as u64,
+        stored_bytes,
+        free_bytes: repository.free_bytes().ok(),
+    };
+    output.document(&created, render::created)?;
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests;

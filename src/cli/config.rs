@@ -1,0 +1,115 @@
+//! `config show` and `config check`.
+//!
+//! Hazard: a setting that is thought to hold and does not. What holds is shown with who said it, without opening or
+//! changing anything.
+
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::failure::{Failure, with_causes};
+use super::output::Output;
+use super::{arguments, render};
+use crate::settings::{Settings, Sources};
+
+/// What `config show` prints.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// Every effective value.
+    pub settings: Vec<Value>,
+    /// What is probably a mistake.
+    pub warnings: Vec<String>,
+}
+
+/// An effective value.
+#[derive(Debug, Serialize)]
+pub struct Value {
+    /// Its dotted key.
+    pub key: String,
+    /// The value as text.
+    pub value: String,
+    /// Who said it.
+    pub origin: String,
+}
+
+/// What `config check` prints.
+#[derive(Debug, Serialize)]
+pub struct Checked {
+    /// Whether the service would start with these settings.
+    pub valid: bool,
+    /// The settings file, if one is in use.
+    pub settings_file: Option<String>,
+    /// What is wrong.
+    pub errors: Vec<String>,
+    /// What is probably a mistake.
+    pub warnings: Vec<String>,
+}
+
+/// Shows or checks the settings that `sources` ask for.
+pub fn run(what: arguments::Config, sources: &Sources, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    match what {
+        arguments::Config::Show => show(&Settings::load(sources)?, output),
+        arguments::Config::Check => check(sources, output),
+    }
+}
+
+fn show(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let values = settings.explained().into_iter();
+    let values = values.map(|said| Value { key: said.key, value: said.value, origin: said.origin.to_string() });
+    let explanation = Explanation { settings: values.collect(), warnings: settings.warnings.clone() };
+    output.warnings(&settings.warnings);
+    output.document(&explanation, render::settings)?;
+    Ok(Exit::Done)
+}
+
+fn check(sources: &Sources, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let (settings, errors) = Settings::salvage(sources);
+    let checked = Checked {
+        valid: errors.lines().is_empty(),
+        settings_file: settings.settings_file.as_ref().map(|path| path.display().to_string()),
+        errors: errors.lines().iter().map(|error| with_causes(error)).collect(),
+        warnings: settings.warnings,
+    };
+    output.warnings(&checked.warnings);
+    checked.errors.iter().for_each(|error| output.message(error));
+    output.document(&checked, render::checked)?;
+    Ok(if checked.valid { Exit::Done } else { Exit::Usage })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::samples::look;
+
+    fn ran(what: arguments::Config, variables: &[(&str, &str)]) -> (Result<Exit, Failure>, String, String) {
+        let environment = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let sources = Sources { config_argument: None, environment, working_directory: "/nonexistent".into() };
+        let (mut results, mut messages) = (Vec::new(), Vec::new());
+        let exit = run(what, &sources, &mut Output::new(&mut results, &mut messages, look(), false));
+        (exit, String::from_utf8(results).unwrap(), String::from_utf8(messages).unwrap())
+    }
+
+    #[test]
+    fn valid_settings_are_said_to_be_valid() {
+        let (exit, text, messages) = ran(arguments::Config::Check, &[]);
+        assert_eq!((exit.unwrap(), text.as_str()), (Exit::Done, "the settings without a settings file are valid\n"));
+        assert_eq!(messages, "");
+    }
+
+    #[test]
+    fn every_bad_setting_is_a_line_of_its_own_and_the_exit_is_usage() {
+        let bad = [("FIOVANA_BACKUP_ENABLED", "maybe"), ("FIOVANA_MAX_BACKUPS", "0")];
+        let (exit, text, messages) = ran(arguments::Config::Check, &bad);
+        assert_eq!((exit.unwrap(), text.as_str()), (Exit::Usage, ""));
+        assert_eq!(messages.lines().count(), 2, "{messages}");
+        let (exit, ..) = ran(arguments::Config::Show, &bad);
+        assert_eq!(exit.unwrap_err().exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn a_value_is_shown_with_the_variable_that_said_it() {
+        let (exit, text, _) = ran(arguments::Config::Show, &[("FIOVANA_MAX_BACKUPS", "7")]);
+        assert_eq!(exit.unwrap(), Exit::Done);
+        let line = text.lines().find(|line| line.starts_with("backup.max_backups ")).unwrap();
+        assert!(line.contains(" 7 ") && line.ends_with("variable FIOVANA_MAX_BACKUPS"), "{line}");
+    }
+}

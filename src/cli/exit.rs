@@ -1,0 +1,117 @@
+//! How a command ended.
+//!
+//! Hazard: a script that sees 0 believes that all is well. Every outcome that is less than that has a code of its own.
+
+use crate::api::{BackupDetails, ProblemKind, RestoreOutcome, VerifyOutcome, VerifyVerdict};
+use crate::core::BackupState;
+
+/// How a command ended, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// All is done.
+    Done,
+    /// Done, with something that a person should look at.
+    Problems,
+    /// Not done.
+    Failed,
+    /// Not understood: arguments or settings.
+    Usage,
+    /// Something stored is damaged.
+    Integrity,
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Problems => 3,
+            Self::Integrity => 4,
+        }
+    }
+
+    /// Of a problem.
+    pub const fn of_problem(kind: ProblemKind) -> Self {
+        match kind {
+            ProblemKind::Integrity => Self::Integrity,
+            ProblemKind::BadRequest => Self::Usage,
+            _ => Self::Failed,
+        }
+    }
+
+    /// Of a backup that was made.
+    pub fn of_backup(backup: &BackupDetails) -> Self {
+        let whole = backup.missing.is_empty() && backup.unreadable.is_empty();
+        match backup.summary.state {
+            BackupState::Damaged => Self::Integrity,
+            BackupState::Good if whole && backup.summary.consistent => Self::Done,
+            _ => Self::Problems,
+        }
+    }
+
+    /// Of a restore.
+    pub fn of_restore(outcome: &RestoreOutcome) -> Self {
+        if outcome.skipped.is_empty() { Self::Done } else { Self::Problems }
+    }
+
+    /// Of a verification. What could not be read was not verified.
+    pub const fn of_verification(outcome: &VerifyOutcome) -> Self {
+        match outcome.verdict {
+            VerifyVerdict::Intact => Self::Done,
+            VerifyVerdict::Damaged => Self::Integrity,
+            VerifyVerdict::Unreadable => Self::Failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::samples;
+
+    #[test]
+    fn codes_are_the_documented_ones() {
+        let codes = [Exit::Done, Exit::Failed, Exit::Usage, Exit::Problems, Exit::Integrity].map(Exit::code);
+        assert_eq!(codes, [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn the_worst_of_several_is_the_greatest() {
+        let several = [Exit::Problems, Exit::Integrity, Exit::Done, Exit::Failed];
+        assert_eq!(several.into_iter().max(), Some(Exit::Integrity));
+        assert!(Exit::Problems < Exit::Failed);
+    }
+
+    #[test]
+    fn a_backup_that_lacks_a_file_is_done_with_problems() {
+        let mut backup = samples::details();
+        backup.missing.clear();
+        backup.unreadable.clear();
+        assert_eq!(Exit::of_backup(&backup), Exit::Done);
+        backup.missing.push("a.json".into());
+        assert_eq!(Exit::of_backup(&backup), Exit::Problems);
+        backup.missing.clear();
+        backup.summary.state = BackupState::Suspect;
+        assert_eq!(Exit::of_backup(&backup), Exit::Problems);
+    }
+
+    #[test]
+    fn a_restore_that_skipped_a_file_is_done_with_problems() {
+        let mut outcome = samples::restored();
+        assert_eq!(Exit::of_restore(&outcome), Exit::Problems);
+        outcome.skipped.clear();
+        assert_eq!(Exit::of_restore(&outcome), Exit::Done);
+    }
+
+    #[test]
+    fn damage_is_an_integrity_failure_and_unreadable_bytes_are_a_plain_one() {
+        let exit_of = |verdict| Exit::of_verification(&samples::verified(verdict));
+        assert_eq!(exit_of(VerifyVerdict::Intact), Exit::Done);
+        assert_eq!(exit_of(VerifyVerdict::Damaged), Exit::Integrity);
+        assert_eq!(exit_of(VerifyVerdict::Unreadable), Exit::Failed);
+        assert_eq!(Exit::of_problem(ProblemKind::Integrity), Exit::Integrity);
+        assert_eq!(Exit::of_problem(ProblemKind::Busy), Exit::Failed);
+    }
+}

@@ -1,0 +1,95 @@
+//! Why a command was not done.
+//!
+//! Hazard: an operator at 3 a.m. who reads `os error 11`. Every failure is one line that says what happened, where,
+//! and what to do.
+
+use std::error::Error;
+use std::io;
+
+use super::exit::Exit;
+use super::remote::RemoteError;
+use crate::api::Problem;
+use crate::daemon;
+use crate::settings::SettingsErrors;
+
+/// Why a command was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The service said no.
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsErrors),
+    /// The repository could not be opened here.
+    #[error(transparent)]
+    Daemon(#[from] daemon::Failure),
+    /// The service that holds the repository could not be asked.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The working directory is gone, or not ours to see.
+    #[error("find the working directory: change to one that exists")]
+    WorkingDirectory(#[source] io::Error),
+    /// The machinery for asking could not be started.
+    #[error("start the command")]
+    Runtime(#[source] io::Error),
+    /// What was found could not be printed.
+    #[error("write to standard output")]
+    Output(#[source] io::Error),
+}
+
+impl Failure {
+    /// The exit code it leads to.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Problem(problem) => Exit::of_problem(problem.kind),
+            Self::Settings(_) | Self::Daemon(daemon::Failure::Settings(_)) => Exit::Usage,
+            _ => Exit::Failed,
+        }
+    }
+
+    /// What to print: one line a problem, each with its causes; then advice.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = with_causes(self).lines().map(str::to_owned).collect();
+        if let Self::Problem(problem) = self
+            && !problem.good_backups.is_empty()
+        {
+            let ids: Vec<String> = problem.good_backups.iter().map(ToString::to_string).collect();
+            lines.push(format!("good backups: {}", ids.join(", ")));
+        }
+        lines
+    }
+}
+
+/// An error and what caused it: `open the repository: read /backups/repository.json: permission denied`.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ProblemKind;
+
+    #[test]
+    fn good_backups_are_advice_on_a_second_line() {
+        let mut problem = Problem::new(ProblemKind::Integrity, "backup 2026 is damaged");
+        problem.good_backups = vec!["20261123T101500Z-3f9c2ab1".parse().unwrap()];
+        let failure = Failure::from(problem);
+        assert_eq!(failure.lines(), ["backup 2026 is damaged", "good backups: 20261123T101500Z-3f9c2ab1"]);
+        assert_eq!(failure.exit(), Exit::Integrity);
+    }
+
+    #[test]
+    fn causes_follow_what_they_caused() {
+        let failure = Failure::Output(io::Error::other("disk full"));
+        assert_eq!(failure.lines(), ["write to standard output: disk full"]);
+    }
+}

@@ -1,0 +1,93 @@
+//! The command line.
+//!
+//! Hazard: at 3 a.m. nobody reads a manual. A command works whether the service runs or not, says in one line what
+//! went wrong and what to do, and its exit code tells a script the same.
+//!
+//! [`parse`] understands the words, [`run`] does what they say. What needs the service asks a `Client`, which is the
+//! running service or this process; what only reads does without. Both give the documents of [`crate::api`], which are
+//! printed as text or JSON.
+
+mod arguments;
+mod batch;
+mod client;
+mod commands;
+mod config;
+mod exit;
+mod failure;
+mod output;
+mod progress;
+mod reader;
+mod remote;
+mod render;
+#[cfg(test)]
+mod samples;
+mod table;
+#[cfg(test)]
+mod test_service;
+mod text;
+
+use std::io;
+
+pub use arguments::{Arguments, Command, parse};
+use commands::Work;
+pub use exit::Exit;
+use failure::Failure;
+use output::{Look, Output};
+
+use crate::clock::{Clock, SystemClock};
+use crate::daemon;
+use crate::settings::{Settings, Sources};
+
+/// Does what was typed, and prints what came of it.
+pub fn run(arguments: Arguments) -> Exit {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let look = Look::of_stdout(no_color, SystemClock::start().now());
+    let (mut results, mut messages) = (io::stdout(), io::stderr());
+    let mut output = Output::new(&mut results, &mut messages, look, arguments.global.json);
+    match dispatch(arguments, &mut output) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit()
+        }
+    }
+}
+
+/// Prints what there is instead of a command: help, the version, or what is wrong.
+pub fn explain(instead: &clap::Error) -> Exit {
+    // A reader that left early has seen what it wanted.
+    let _ = instead.print();
+    if instead.use_stderr() { Exit::Usage } else { Exit::Done }
+}
+
+fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let Arguments { global, command } = arguments;
+    let log_format = global.log_format;
+    let sources = Sources {
+        config_argument: global.config,
+        environment: std::env::vars_os().collect(),
+        working_directory: std::env::current_dir().map_err(Failure::WorkingDirectory)?,
+    };
+    let Some(command) = command else {
+        daemon::run(daemon::Options { sources, log_format })?;
+        return Ok(Exit::Done);
+    };
+    let load = |output: &mut Output<'_>| -> Result<Settings, Failure> {
+        let mut settings = Settings::load(&sources)?;
+        settings.logging.format = log_format.unwrap_or(settings.logging.format);
+        output.warnings(&settings.warnings);
+        Ok(settings)
+    };
+    let work = match command {
+        Command::Config(what) => return config::run(what, &sources, output),
+        Command::Init => return commands::init(&load(output)?, output),
+        Command::List(arguments) => return commands::list(arguments, &load(output)?, output),
+        Command::Show { id } => return commands::show(&id, &load(output)?, output),
+        Command::Restore(arguments) => return commands::restore(arguments, load(output)?, output),
+        Command::Backup { set } => Work::Backup(set),
+        Command::Verify { id, all: _ } => id.map_or(Work::VerifyAll, Work::Verify),
+        Command::Status => Work::Status,
+        Command::Recovery(recovery) => Work::Recovery(recovery),
+    };
+    commands::work(work, load(output)?, output)
+}

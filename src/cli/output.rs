@@ -1,0 +1,176 @@
+//! The one place that prints.
+//!
+//! Hazards: a reader that leaves early (`| head`) must not turn finished work into a crash; and a file name from a
+//! damaged disk may hold bytes that drive the terminal. A closed pipe is not an error here, and control characters are
+//! shown, never sent.
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::failure::Failure;
+
+/// How text looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// Whether states are coloured.
+    pub colour: bool,
+    /// How many columns there are; `None` if there is no terminal to fit.
+    pub width: Option<usize>,
+    /// The time now, for ages.
+    pub now: DateTime<Utc>,
+}
+
+impl Look {
+    /// What standard output can show: colours only on a terminal, and only if `NO_COLOR` (no-color.org) is not set.
+    pub fn of_stdout(no_color: bool, now: DateTime<Utc>) -> Self {
+        let stdout = io::stdout();
+        if !stdout.is_terminal() {
+            return Self { colour: false, width: None, now };
+        }
+        let columns = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| usize::from(size.ws_col));
+        Self { colour: !no_color, width: (columns > 0).then_some(columns), now }
+    }
+}
+
+/// Where results and messages go.
+pub struct Output<'a> {
+    results: &'a mut dyn Write,
+    messages: &'a mut dyn Write,
+    look: Look,
+    json: bool,
+    closed: bool,
+}
+
+impl<'a> Output<'a> {
+    /// Prints results as `json` or as text that looks so.
+    pub fn new(results: &'a mut dyn Write, messages: &'a mut dyn Write, look: Look, json: bool) -> Self {
+        Self { results, messages, look, json, closed: false }
+    }
+
+    /// Prints the one document that a command results in: as JSON on one line, or as the text that `render` makes.
+    pub fn document<T: Serialize>(
+        &mut self,
+        document: &T,
+        render: impl FnOnce(&T, &Look) -> String,
+    ) -> Result<(), Failure> {
+        if !self.json {
+            let text = render(document, &self.look);
+            return self.write(&text);
+        }
+        let mut text = serde_json::to_string(document).map_err(|error| Failure::Output(error.into()))?;
+        text.push('\n');
+        self.write(&text)
+    }
+
+    /// Prints a part of a result as soon as it is there; as JSON it comes with the whole.
+    pub fn part<T>(&mut self, part: &T, render: impl FnOnce(&T, &Look) -> String) -> Result<(), Failure> {
+        if self.json {
+            return Ok(());
+        }
+        let text = render(part, &self.look);
+        self.write(&text)
+    }
+
+    /// Tells the operator something that is no result.
+    pub fn message(&mut self, text: &str) {
+        // There is nobody left to tell that it could not be told.
+        let _ = writeln!(self.messages, "fiovana-app: {}", plain(text));
+    }
+
+    /// Tells what is probably a mistake.
+    pub fn warnings(&mut self, warnings: &[String]) {
+        warnings.iter().for_each(|warning| self.message(&format!("warning: {warning}")));
+    }
+
+    /// Tells why a command was not done; a problem is also the document that it results in.
+    pub fn failure(&mut self, failure: &Failure) {
+        if let (true, Failure::Problem(problem)) = (self.json, failure)
+            && let Err(unprinted) = self.document(problem, |_, _| String::new())
+        {
+            unprinted.lines().iter().for_each(|line| self.message(line));
+        }
+        failure.lines().iter().for_each(|line| self.message(line));
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), Failure> {
+        if self.closed {
+            return Ok(());
+        }
+        match self.results.write_all(text.as_bytes()).and_then(|()| self.results.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(())
+            }
+            written => written.map_err(Failure::Output),
+        }
+    }
+}
+
+/// `text` with its control characters made visible.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() { shown.extend(character.escape_default()) } else { shown.push(character) }
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Problem, ProblemKind};
+    use crate::cli::samples::look;
+
+    /// Fails as told.
+    struct Broken(io::ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_error() {
+        let (mut pipe, mut messages) = (Broken(io::ErrorKind::BrokenPipe), Vec::new());
+        let mut output = Output::new(&mut pipe, &mut messages, look(), true);
+        output.document(&1, |_, _| String::new()).unwrap();
+        output.document(&2, |_, _| String::new()).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error() {
+        let (mut disk, mut messages) = (Broken(io::ErrorKind::StorageFull), Vec::new());
+        let mut output = Output::new(&mut disk, &mut messages, look(), true);
+        let failure = output.document(&1, |_, _| String::new()).unwrap_err();
+        assert_eq!(failure.exit().code(), 1);
+    }
+
+    #[test]
+    fn a_problem_is_a_message_and_in_json_also_the_document() {
+        let (mut results, mut messages) = (Vec::new(), Vec::new());
+        let problem = Problem::new(ProblemKind::NotFound, "there is no backup 2026");
+        let mut output = Output::new(&mut results, &mut messages, look(), true);
+        output.failure(&problem.clone().into());
+        assert_eq!(serde_json::from_slice::<Problem>(&results).unwrap(), problem);
+        assert_eq!(messages, b"fiovana-app: there is no backup 2026\n");
+        let mut text = Vec::new();
+        Output::new(&mut text, &mut messages, look(), false).failure(&problem.into());
+        assert!(text.is_empty());
+    }
+
+    #[test]
+    fn control_characters_never_reach_the_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+    }
+}

@@ -1,0 +1,216 @@
+//! The service in another process, through its API.
+//!
+//! Hazards: a service that hangs must not hang its operators too; a proxy from the environment must not get a local
+//! call to see; and work whose answer was lost may have been done all the same. A service is asked for a sign of life
+//! first, proxies are never used, and what is unknown is said to be.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use ureq::http::Response;
+use ureq::{Agent, Body};
+
+use crate::api::{
+    BackupDetails, BackupList, ListQuery, ModeDocument, Problem, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+};
+use crate::core::{BackupRef, SetName};
+use crate::repository::lock::Holder;
+
+/// How long a service may take to connect to, and to answer what it need not work for.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest answer that is read.
+const MAX_ANSWER_BYTES: u64 = 64 << 20;
+
+/// Why a service could not be asked, or its answer not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// The repository is in use by a process that takes no questions.
+    #[error(
+        "{} is in use by process {pid} on {host}, which has no API: wait until it is done, or stop it: kill {pid}",
+        .directory.display()
+    )]
+    NoApi {
+        /// The repository.
+        directory: PathBuf,
+        /// The process.
+        pid: u32,
+        /// Its host.
+        host: String,
+    },
+    /// The service gives no sign of life.
+    #[error(
+        "process {pid} on {host} holds {} and does not answer at {api} within {patience:?}: \
+         look at its log; if it hangs, stop it (kill {pid}) and try again",
+        .directory.display()
+    )]
+    Silent {
+        /// The repository.
+        directory: PathBuf,
+        /// The process.
+        pid: u32,
+        /// Its host.
+        host: String,
+        /// Where it said it listens.
+        api: String,
+        /// How long it was given.
+        patience: Duration,
+        /// What happened instead of an answer.
+        #[source]
+        cause: Box<ureq::Error>,
+    },
+    /// The service did not answer this time.
+    #[error("process {pid} gave no answer: what was asked may have been done or not, see fiovana-app status")]
+    Lost {
+        /// The process.
+        pid: u32,
+        /// What happened instead.
+        #[source]
+        cause: Box<ureq::Error>,
+    },
+    /// The answer is no document of this version.
+    #[error("process {pid} answered {status} with something else than was expected: is it of another version?")]
+    Foreign {
+        /// The process.
+        pid: u32,
+        /// The HTTP status.
+        status: u16,
+        /// What is wrong with it.
+        #[source]
+        cause: serde_json::Error,
+    },
+}
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The service said no.
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    /// There was no answer.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+}
+
+type Answer<T> = Result<T, Refusal>;
+
+/// A service that answers.
+#[derive(Debug)]
+pub struct Remote {
+    agent: Agent,
+    base: String,
+    pid: u32,
+    patience: Duration,
+}
+
+#[derive(Serialize)]
+struct Acknowledgement<'a> {
+    acknowledge: &'a [String],
+}
+
+impl Remote {
+    /// The service that holds the repository in `directory`, once it has given a sign of life. It gets as much `patience`
+    /// for that, and for every answer that it need not work for.
+    pub fn reach(directory: &Path, holder: Holder, patience: Duration) -> Result<Self, RemoteError> {
+        let Holder { pid, host, api } = holder;
+        let directory = directory.to_owned();
+        let Some(api) = api else { return Err(RemoteError::NoApi { directory, pid, host }) };
+        let config = Agent::config_builder()
+            .proxy(None)
+            .max_redirects(0)
+            // One that was kept may be gone, and a call on it would look like lost work.
+            .max_idle_connections(0)
+            .http_status_as_error(false)
+            .timeout_connect(Some(patience))
+            .build();
+        let remote = Self { agent: Agent::new_with_config(config), base: format!("http://{api}"), pid, patience };
+        let sign_of_life = remote.agent.get(remote.url("/healthz")).config().timeout_global(Some(patience)).build();
+        match sign_of_life.call() {
+            Ok(_) => Ok(remote),
+            Err(cause) => Err(RemoteError::Silent { directory, pid, host, api, patience, cause: Box::new(cause) }),
+        }
+    }
+
+    /// Backs up a set now.
+    pub fn backup(&self, set: &SetName) -> Answer<BackupDetails> {
+        self.post(&format!("/api/backup/{set}"))
+    }
+
+    /// A page of backups, newest first.
+    pub fn list(&self, query: &ListQuery) -> Answer<BackupList> {
+        let limit = query.limit.map(|limit| limit.to_string());
+        let parameters = [("set", query.set.clone()), ("limit", limit), ("after", query.after.clone())];
+        self.get("/api/backup/list", parameters.into_iter().filter_map(|(name, value)| Some((name, value?))))
+    }
+
+    /// Everything about a backup.
+    pub fn show(&self, reference: &BackupRef) -> Answer<BackupDetails> {
+        self.get(&format!("/api/backup/{reference}"), [])
+    }
+
+    /// Reads a backup, whole.
+    pub fn verify(&self, reference: &BackupRef) -> Answer<VerifyOutcome> {
+        self.post(&format!("/api/backup/{reference}/verify"))
+    }
+
+    /// Restores a backup in place.
+    pub fn restore(&self, set: &SetName, reference: &BackupRef, options: &RestoreOptions) -> Answer<RestoreOutcome> {
+        self.post_json(&format!("/api/recovery/{set}/{reference}"), options)
+    }
+
+    /// Everything at a glance.
+    pub fn status(&self) -> Answer<Status> {
+        self.get("/api/status", [])
+    }
+
+    /// Enters recovery mode.
+    pub fn enter_recovery(&self) -> Answer<ModeDocument> {
+        self.post("/api/recovery/enter")
+    }
+
+    /// Leaves recovery mode.
+    pub fn exit_recovery(&self, acknowledge: &[String]) -> Answer<ModeDocument> {
+        self.post_json("/api/recovery/exit", &Acknowledgement { acknowledge })
+    }
+
+    fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        parameters: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Answer<T> {
+        let request = self.agent.get(self.url(path)).query_pairs(parameters);
+        self.answer(request.config().timeout_global(Some(self.patience)).build().call())
+    }
+
+    /// Asks for work, which takes as long as it takes.
+    fn post<T: DeserializeOwned>(&self, path: &str) -> Answer<T> {
+        self.answer(self.agent.post(self.url(path)).send_empty())
+    }
+
+    fn post_json<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Answer<T> {
+        self.answer(self.agent.post(self.url(path)).send_json(body))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// The document that was answered, or the problem.
+    fn answer<T: DeserializeOwned>(&self, answered: Result<Response<Body>, ureq::Error>) -> Answer<T> {
+        let lost = |cause| RemoteError::Lost { pid: self.pid, cause: Box::new(cause) };
+        let mut response = answered.map_err(lost)?;
+        let status = response.status();
+        let foreign = |cause| RemoteError::Foreign { pid: self.pid, status: status.as_u16(), cause };
+        let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec().map_err(lost)?;
+        if status.is_success() {
+            Ok(serde_json::from_slice(&body).map_err(foreign)?)
+        } else {
+            Err(serde_json::from_slice::<Problem>(&body).map_err(foreign)?.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! The client against services that answer well, badly and not at all.
+
+use std::net::TcpListener;
+
+use super::*;
+use crate::api::ProblemKind;
+use crate::cli::failure::with_causes;
+use crate::cli::samples;
+use crate::cli::test_service::{TestService, answer, refusal};
+
+#[test]
+fn a_backup_is_asked_for_as_the_procedures_write_it() {
+    let service = TestService::start(|_| answer(201, &samples::details()));
+    let backup = service.remote().backup(&"security".parse().unwrap()).unwrap();
+    assert_eq!(backup, samples::details());
+    assert_eq!(service.requests(), [("POST /api/backup/security".into(), String::new())]);
+}
+
+#[test]
+fn a_list_is_asked_for_with_what_was_typed_and_no_more() {
+    let service = TestService::start(|_| answer(200, &BackupList { backups: vec![], next: None }));
+    let remote = service.remote();
+    remote.list(&ListQuery::default()).unwrap();
+    remote.list(&ListQuery { set: Some("logs".into()), limit: Some(5), after: Some("2026".into()) }).unwrap();
+    let asked: Vec<String> = service.requests().into_iter().map(|(request, _)| request).collect();
+    assert_eq!(asked, ["GET /api/backup/list", "GET /api/backup/list?set=logs&limit=5&after=2026"]);
+}
+
+#[test]
+fn a_restore_sends_how_it_is_to_be_done() {
+    let service = TestService::start(|_| answer(200, &samples::restored()));
+    let options = RestoreOptions { file: Some("ä b.json".into()), replace_logs: true };
+    let outcome = service.remote().restore(&"security".parse().unwrap(), &BackupRef::Latest, &options).unwrap();
+    assert_eq!(outcome, samples::restored());
+    let (request, body) = service.requests().remove(0);
+    assert_eq!(request, "POST /api/recovery/security/latest");
+    assert_eq!(serde_json::from_str::<RestoreOptions>(&body).unwrap(), options);
+}
+
+#[test]
+fn losses_are_acknowledged_in_the_body() {
+    let service = TestService::start(|_| answer(200, &samples::mode()));
+    service.remote().exit_recovery(&["logs/error.log".into()]).unwrap();
+    let (request, body) = service.requests().remove(0);
+    assert_eq!(request, "POST /api/recovery/exit");
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(body, serde_json::json!({ "acknowledge": ["logs/error.log"] }));
+}
+
+#[test]
+fn a_problem_comes_back_as_it_was_said() {
+    let service = TestService::start(|_| refusal(&Problem::new(ProblemKind::Busy, "security is being backed up")));
+    let Err(Refusal::Problem(problem)) = service.remote().backup(&"security".parse().unwrap()) else {
+        panic!("no problem")
+    };
+    assert_eq!(problem, Problem::new(ProblemKind::Busy, "security is being backed up"));
+}
+
+#[test]
+fn a_service_that_dies_meanwhile_leaves_it_open_what_was_done() {
+    let service = TestService::start(|_| None);
+    let Err(Refusal::Remote(error @ RemoteError::Lost { .. })) = service.remote().enter_recovery() else {
+        panic!("an answer")
+    };
+    assert!(error.to_string().contains("may have been done or not"), "{error}");
+}
+
+#[test]
+fn an_answer_of_another_kind_is_no_result() {
+    for script in [|_: &str| Some((200, "<html>".into())), |_: &str| Some((500, "oops".into()))] {
+        let service = TestService::start(script);
+        let refusal = service.remote().status().unwrap_err();
+        assert!(matches!(refusal, Refusal::Remote(RemoteError::Foreign { pid: 4711, .. })), "{refusal}");
+    }
+}
+
+#[test]
+fn a_service_that_hangs_is_named_with_what_to_do() {
+    // Connections are accepted by the kernel; nobody reads them.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = silent.local_addr().unwrap().to_string();
+    let holder = Holder { pid: 4711, host: "here".into(), api: Some(api.clone()) };
+    let error = Remote::reach(Path::new("/backups"), holder, Duration::from_millis(50)).unwrap_err();
+    assert!(matches!(error, RemoteError::Silent { .. }));
+    let text = with_causes(&error);
+    for part in ["process 4711 on here holds /backups", &api, "50ms", "kill 4711"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[test]
+fn a_holder_without_an_api_is_named_with_what_to_do() {
+    let holder = Holder { pid: 4711, host: "here".into(), api: None };
+    let error = Remote::reach(Path::new("/backups"), holder, PATIENCE).unwrap_err();
+    let expected = "/backups is in use by process 4711 on here, which has no API: \
+                    wait until it is done, or stop it: kill 4711";
+    assert_eq!(error.to_string(), expected);
+}

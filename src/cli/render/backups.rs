@@ -1,0 +1,187 @@
+//! Backups as text.
+
+use super::{remark, tone};
+use crate::api::{BackupDetails, BackupList, BackupSummary};
+use crate::cli::output::Look;
+use crate::cli::table::{Align, Cell, Table};
+use crate::cli::text::{age, count, size, time};
+
+/// A page of backups.
+pub fn list(list: &BackupList, look: &Look) -> String {
+    if list.backups.is_empty() {
+        return "no backups\n".to_owned();
+    }
+    let mut table = Table::new([
+        ("BACKUP", Align::Left),
+        ("SET", Align::Left),
+        ("KIND", Align::Left),
+        ("STATE", Align::Left),
+        ("SIZE", Align::Right),
+        ("CREATED (UTC)", Align::Left),
+        ("AGE", Align::Right),
+        ("NOTE", Align::Left),
+    ]);
+    for backup in &list.backups {
+        table.row([
+            backup.id.to_string().into(),
+            backup.set.to_string().into(),
+            backup.kind.map(|kind| kind.to_string()).unwrap_or_default().into(),
+            Cell::toned(backup.state.as_str(), tone(backup.state)),
+            size(backup.size_bytes).into(),
+            time(backup.created).into(),
+            age(backup.created, look.now).into(),
+            notes(backup).join("; ").into(),
+        ]);
+    }
+    let mut text = table.render(look);
+    if let Some(next) = list.next {
+        text += &format!("there are more: add --after {next}\n");
+    }
+    text
+}
+
+/// What is out of the ordinary about a backup.
+fn notes(backup: &BackupSummary) -> Vec<String> {
+    let pinned = backup.pinned.then(|| "pinned".to_owned());
+    // Of a backup whose manifest is lost nothing is known.
+    let moved = (!backup.consistent && backup.sequence.is_some()).then(|| "files changed while read".to_owned());
+    [pinned, moved, backup.fault.clone()].into_iter().flatten().collect()
+}
+
+/// Everything about a backup.
+pub fn details(backup: &BackupDetails, look: &Look) -> String {
+    let mut text = facts(backup, look);
+    if !backup.files.is_empty() {
+        text.push('\n');
+        text += &files(backup, look);
+    }
+    text + &absent_files(backup)
+}
+
+fn facts(backup: &BackupDetails, look: &Look) -> String {
+    let summary = &backup.summary;
+    let moment = |at| format!("{} UTC ({})", time(at), age(at, look.now));
+    let stored = size(summary.stored_bytes);
+    let volume = format!("{} in {}, stored as {stored}", size(summary.size_bytes), count(backup.files.len(), "file"));
+    let mut table = Table::new([("", Align::Left), ("", Align::Left)]);
+    let mut fact = |name: &str, value: Cell| table.row([name.into(), value]);
+    fact("Backup", summary.id.to_string().into());
+    fact("Set", summary.set.to_string().into());
+    fact("State", Cell::toned(summary.state.as_str(), tone(summary.state)));
+    notes(summary).into_iter().for_each(|note| fact("Note", note.into()));
+    if let Some(kind) = summary.kind {
+        fact("Kind", kind.to_string().into());
+    }
+    if let Some(sequence) = summary.sequence {
+        fact("Sequence", sequence.to_string().into());
+    }
+    fact("Created", moment(summary.created).into());
+    fact("Verified", summary.verified.map_or_else(|| "never".to_owned(), moment).into());
+    fact("Size", volume.into());
+    if let Some(manifest) = backup.manifest_sha256 {
+        fact("Manifest", manifest.to_string().into());
+    }
+    table.render(look)
+}
+
+fn files(backup: &BackupDetails, look: &Look) -> String {
+    let mut table = Table::new([
+        ("FILE", Align::Left),
+        ("SIZE", Align::Right),
+        ("MODE", Align::Left),
+        ("MODIFIED (UTC)", Align::Left),
+        ("SHA-256", Align::Left),
+        ("NOTE", Align::Left),
+    ]);
+    for file in &backup.files {
+        table.row([
+            file.path.as_str().into(),
+            size(file.size_bytes).into(),
+            file.mode.as_str().into(),
+            time(file.modified).into(),
+            file.sha256.to_string().into(),
+            file.fault.clone().unwrap_or_default().into(),
+        ]);
+    }
+    table.render(look)
+}
+
+/// Files of the set that are not in the backup, one line each.
+pub(super) fn absent_files(backup: &BackupDetails) -> String {
+    let missing = backup.missing.iter().map(|path| remark("missing", path));
+    let unreadable =
+        backup.unreadable.iter().map(|file| remark("unreadable", &format!("{}: {}", file.path, file.reason)));
+    missing.chain(unreadable).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::samples;
+
+    #[test]
+    fn a_list_is_a_table_that_says_how_to_see_more() {
+        let page = BackupList { backups: vec![samples::summary(), samples::damaged()], next: Some(samples::id('a')) };
+        let expected = "\
+BACKUP                     SET          KIND    STATE       SIZE  CREATED (UTC)            AGE  NOTE
+20261123T101500Z-33333333  security     manual  good     1.2 MiB  2026-11-23 10:15:00  3 h ago
+20261123T101500Z-aaaaaaaa  application          damaged    512 B  2026-11-23 10:15:00  3 h ago  pinned; files changed while read; its manifest is absent
+there are more: add --after 20261123T101500Z-aaaaaaaa
+";
+        assert_eq!(list(&page, &samples::look()), expected);
+    }
+
+    #[test]
+    fn a_list_fits_40_columns_with_whole_ids() {
+        let page = BackupList { backups: vec![samples::summary()], next: None };
+        let expected = "\
+20261123T101500Z-33333333
+  set security  kind manual  state good
+  size 1.2 MiB
+  created (utc) 2026-11-23 10:15:00
+  age 3 h ago
+";
+        let text = list(&page, &samples::narrow());
+        assert_eq!(text, expected);
+        assert!(text.lines().all(|line| line.chars().count() <= 40));
+    }
+
+    #[test]
+    fn an_empty_list_says_so() {
+        assert_eq!(list(&BackupList { backups: vec![], next: None }, &samples::look()), "no backups\n");
+    }
+
+    #[test]
+    fn a_backup_is_shown_with_its_files_and_those_it_lacks() {
+        let expected = "\
+Backup    20261123T101500Z-33333333
+Set       security
+State     good
+Kind      manual
+Sequence  12
+Created   2026-11-23 10:15:00 UTC (3 h ago)
+Verified  2026-11-23 10:15:00 UTC (3 h ago)
+Size      1.2 MiB in 1 file, stored as 300.0 KiB
+Manifest  05b2fc7cd6bc3e8e4892ba3d834dc1a29e7c8c2e4f4a5ed0b4ebe4b3c2d5ee2b
+
+FILE                     SIZE  MODE  MODIFIED (UTC)       SHA-256
+security_config.json  1.2 MiB  0640  2026-11-20 08:00:00  CONTENT
+  missing: safe_mode_config.json
+  unreadable: magic_number_rules.json: permission denied
+";
+        let backup = samples::details();
+        let expected = expected.replace("CONTENT", &backup.files[0].sha256.to_string()).replace(
+            "05b2fc7cd6bc3e8e4892ba3d834dc1a29e7c8c2e4f4a5ed0b4ebe4b3c2d5ee2b",
+            &backup.manifest_sha256.unwrap().to_string(),
+        );
+        assert_eq!(details(&backup, &samples::look()), expected);
+    }
+
+    #[test]
+    fn a_file_name_cannot_drive_the_terminal() {
+        let mut backup = samples::details();
+        backup.files[0].path = "a\u{1b}[2J".into();
+        backup.missing[0] = "b\u{7}".into();
+        assert!(!details(&backup, &samples::look()).contains(['\u{1b}', '\u{7}']));
+    }
+}

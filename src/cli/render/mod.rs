@@ -1,0 +1,31 @@
+//! Documents as text for people.
+//!
+//! Hazard: text that says less than the document it was made from. What needs a person is always shown.
+
+mod backups;
+mod settings;
+mod status;
+mod work;
+
+pub use backups::{details, list};
+pub use settings::{checked, settings};
+pub use status::{created, mode, status};
+pub use work::{backed_up, restored, verified, verified_all};
+
+use super::output::plain;
+use super::table::Tone;
+use crate::core::BackupState;
+
+/// The tone of a state.
+fn tone(state: BackupState) -> Tone {
+    match state {
+        BackupState::Good => Tone::Good,
+        BackupState::Damaged => Tone::Bad,
+        BackupState::Suspect | BackupState::Unverified => Tone::Plain,
+    }
+}
+
+/// An indented line under the line it explains.
+fn remark(topic: &str, text: &str) -> String {
+    format!("  {topic}: {}\n", plain(text))
+}

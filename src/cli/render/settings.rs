@@ -1,0 +1,52 @@
+//! The settings as text.
+
+use crate::cli::config::{Checked, Explanation};
+use crate::cli::output::{Look, plain};
+use crate::cli::table::{Align, Table};
+
+/// Every effective value and who said it.
+pub fn settings(explanation: &Explanation, look: &Look) -> String {
+    let mut table = Table::new([("KEY", Align::Left), ("VALUE", Align::Left), ("ORIGIN", Align::Left)]);
+    for value in &explanation.settings {
+        table.row([value.key.as_str().into(), value.value.as_str().into(), value.origin.as_str().into()]);
+    }
+    table.render(look)
+}
+
+/// What a check found.
+pub fn checked(checked: &Checked, _: &Look) -> String {
+    let from = match &checked.settings_file {
+        Some(path) => format!("of {}", plain(path)),
+        None => "without a settings file".to_owned(),
+    };
+    if checked.valid {
+        return format!("the settings {from} are valid\n");
+    }
+    String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::config::Value;
+    use crate::cli::samples;
+
+    #[test]
+    fn every_value_is_shown_with_its_origin() {
+        let value = |key: &str, value: &str, origin: &str| Value {
+            key: key.into(),
+            value: value.into(),
+            origin: origin.into(),
+        };
+        let settings = vec![
+            value("backup.enabled", "true", "built in"),
+            value("backup.max_backups", "7", "variable FIOVANA_MAX_BACKUPS"),
+        ];
+        let expected = "\
+KEY                 VALUE  ORIGIN
+backup.enabled      true   built in
+backup.max_backups  7      variable FIOVANA_MAX_BACKUPS
+";
+        assert_eq!(super::settings(&Explanation { settings, warnings: vec![] }, &samples::look()), expected);
+    }
+}

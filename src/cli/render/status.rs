@@ -1,0 +1,179 @@
+//! The service at a glance, as text.
+
+use super::remark;
+use crate::api::{AuditStatus, ModeDocument, RepositoryStatus, SetStatus, StateCounts, Status};
+use crate::cli::output::{Look, plain};
+use crate::cli::table::{Align, Cell, Table, Tone};
+use crate::cli::text::{age, count, size, time};
+
+/// The most lost sequences that are listed.
+const LOST_SHOWN: usize = 10;
+
+/// Everything at a glance.
+pub fn status(status: &Status, look: &Look) -> String {
+    let started = status.started;
+    let mut text = mode(&status.mode, look);
+    if !status.enabled {
+        text += "  backups are disabled: no schedules, no sweeps\n";
+    }
+    text.push('\n');
+    text += &sets(&status.sets, look);
+    text.extend(status.sets.iter().map(|set| troubles(set, look)));
+    text.push('\n');
+    text += &places(&status.repository, &status.audit, look);
+    text += &actors(status, look);
+    text += &format!("fiovana-app {}, up since {} UTC ({})\n", status.version, time(started), age(started, look.now));
+    text
+}
+
+/// The mode.
+pub fn mode(mode: &ModeDocument, look: &Look) -> String {
+    let tone = if mode.name == "normal" { Tone::Good } else { Tone::Plain };
+    let mut line = Table::new([("", Align::Left); 2]);
+    let details: Vec<&str> = [&mode.phase, &mode.cause].into_iter().flatten().map(String::as_str).collect();
+    line.row([Cell::toned(format!("mode {}", mode.name), tone), details.join(", ").into()]);
+    let mut text = line.render(look);
+    text.extend(mode.reasons.iter().map(|reason| format!("  {}\n", plain(reason))));
+    text.extend(mode.losses.iter().map(|loss| remark("lost, to be acknowledged", loss)));
+    if !mode.persisted {
+        text += "  not saved: a restart would forget this mode\n";
+    }
+    text
+}
+
+/// The repository that was created.
+pub fn created(repository: &RepositoryStatus, _: &Look) -> String {
+    format!("created repository {} in {}\n", repository.id, plain(&repository.location))
+}
+
+fn sets(sets: &[SetStatus], look: &Look) -> String {
+    let mut table = Table::new([
+        ("SET", Align::Left),
+        ("PRIORITY", Align::Left),
+        ("LAST SUCCESS", Align::Right),
+        ("NEXT", Align::Right),
+        ("LATEST GOOD", Align::Left),
+        ("BACKUPS", Align::Left),
+    ]);
+    for set in sets {
+        let tone = if set.backups.damaged > 0 { Tone::Bad } else { Tone::Plain };
+        table.row([
+            set.name.to_string().into(),
+            set.priority.to_string().into(),
+            set.last_success.map_or_else(|| "never".to_owned(), |at| age(at, look.now)).into(),
+            next(set, look).into(),
+            set.latest.map_or_else(|| "none".to_owned(), |id| id.to_string()).into(),
+            Cell::toned(counts(&set.backups), tone),
+        ]);
+    }
+    table.render(look)
+}
+
+fn next(set: &SetStatus, look: &Look) -> String {
+    match (set.running_since, set.next_run) {
+        (Some(_), _) => "running".to_owned(),
+        (None, Some(at)) if at <= look.now => "due".to_owned(),
+        (None, Some(at)) => age(at, look.now),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+fn counts(states: &StateCounts) -> String {
+    let named = [
+        (states.good, "good"),
+        (states.suspect, "suspect"),
+        (states.unverified, "unverified"),
+        (states.damaged, "damaged"),
+    ];
+    let there: Vec<String> = named.iter().filter(|(n, _)| *n > 0).map(|(n, state)| format!("{n} {state}")).collect();
+    if there.is_empty() { "none".to_owned() } else { there.join(", ") }
+}
+
+/// What is wrong with a set, a line each.
+fn troubles(set: &SetStatus, look: &Look) -> String {
+    let mut text = String::new();
+    if set.consecutive_failures > 0 {
+        let tried = set.last_attempt.map(|at| format!(", last {}", age(at, look.now))).unwrap_or_default();
+        let why = set.last_error.as_deref().unwrap_or("the reason is in the log");
+        let times = count(set.consecutive_failures as usize, "time");
+        text += &remark(set.name.as_str(), &format!("failed {times}{tried}: {why}"));
+    }
+    if !set.lost_sequences.is_empty() {
+        let mut lost: Vec<String> = set.lost_sequences.iter().take(LOST_SHOWN).map(ToString::to_string).collect();
+        if set.lost_sequences.len() > LOST_SHOWN {
+            lost.push("…".to_owned());
+        }
+        text += &remark(set.name.as_str(), &format!("backups were lost: sequence {}", lost.join(", ")));
+    }
+    text
+}
+
+fn places(repository: &RepositoryStatus, audit: &AuditStatus, look: &Look) -> String {
+    let free = repository.free_bytes.map(|bytes| format!(", {} free", size(bytes))).unwrap_or_default();
+    let stored = format!("{} objects, {}{free}", repository.objects, size(repository.stored_bytes));
+    let (written, tone) = match (audit.writable, audit.head_sequence) {
+        (false, _) => ("cannot be written".to_owned(), Tone::Bad),
+        (true, Some(record)) => (format!("record {record}"), Tone::Plain),
+        (true, None) => ("no record yet".to_owned(), Tone::Plain),
+    };
+    let mut table = Table::new([("", Align::Left); 3]);
+    table.row(["repository".into(), repository.location.as_str().into(), stored.into()]);
+    table.row(["audit log".into(), audit.path.as_str().into(), Cell::toned(written, tone)]);
+    table.render(look)
+}
+
+/// Actors that are not up, or were not always, a line each.
+fn actors(status: &Status, look: &Look) -> String {
+    let troubled = status.actors.iter().filter(|actor| actor.state != "up" || actor.restarts > 0);
+    let lines = troubled.map(|actor| {
+        let why = actor.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        let since = age(actor.since, look.now);
+        let restarts = count(actor.restarts as usize, "restart");
+        format!("actor {} {} since {since}, {restarts}{}\n", actor.name, actor.state, plain(&why))
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::samples;
+
+    #[test]
+    fn a_status_shows_everything_that_needs_a_person() {
+        let expected = "\
+mode recovery  awaiting_decision, operator
+  logs has no good backup
+  lost, to be acknowledged: logs/error.log
+  not saved: a restart would forget this mode
+
+SET       PRIORITY  LAST SUCCESS       NEXT  LATEST GOOD                BACKUPS
+security  critical     3 min ago  in 57 min  20261123T101500Z-33333333  4 good
+logs      medium           never  in 57 min  none                       1 damaged
+  logs: failed 2 times, last 3 min ago: the source /srv/app/logs is absent
+  logs: backups were lost: sequence 3, 4
+
+repository  /srv/app/backups                  12 objects, 300.0 KiB, 10.0 GiB free
+audit log   /srv/app/logs/security_audit.log  cannot be written
+actor janitor restarting since now, 3 restarts: panicked: index out of bounds
+fiovana-app 0.1.0, up since 2026-11-23 10:15:00 UTC (3 h ago)
+";
+        assert_eq!(status(&samples::status(), &samples::look()), expected);
+    }
+
+    #[test]
+    fn the_sets_fit_40_columns() {
+        let text = sets(&samples::status().sets, &samples::narrow());
+        assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
+        assert!(text.contains("20261123T101500Z-33333333"), "{text}");
+    }
+
+    #[test]
+    fn a_run_that_is_due_is_not_in_the_past() {
+        let mut set = samples::status().sets.remove(0);
+        set.next_run = Some(samples::now());
+        assert_eq!(next(&set, &samples::look()), "due");
+        set.running_since = Some(samples::now());
+        assert_eq!(next(&set, &samples::look()), "running");
+    }
+}

@@ -1,0 +1,141 @@
+//! What was done, as text.
+
+use super::backups::absent_files;
+use super::remark;
+use crate::api::{BackupDetails, RestoreOutcome, VerifyOutcome, VerifyVerdict};
+use crate::cli::batch::Batch;
+use crate::cli::output::{Look, plain};
+use crate::cli::table::{Align, Cell, Table, Tone};
+use crate::cli::text::{count, size};
+use crate::core::BackupState;
+
+/// A backup that was made.
+pub fn backed_up(backup: &BackupDetails, _: &Look) -> String {
+    let summary = &backup.summary;
+    let mut text = format!(
+        "backed up {}: {} ({})\n  {}, {}, stored as {}\n",
+        summary.set,
+        summary.id,
+        summary.state,
+        count(backup.files.len(), "file"),
+        size(summary.size_bytes),
+        size(summary.stored_bytes),
+    );
+    text += &absent_files(backup);
+    let invalid = backup.files.iter().filter_map(|file| Some((file.path.as_str(), file.fault.as_deref()?)));
+    text.extend(invalid.map(|(path, fault)| remark("invalid", &format!("{path}: {fault}"))));
+    if !summary.consistent {
+        text += "  files changed while they were read\n";
+    }
+    if summary.state == BackupState::Suspect {
+        text += "  kept, but never counted as good: repair the source and back up again\n";
+    }
+    text
+}
+
+/// What a restore did.
+pub fn restored(outcome: &RestoreOutcome, look: &Look) -> String {
+    let mut text = format!(
+        "restored {} of {} from {} to {}\n",
+        count(outcome.restored.len(), "file"),
+        outcome.set,
+        outcome.backup,
+        plain(&outcome.target),
+    );
+    let mut files = Table::new([("", Align::Left), ("", Align::Right)]);
+    for file in &outcome.restored {
+        files.row([format!("  {}", file.path).into(), size(file.size_bytes).into()]);
+    }
+    text += &files.render(look);
+    text.extend(outcome.skipped.iter().map(|file| remark("skipped", &format!("{}: {}", file.path, file.reason))));
+    if let Some(safety) = outcome.safety_backup {
+        text += &format!("the files as they were before are in backup {safety}\n");
+    }
+    if let Some(undo) = &outcome.undo {
+        text += &format!("to undo: fiovana-app {}\n", plain(undo));
+    }
+    text
+}
+
+/// What a verification found.
+pub fn verified(outcome: &VerifyOutcome, look: &Look) -> String {
+    let (verdict, tone) = match outcome.verdict {
+        VerifyVerdict::Intact => ("intact", Tone::Good),
+        VerifyVerdict::Damaged => ("damaged", Tone::Bad),
+        VerifyVerdict::Unreadable => ("unreadable", Tone::Plain),
+    };
+    let mut line = Table::new([("", Align::Left); 4]);
+    line.row([
+        outcome.backup.to_string().into(),
+        Cell::toned(verdict, tone),
+        outcome.set.to_string().into(),
+        format!("{} read", size(outcome.content_bytes)).into(),
+    ]);
+    let mut text = line.render(look);
+    text.extend(outcome.damages.iter().map(|damage| format!("  {}: {}\n", plain(&damage.place), plain(&damage.fault))));
+    if let Some(why) = &outcome.unreadable {
+        text += &remark("not proven", why);
+    }
+    text
+}
+
+/// The sum of several verifications.
+pub fn verified_all(all: &Batch<VerifyOutcome>, _: &Look) -> String {
+    let found = |verdict| all.done.iter().filter(|outcome| outcome.verdict == verdict).count();
+    let unread = found(VerifyVerdict::Unreadable) + all.failed.len();
+    format!(
+        "{} intact, {} damaged, {unread} not verified\n",
+        found(VerifyVerdict::Intact),
+        found(VerifyVerdict::Damaged)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::samples;
+
+    #[test]
+    fn a_backup_says_what_it_lacks() {
+        let expected = "\
+backed up security: 20261123T101500Z-33333333 (good)
+  1 file, 1.2 MiB, stored as 300.0 KiB
+  missing: safe_mode_config.json
+  unreadable: magic_number_rules.json: permission denied
+";
+        assert_eq!(backed_up(&samples::details(), &samples::look()), expected);
+    }
+
+    #[test]
+    fn invalid_content_is_named() {
+        let mut backup = samples::details();
+        backup.summary.state = BackupState::Suspect;
+        backup.files[0].fault = Some("line 3: expected a comma".into());
+        let text = backed_up(&backup, &samples::look());
+        assert!(text.contains("  invalid: security_config.json: line 3: expected a comma\n"), "{text}");
+        assert!(text.contains("never counted as good"), "{text}");
+    }
+
+    #[test]
+    fn a_restore_says_how_to_undo_it() {
+        let expected = "\
+restored 1 file of security from 20261123T101500Z-33333333 to /srv/app/config
+  security_config.json  2.0 KiB
+  skipped: security_audit.log: the audit log is never replaced in place
+the files as they were before are in backup 20261123T101500Z-bbbbbbbb
+to undo: fiovana-app restore security 20261123T101500Z-bbbbbbbb
+";
+        assert_eq!(restored(&samples::restored(), &samples::look()), expected);
+    }
+
+    #[test]
+    fn a_verification_names_every_loss() {
+        let text = |verdict| verified(&samples::verified(verdict), &samples::look());
+        assert_eq!(text(VerifyVerdict::Intact), "20261123T101500Z-33333333  intact  security  4.0 KiB read\n");
+        assert!(
+            text(VerifyVerdict::Damaged)
+                .ends_with("damaged  security  4.0 KiB read\n  objects/3f/3f9c: it is absent\n")
+        );
+        assert!(text(VerifyVerdict::Unreadable).ends_with("  not proven: read objects/3f/3f9c: I/O error\n"));
+    }
+}

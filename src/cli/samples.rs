@@ -1,0 +1,177 @@
+//! Documents for tests. They hold one of everything that can be shown, so that nothing is shown unseen.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::output::Look;
+use crate::api::*;
+use crate::core::{BackupId, BackupKind, BackupPriority, BackupState, Digest};
+
+pub fn now() -> DateTime<Utc> {
+    "2026-11-23T13:15:00Z".parse().unwrap()
+}
+
+/// A pipe: no colours, as wide as need be.
+pub fn look() -> Look {
+    Look { colour: false, width: None, now: now() }
+}
+
+/// A terminal of 40 columns.
+pub fn narrow() -> Look {
+    Look { width: Some(40), ..look() }
+}
+
+pub fn id(digit: char) -> BackupId {
+    format!("20261123T101500Z-{}", digit.to_string().repeat(8)).parse().unwrap()
+}
+
+pub fn summary() -> BackupSummary {
+    let created = "2026-11-23T10:15:00Z".parse().unwrap();
+    BackupSummary {
+        id: id('3'),
+        set: "security".parse().unwrap(),
+        sequence: Some(12),
+        kind: Some(BackupKind::Manual),
+        created,
+        state: BackupState::Good,
+        fault: None,
+        verified: Some(created),
+        pinned: false,
+        consistent: true,
+        size_bytes: 1_258_291,
+        stored_bytes: 307_200,
+    }
+}
+
+pub fn damaged() -> BackupSummary {
+    BackupSummary {
+        id: id('a'),
+        set: "application".parse().unwrap(),
+        kind: None,
+        state: BackupState::Damaged,
+        fault: Some("its manifest is absent".into()),
+        verified: None,
+        pinned: true,
+        consistent: false,
+        size_bytes: 512,
+        ..summary()
+    }
+}
+
+pub fn details() -> BackupDetails {
+    let file = FileDocument {
+        path: "security_config.json".into(),
+        size_bytes: 1_258_291,
+        sha256: Digest::of(b"content"),
+        mode: "0640".into(),
+        modified: "2026-11-20T08:00:00Z".parse().unwrap(),
+        fault: None,
+    };
+    BackupDetails {
+        summary: summary(),
+        manifest_sha256: Some(Digest::of(b"manifest")),
+        files: vec![file],
+        missing: vec!["safe_mode_config.json".into()],
+        unreadable: vec![UnreadableDocument {
+            path: "magic_number_rules.json".into(),
+            reason: "permission denied".into(),
+        }],
+    }
+}
+
+pub fn restored() -> RestoreOutcome {
+    let file =
+        RestoredDocument { path: "security_config.json".into(), size_bytes: 2048, sha256: Digest::of(b"content") };
+    RestoreOutcome {
+        set: "security".parse().unwrap(),
+        backup: id('3'),
+        target: "/srv/app/config".into(),
+        restored: vec![file],
+        skipped: vec![SkippedDocument {
+            path: "security_audit.log".into(),
+            reason: "the audit log is never replaced in place".into(),
+        }],
+        safety_backup: Some(id('b')),
+        undo: Some(format!("restore security {}", id('b'))),
+    }
+}
+
+pub fn verified(verdict: VerifyVerdict) -> VerifyOutcome {
+    let damages = vec![DamageDocument { place: "objects/3f/3f9c".into(), fault: "it is absent".into() }];
+    VerifyOutcome {
+        backup: id('3'),
+        set: "security".parse().unwrap(),
+        verdict,
+        damages: if verdict == VerifyVerdict::Damaged { damages } else { vec![] },
+        unreadable: (verdict == VerifyVerdict::Unreadable).then(|| "read objects/3f/3f9c: I/O error".into()),
+        content_bytes: 4096,
+    }
+}
+
+fn set(name: &str, priority: BackupPriority) -> SetStatus {
+    SetStatus {
+        name: name.parse().unwrap(),
+        priority,
+        enabled: true,
+        source: "/srv/app/config".into(),
+        interval_seconds: 3600,
+        next_run: Some(now() + TimeDelta::minutes(57)),
+        last_attempt: Some(now() - TimeDelta::minutes(3)),
+        last_success: Some(now() - TimeDelta::minutes(3)),
+        consecutive_failures: 0,
+        last_error: None,
+        running_since: None,
+        latest: Some(id('3')),
+        backups: StateCounts { good: 4, ..StateCounts::default() },
+        lost_sequences: vec![],
+    }
+}
+
+pub fn status() -> Status {
+    let failing = SetStatus {
+        last_success: None,
+        consecutive_failures: 2,
+        last_error: Some("the source /srv/app/logs is absent".into()),
+        latest: None,
+        backups: StateCounts { damaged: 1, ..StateCounts::default() },
+        lost_sequences: vec![3, 4],
+        ..set("logs", BackupPriority::Medium)
+    };
+    let actor = |name: &str, state: &str, restarts| ActorStatus {
+        name: name.into(),
+        state: state.into(),
+        since: now(),
+        restarts,
+        last_error: (restarts > 0).then(|| "panicked: index out of bounds".into()),
+    };
+    Status {
+        version: "0.1.0".into(),
+        started: now() - TimeDelta::hours(3),
+        enabled: true,
+        mode: mode(),
+        sets: vec![set("security", BackupPriority::Critical), failing],
+        actors: vec![actor("scheduler", "up", 0), actor("janitor", "restarting", 3)],
+        repository: RepositoryStatus {
+            location: "/srv/app/backups".into(),
+            id: "0".repeat(32),
+            objects: 12,
+            stored_bytes: 307_200,
+            free_bytes: Some(10 << 30),
+        },
+        audit: AuditStatus {
+            path: "/srv/app/logs/security_audit.log".into(),
+            head_sequence: Some(42),
+            writable: false,
+        },
+    }
+}
+
+pub fn mode() -> ModeDocument {
+    ModeDocument {
+        name: "recovery".into(),
+        cause: Some("operator".into()),
+        phase: Some("awaiting_decision".into()),
+        reasons: vec!["logs has no good backup".into()],
+        losses: vec!["logs/error.log".into()],
+        persisted: false,
+    }
+}
