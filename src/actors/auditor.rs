@@ -87,11 +87,14 @@ pub enum Unrecorded {
     Overflow,
 }
 
+/// A record that is not durable yet, and who waits for it.
+type Waiting = (Entry, Option<oneshot::Sender<Result<(), Unrecorded>>>);
+
 /// The actor.
 pub struct Auditor {
     world: Arc<World>,
     file: AuditFile,
-    waiting: Vec<(Entry, Option<oneshot::Sender<Result<(), Unrecorded>>>)>,
+    waiting: Vec<Waiting>,
     writing: bool,
 }
 
@@ -110,7 +113,7 @@ impl Auditor {
         let entries: Vec<Entry> = batch.iter().map(|(entry, _)| entry.clone()).collect();
         let (world, file) = (self.world.clone(), self.file.clone());
         let work = tokio::task::spawn_blocking(move || file.append(&world, &entries));
-        let done = async move { work.await }.into_actor(self).map(move |result, auditor, ctx| {
+        let done = work.into_actor(self).map(move |result, auditor, ctx| {
             auditor.writing = false;
             let failure = match result {
                 Ok(Ok(head)) => {

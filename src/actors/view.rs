@@ -150,7 +150,7 @@ pub fn verification(backup: &Backup, verification: Verification) -> VerifyOutcom
 
 /// What a restore did.
 pub fn restored(backup: &Backup, target: String, restored: Restored) -> RestoreOutcome {
-    let undo = restored.safety_backup.map(|id| format!("restore {} {id}", backup.set));
+    let undo = restored.safety_backup.map(|id| format!("fiovana-app restore {} {id}", backup.set));
     RestoreOutcome {
         set: backup.set.clone(),
         backup: backup.id,
@@ -285,7 +285,12 @@ fn set_facts(world: &World, set: &SetSettings) -> SetFacts {
         backups.iter().rev().find(|backup| backup.content.is_some() && backup.kind() != Some(BackupKind::PreRestore));
     let newest = newest.and_then(|backup| backup.content.as_ref()).map(|content| &content.manifest);
     let mut states: BTreeMap<BackupState, u64> = BTreeMap::new();
-    backups.iter().for_each(|backup| *states.entry(backup.state()).or_default() += 1);
+    // The live files of before a restore are no version of the set: whole, they count as nothing.
+    let counted = backups.iter().filter(|backup| {
+        backup.kind() != Some(BackupKind::PreRestore)
+            || matches!(backup.state(), BackupState::Unverified | BackupState::Damaged)
+    });
+    counted.for_each(|backup| *states.entry(backup.state()).or_default() += 1);
     SetFacts {
         name: set.name.clone(),
         priority: set.priority,

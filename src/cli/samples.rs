@@ -91,7 +91,7 @@ pub fn restored() -> RestoreOutcome {
             reason: "the audit log is never replaced in place".into(),
         }],
         safety_backup: Some(id('b')),
-        undo: Some(format!("restore security {}", id('b'))),
+        undo: Some(format!("fiovana-app restore security {}", id('b'))),
     }
 }
 

@@ -80,7 +80,8 @@ impl RetentionPlan {
 /// Plans the retention of one set's backups (given in any order) at `now`.
 ///
 /// Planning again after the plan was carried out deletes nothing more: what the absence of some makes superfluous
-/// among the others (neighbours that became identical, say) is part of the same plan.
+/// among the others (one stamped in the future no longer makes those after it look young, say) is part of the same
+/// plan.
 pub fn plan(candidates: &[Candidate], rule: &Rule, guards: &Guards, now: DateTime<Utc>) -> RetentionPlan {
     let mut left: Vec<&Candidate> = candidates.iter().collect();
     left.sort_unstable_by_key(|candidate| (candidate.sequence, candidate.id));
@@ -127,22 +128,24 @@ fn is_version(candidate: &Candidate) -> bool {
 
 /// One decision for each of these backups, which are in sequence order.
 fn decide(ordered: &[&Candidate], rule: &Rule, now: DateTime<Utc>) -> Vec<Decision> {
-    let ages = superseded_for(ordered, now);
-    let irreplaceable = irreplaceable(ordered);
     let newer_same = newer_same_versions(ordered);
+    let ages = superseded_for(ordered, &newer_same, now);
+    let irreplaceable = irreplaceable(ordered);
     let mut decisions: Vec<Decision> = ordered
         .iter()
         .enumerate()
         .map(|(at, candidate)| {
             decide_alone(candidate, ages[at], rule, now)
                 .or_else(|| irreplaceable.get(&at).cloned().map(Decision::Keep))
-                .or_else(|| newer_same[at].map(|newer| Decision::Delete(DeleteReason::SameVersion { newer })))
                 .or_else(|| expired(ages[at], rule.retention_days).map(Decision::Delete))
                 .unwrap_or(Decision::Keep(KeepReason::WithinRule))
         })
         .collect();
-    for at in surplus(ordered, &decisions, rule) {
-        decisions[at] = Decision::Delete(DeleteReason::TooMany { max_backups: rule.max_backups });
+    for at in surplus(ordered, &newer_same, &decisions, rule) {
+        decisions[at] = Decision::Delete(match newer_same[at] {
+            Some(newer) => DeleteReason::SameVersion { newer },
+            None => DeleteReason::TooMany { max_backups: rule.max_backups },
+        });
     }
     decisions
 }
@@ -207,24 +210,27 @@ fn newer_same_versions(ordered: &[&Candidate]) -> Vec<Option<BackupId>> {
     same
 }
 
-/// For how long each backup has been followed by a version, zero if it is not. For one that is not repeated by that
-/// version (those go for another reason) this is how long it has been superseded.
+/// For how long the version of each backup has been superseded: followed by a version with other content. Zero if it
+/// is not.
 ///
 /// No backup counts as older than one before it, so a clock that once lied makes some look younger, and none older.
-fn superseded_for(ordered: &[&Candidate], now: DateTime<Utc>) -> Vec<TimeDelta> {
+fn superseded_for(ordered: &[&Candidate], newer_same: &[Option<BackupId>], now: DateTime<Utc>) -> Vec<TimeDelta> {
     let mut latest = DateTime::<Utc>::MIN_UTC;
     let created = ordered.iter().map(|candidate| {
         latest = latest.max(candidate.created);
         latest
     });
     let created: Vec<DateTime<Utc>> = created.collect();
-    let mut follower: Option<DateTime<Utc>> = None;
-    let mut ages: Vec<TimeDelta> = ordered
-        .iter()
-        .zip(created)
+    // When the next newer version was made, and since when that one itself is superseded.
+    let (mut follower, mut follower_superseded) = (None, None);
+    let mut ages: Vec<TimeDelta> = (0..ordered.len())
         .rev()
-        .map(|(candidate, created)| {
-            let superseded = if is_version(candidate) { follower.replace(created) } else { follower };
+        .map(|at| {
+            let superseded: Option<DateTime<Utc>> =
+                if newer_same[at].is_some() { follower_superseded } else { follower };
+            if is_version(ordered[at]) {
+                (follower, follower_superseded) = (Some(created[at]), superseded);
+            }
             superseded.map_or(TimeDelta::zero(), |at| now.signed_duration_since(at))
         })
         .collect();
@@ -242,15 +248,19 @@ fn days_beyond(age: TimeDelta, limit_days: u32) -> Option<u32> {
     beyond.then(|| u32::try_from(age.num_days()).unwrap_or(u32::MAX))
 }
 
-/// The positions of the versions that are too many for the rule.
-fn surplus(ordered: &[&Candidate], decisions: &[Decision], rule: &Rule) -> Vec<usize> {
+/// The positions of the backups that are too many for the rule. Copies of a version that a newer backup holds go
+/// first: without them nothing is lost.
+fn surplus(ordered: &[&Candidate], newer_same: &[Option<BackupId>], decisions: &[Decision], rule: &Rule) -> Vec<usize> {
     let counted: Vec<usize> = (0..ordered.len())
         .filter(|at| is_version(ordered[*at]) && !ordered[*at].pinned)
         .filter(|at| matches!(decisions[*at], Decision::Keep(_)))
         .collect();
     let excess = counted.len().saturating_sub(rule.max_backups);
     let free = counted.into_iter().filter(|at| decisions[*at] == Decision::Keep(KeepReason::WithinRule));
-    newest_stay(free, excess)
+    let (copies, versions): (Vec<usize>, Vec<usize>) = free.partition(|at| newer_same[*at].is_some());
+    let copies: Vec<usize> = copies.into_iter().take(excess).collect();
+    let versions = newest_stay(versions.into_iter(), excess - copies.len());
+    copies.into_iter().chain(versions).collect()
 }
 
 /// The policy `newest`: of these versions, oldest first, the oldest go.

@@ -33,7 +33,7 @@ pub struct Metrics {
 struct States {
     enabled: IntGauge,
     set_info: IntGaugeVec,
-    per_set: Vec<(GaugeVec, fn(&SetFacts) -> f64)>,
+    per_set: Vec<(GaugeVec, SetValue)>,
     backups: IntGaugeVec,
     mode: IntGaugeVec,
     mode_persisted: IntGauge,
@@ -62,8 +62,11 @@ struct Counts {
     http_duration: HistogramVec,
 }
 
-/// The gauges that each set has: name, help, value.
-type SetGauge = (&'static str, &'static str, fn(&SetFacts) -> f64);
+/// What a gauge shows of a set.
+type SetValue = fn(&SetFacts) -> f64;
+
+/// A gauge that each set has: name, help, value.
+type SetGauge = (&'static str, &'static str, SetValue);
 
 const SET_GAUGES: [SetGauge; 14] = [
     ("backup_expected_interval_seconds", "Seconds between two scheduled backups; 0 without a schedule.", |set| {

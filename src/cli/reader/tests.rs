@@ -38,8 +38,15 @@ impl Place {
         let set = self.settings.sets.iter().find(|known| known.name.as_str() == set).unwrap();
         let now = now() + chrono::TimeDelta::minutes(minutes);
         let kind = BackupKind::Manual;
-        let request =
-            archive::Request { set, kind, read_everything: true, now, clock_suspect: false, audit_head: None };
+        let request = archive::Request {
+            set,
+            kind,
+            read_everything: true,
+            read_sources_every_runs: 1,
+            now,
+            clock_suspect: false,
+            audit_head: None,
+        };
         let Reader { repository, .. } = self.reader();
         let made = archive::archive(&repository, &request, &Progress::default()).unwrap();
         let Archived::Created(created) = made else { panic!("nothing made") };

@@ -52,7 +52,7 @@ pub fn restored(outcome: &RestoreOutcome, look: &Look) -> String {
         text += &format!("the files as they were before are in backup {safety}\n");
     }
     if let Some(undo) = &outcome.undo {
-        text += &format!("to undo: fiovana-app {}\n", plain(undo));
+        text += &format!("to undo: {}\n", plain(undo));
     }
     text
 }

@@ -45,9 +45,19 @@ fn of_too_many_versions_the_oldest_go() {
 }
 
 #[test]
-fn identical_neighbours_are_one_version_and_the_newest_of_them_stays() {
-    let history = [backup(1, 1), backup(2, 1), backup(3, 2), backup(4, 1)];
-    assert_eq!(deleted(&history, &RULE, day(5)), [(1, "same_version")]);
+fn of_too_many_backups_the_older_copies_of_a_version_go_before_any_version_does() {
+    let history = [backup(1, 1), backup(2, 2), backup(3, 2), backup(4, 1)];
+    let at_most = |max_backups| deleted(&history, &Rule { max_backups, ..RULE }, day(5));
+    assert_eq!(at_most(4), []);
+    assert_eq!(at_most(3), [(2, "same_version")]);
+    assert_eq!(at_most(2), [(1, "too_many"), (2, "same_version")]);
+}
+
+#[test]
+fn all_copies_of_a_version_age_from_the_day_another_version_came() {
+    let history = [backup(1, 1), backup(50, 1), backup(100, 2)];
+    assert_eq!(deleted(&history, &RULE, day(130)), []);
+    assert_eq!(deleted(&history, &RULE, day(131)), [(1, "expired"), (50, "expired")]);
 }
 
 #[test]
@@ -60,8 +70,7 @@ fn a_version_ages_from_the_day_it_was_superseded() {
 #[test]
 fn the_current_version_never_ages() {
     assert_eq!(deleted(&[backup(1, 1)], &RULE, day(10_000)), []);
-    let repeated = [backup(1, 1), Candidate { pinned: true, ..backup(2, 1) }, backup(3, 2)];
-    assert_eq!(deleted(&repeated[..2], &RULE, day(10_000)), [(1, "same_version")]);
+    assert_eq!(deleted(&[backup(1, 1), backup(2, 1)], &RULE, day(10_000)), []);
 }
 
 #[test]
@@ -124,12 +133,13 @@ fn a_backup_stamped_in_1970_makes_none_before_it_look_old() {
 }
 
 #[test]
-fn neighbours_that_become_identical_are_settled_in_the_same_plan() {
+fn a_suspect_backup_between_two_copies_of_a_version_does_not_tell_them_apart() {
+    let rule = Rule { max_backups: 1, ..RULE };
     let mut history = [backup(1, 1), backup(2, 2), backup(3, 1)];
     history[1].pinned = true;
-    assert_eq!(deleted(&history, &RULE, day(4)), []);
+    assert_eq!(deleted(&history, &rule, day(4)), [(1, "too_many")]);
     history[1] = Candidate { state: BackupState::Suspect, ..backup(2, 2) };
-    assert_eq!(deleted(&history, &RULE, day(4)), [(1, "same_version")]);
+    assert_eq!(deleted(&history, &rule, day(4)), [(1, "same_version")]);
 }
 
 #[test]

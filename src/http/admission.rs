@@ -1,0 +1,166 @@
+//! Who is let in.
+//!
+//! Hazard: a web page can make its reader's browser send requests to loopback: directly, or by giving its own name
+//! this machine's address (DNS rebinding). The first shows in `Origin` or `Sec-Fetch-Site`, which pages cannot forge;
+//! the second in `Host`, which then is the page's. Programs send neither header and are not hindered.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{CONTENT_LENGTH, HOST, HeaderName, ORIGIN};
+
+use crate::api::{Problem, ProblemKind};
+
+use super::problem::too_large;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The names this service answers to: `localhost`, the loopback addresses and the one it is bound to, at any port, for
+/// a port may be forwarded.
+pub(super) struct Hosts {
+    /// The address it is bound to.
+    pub bound: IpAddr,
+}
+
+/// Whether the request may be answered; the problem is the answer if it may not.
+pub(super) fn admit(request: &HttpRequest, hosts: &Hosts, body_bytes: usize) -> Result<(), Problem> {
+    let host = addressee(request)?;
+    if !hosts.include(host) || request.uri().authority().is_some_and(|named| !hosts.include(named.as_str())) {
+        return Err(forbidden(format!("this service does not answer to {host:?}: address it as localhost")));
+    }
+    if !request.method().is_safe() && !is_from_here(request, host) {
+        return Err(forbidden("a page of another site sent this: only its own pages and programs may".to_owned()));
+    }
+    if !request.uri().path_and_query().is_none_or(|target| is_legible(target.as_str())) {
+        let detail = "the path is not text: write bytes as %XX, and only those that make up UTF-8 without controls";
+        return Err(Problem::new(ProblemKind::BadRequest, detail));
+    }
+    if announced_bytes(request).is_some_and(|bytes| bytes > body_bytes as u64) {
+        return Err(too_large(body_bytes));
+    }
+    Ok(())
+}
+
+/// The one `Host` that every request of HTTP/1.1 has (RFC 9112, 3.2).
+fn addressee(request: &HttpRequest) -> Result<&str, Problem> {
+    let mut hosts = request.headers().get_all(HOST);
+    match (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) {
+        (Some(host), None) => Ok(host),
+        _ => Err(Problem::new(ProblemKind::BadRequest, "send one Host header, in ASCII")),
+    }
+}
+
+impl Hosts {
+    /// Whether `authority`, a host with or without a port, is one of them.
+    fn include(&self, authority: &str) -> bool {
+        let Some(host) = without_port(authority) else { return false };
+        let address = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(inner) => inner.parse().map(IpAddr::V6),
+            None => host.parse().map(IpAddr::V4),
+        };
+        match address {
+            Ok(address) => {
+                let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+                address == self.bound || loopback.contains(&address)
+            }
+            Err(_) => host.eq_ignore_ascii_case("localhost"),
+        }
+    }
+}
+
+/// The host of `host`, `host:port`, `[v6]` or `[v6]:port`.
+fn without_port(authority: &str) -> Option<&str> {
+    let end_of_v6 = authority.find(']').map_or(0, |at| at + 1);
+    let (host, port) = match authority[end_of_v6..].find(':') {
+        Some(colon) => (&authority[..end_of_v6 + colon], &authority[end_of_v6 + colon + 1..]),
+        None => (authority, ""),
+    };
+    port.bytes().all(|byte| byte.is_ascii_digit()).then_some(host)
+}
+
+/// Whether nothing says that a page of another site is behind this. `Origin` must be ours with its port, as another
+/// port of localhost is another site's.
+fn is_from_here(request: &HttpRequest, host: &str) -> bool {
+    let headers = request.headers();
+    let same_origin = headers.get_all(ORIGIN).all(|origin| {
+        let origin = origin.to_str().unwrap_or_default();
+        let authority = origin.split_once("://").map_or("", |(_, authority)| authority);
+        authority.eq_ignore_ascii_case(host)
+    });
+    let same_site = headers.get_all(SEC_FETCH_SITE).all(|site| ["same-origin", "none"].iter().any(|good| site == good));
+    same_origin && same_site
+}
+
+/// Whether every escape in `target` is one and the whole is text. What actix cannot read it replaces, so that two
+/// paths would look like one.
+fn is_legible(target: &str) -> bool {
+    let mut rest = target.bytes();
+    let mut decoded = Vec::with_capacity(target.len());
+    while let Some(byte) = rest.next() {
+        let byte = if byte == b'%' { escaped(rest.next(), rest.next()) } else { Some(byte) };
+        let Some(byte) = byte else { return false };
+        decoded.push(byte);
+    }
+    std::str::from_utf8(&decoded).is_ok_and(|text| !text.chars().any(char::is_control))
+}
+
+fn escaped(high: Option<u8>, low: Option<u8>) -> Option<u8> {
+    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
+}
+
+/// How long a body was announced.
+fn announced_bytes(request: &HttpRequest) -> Option<u64> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+fn forbidden(detail: String) -> Problem {
+    Problem::new(ProblemKind::Forbidden, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_answers_to_loopback_and_its_own_address_only() {
+        let hosts = Hosts { bound: "192.0.2.7".parse().unwrap() };
+        for good in ["localhost", "LocalHost:1", "127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:8080", "192.0.2.7:80"] {
+            assert!(hosts.include(good), "{good}");
+        }
+        for bad in [
+            "",
+            ":8080",
+            "evil.example",
+            "localhost.evil.example",
+            "localhost.",
+            "evil@localhost",
+            "localhost:80:80",
+            "localhost:8o",
+            "127.0.0.2",
+            "127.1",
+            "0x7f000001",
+            "2130706433",
+            "0.0.0.0",
+            "192.0.2.8",
+            "::1",
+            "[::1",
+            "[::2]",
+            "[::ffff:127.0.0.1]",
+            "[::1]evil.example",
+            "[localhost]",
+        ] {
+            assert!(!hosts.include(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_legible_if_its_escapes_make_up_text() {
+        for good in ["/", "/api/backup/security", "/%2e%2E%2f", "/%252e", "/%C3%A9", "/é", "/list?set=a%20b&limit=1"] {
+            assert!(is_legible(good), "{good}");
+        }
+        for bad in ["/%", "/%2", "/%zz", "/%+1", "/%ff", "/%c3", "/%c0%ae", "/%00", "/%0a", "/%7f", "/a?b=%ed%a0%80"] {
+            assert!(!is_legible(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What the front door needs of the service behind it.
+//!
+//! Hazard: rules that live in a handler hold for one front door only. Handlers translate, and ask [`Service`]; this
+//! trait is as thin as it looks, and is here so that tests can stand in for it.
+
+use crate::actors::service::{Caller, Service};
+use crate::api::{
+    BackupDetails, BackupList, ListQuery, ModeDocument, Problem, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+};
+
+/// The calls of [`Service`]. Those that are not `async` may block.
+pub(super) trait Api: Clone + Send + Sync + 'static {
+    async fn backup(&self, set: &str, caller: &Caller) -> Result<BackupDetails, Problem>;
+    fn list(&self, query: &ListQuery) -> Result<BackupList, Problem>;
+    fn show(&self, reference: &str) -> Result<BackupDetails, Problem>;
+    async fn verify(&self, reference: &str, caller: &Caller) -> Result<VerifyOutcome, Problem>;
+    async fn restore(
+        &self,
+        set: &str,
+        reference: &str,
+        options: &RestoreOptions,
+        caller: &Caller,
+    ) -> Result<RestoreOutcome, Problem>;
+    fn status(&self) -> Status;
+    fn recovery(&self) -> ModeDocument;
+    async fn enter_recovery(&self, caller: &Caller) -> Result<ModeDocument, Problem>;
+    async fn exit_recovery(&self, acknowledged: Vec<String>, caller: &Caller) -> Result<ModeDocument, Problem>;
+    fn metrics(&self) -> Result<String, Problem>;
+    fn unready(&self) -> Option<String>;
+}
+
+impl Api for Service {
+    async fn backup(&self, set: &str, caller: &Caller) -> Result<BackupDetails, Problem> {
+        Service::backup(self, set, caller).await
+    }
+
+    fn list(&self, query: &ListQuery) -> Result<BackupList, Problem> {
+        Service::list(self, query)
+    }
+
+    fn show(&self, reference: &str) -> Result<BackupDetails, Problem> {
+        Service::show(self, reference)
+    }
+
+    async fn verify(&self, reference: &str, caller: &Caller) -> Result<VerifyOutcome, Problem> {
+        Service::verify(self, reference, caller).await
+    }
+
+    async fn restore(
+        &self,
+        set: &str,
+        reference: &str,
+        options: &RestoreOptions,
+        caller: &Caller,
+    ) -> Result<RestoreOutcome, Problem> {
+        Service::restore(self, set, reference, options, caller).await
+    }
+
+    fn status(&self) -> Status {
+        Service::status(self)
+    }
+
+    fn recovery(&self) -> ModeDocument {
+        Service::recovery(self)
+    }
+
+    async fn enter_recovery(&self, caller: &Caller) -> Result<ModeDocument, Problem> {
+        Service::enter_recovery(self, caller).await
+    }
+
+    async fn exit_recovery(&self, acknowledged: Vec<String>, caller: &Caller) -> Result<ModeDocument, Problem> {
+        Service::exit_recovery(self, acknowledged, caller).await
+    }
+
+    fn metrics(&self) -> Result<String, Problem> {
+        Service::metrics(self)
+    }
+
+    fn unready(&self) -> Option<String> {
+        Service::unready(self)
+    }
+}

@@ -1,0 +1,105 @@
+//! What happens to every request and every answer.
+//!
+//! Hazard: an answer that cannot be tied to the audit log, is kept by a cache, or was never counted.
+
+use std::future::{Ready, ready};
+use std::sync::Arc;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
+
+use crate::actors::service::Caller;
+use crate::api::{Problem, ProblemKind};
+
+use super::admission::admit;
+use super::api::Api;
+use super::problem::tell;
+use super::shared::Shared;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const MAX_REQUEST_ID_BYTES: usize = 64;
+
+/// Identifies, admits and counts a request; completes its answer.
+pub(super) async fn exchange<A: Api>(
+    shared: Data<Shared<A>>,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, Error> {
+    let begun = shared.clock.uptime();
+    let method = known(request.method());
+    let caller = caller(request.request());
+    let id = caller.correlation_id.clone();
+    request.extensions_mut().insert(caller);
+
+    let response = match admit(request.request(), &shared.hosts, shared.limits.body_bytes) {
+        Ok(()) => next.call(request).await?,
+        Err(problem) => request.error_response(problem),
+    };
+
+    let mut response = tell(response, &id);
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    let route = response.request().match_pattern();
+    let seconds = shared.clock.uptime().saturating_sub(begun).as_secs_f64();
+    let route = route.as_deref().unwrap_or("unmatched");
+    shared.observer.observed(route, method, response.status().as_u16(), seconds);
+    Ok(response)
+}
+
+impl FromRequest for Caller {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let caller = request.extensions().get::<Self>().cloned();
+        ready(caller.ok_or_else(|| Problem::new(ProblemKind::Internal, "the request has no caller")))
+    }
+}
+
+fn caller(request: &HttpRequest) -> Caller {
+    let peer = request.peer_addr().map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string());
+    Caller {
+        principal: format!("http:{peer}"),
+        correlation_id: given_id(request).unwrap_or_else(fresh_id),
+        progress: Arc::default(),
+    }
+}
+
+/// The id that the client chose, if it chose one, and one that can stand in a log line as it is.
+fn given_id(request: &HttpRequest) -> Option<String> {
+    let mut given = request.headers().get_all(REQUEST_ID);
+    let (Some(id), None) = (given.next(), given.next()) else { return None };
+    let id = id.to_str().ok()?;
+    let well_formed = (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    well_formed.then(|| id.to_owned())
+}
+
+fn fresh_id() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
+
+/// The method's name, if it is one of HTTP's own: any other would be a new time series for each that is made up.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        Method::TRACE => "TRACE",
+        Method::CONNECT => "CONNECT",
+        _ => "other",
+    }
+}

@@ -1,0 +1,149 @@
+//! The calls, each translated: path, query and body in, document out.
+//!
+//! Hazard: what comes in may be anything. Set names and ids are parsed here, so that nothing that could climb out of a
+//! directory goes further; what they mean is for the service to say.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ContentType, LOCATION};
+use actix_web::web::{Data, Path, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+
+use crate::actors::service::Caller;
+use crate::api::{ListQuery, Problem, ProblemKind, RestoreOptions};
+use crate::core::set_name::SetNameError;
+use crate::core::{BackupRef, SetName};
+
+use super::api::Api;
+use super::options::Options;
+use super::shared::Shared;
+
+type Answer = Result<HttpResponse, Problem>;
+
+/// The options of a call that has none: `{}`, or nothing at all.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoOptions {}
+
+/// How to leave recovery mode.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExitOptions {
+    /// The losses that are accepted, by name.
+    #[serde(default)]
+    acknowledge: Vec<String>,
+}
+
+pub(super) async fn backup<A: Api>(
+    shared: Data<Shared<A>>,
+    set: Path<String>,
+    caller: Caller,
+    _: Options<NoOptions>,
+) -> Answer {
+    let set = set_name(set.into_inner())?;
+    let backup = shared.operate(async move |api| api.backup(&set, &caller).await).await?;
+    let mut response = document(StatusCode::CREATED, &backup)?;
+    let location = format!("/api/backup/{}", backup.summary.id);
+    response.headers_mut().insert(LOCATION, location.try_into().map_err(Problem::unexpected)?);
+    Ok(response)
+}
+
+pub(super) async fn list<A: Api>(shared: Data<Shared<A>>, request: HttpRequest) -> Answer {
+    let query = Query::<ListQuery>::from_query(request.query_string()).map_err(malformed)?.into_inner();
+    query.set.clone().map(set_name).transpose()?;
+    query.after.clone().map(reference).transpose()?;
+    ok(&shared.ask(move |api| api.list(&query)).await??)
+}
+
+pub(super) async fn show<A: Api>(shared: Data<Shared<A>>, id: Path<String>) -> Answer {
+    let id = reference(id.into_inner())?;
+    ok(&shared.ask(move |api| api.show(&id)).await??)
+}
+
+pub(super) async fn verify<A: Api>(
+    shared: Data<Shared<A>>,
+    id: Path<String>,
+    caller: Caller,
+    _: Options<NoOptions>,
+) -> Answer {
+    let id = reference(id.into_inner())?;
+    ok(&shared.operate(async move |api| api.verify(&id, &caller).await).await?)
+}
+
+pub(super) async fn restore<A: Api>(
+    shared: Data<Shared<A>>,
+    path: Path<(String, String)>,
+    caller: Caller,
+    options: Options<RestoreOptions>,
+) -> Answer {
+    let (set, id) = path.into_inner();
+    let (set, id, Options(options)) = (set_name(set)?, reference(id)?, options);
+    ok(&shared.operate(async move |api| api.restore(&set, &id, &options, &caller).await).await?)
+}
+
+pub(super) async fn recovery<A: Api>(shared: Data<Shared<A>>) -> Answer {
+    ok(&shared.ask(|api| api.recovery()).await?)
+}
+
+pub(super) async fn enter_recovery<A: Api>(shared: Data<Shared<A>>, caller: Caller, _: Options<NoOptions>) -> Answer {
+    ok(&shared.operate(async move |api| api.enter_recovery(&caller).await).await?)
+}
+
+pub(super) async fn exit_recovery<A: Api>(
+    shared: Data<Shared<A>>,
+    caller: Caller,
+    options: Options<ExitOptions>,
+) -> Answer {
+    let Options(ExitOptions { acknowledge }) = options;
+    ok(&shared.operate(async move |api| api.exit_recovery(acknowledge, &caller).await).await?)
+}
+
+pub(super) async fn status<A: Api>(shared: Data<Shared<A>>) -> Answer {
+    ok(&shared.ask(|api| api.status()).await?)
+}
+
+pub(super) async fn metrics<A: Api>(shared: Data<Shared<A>>) -> Answer {
+    let text = shared.ask(|api| api.metrics()).await??;
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
+}
+
+/// Alive is whoever answers.
+pub(super) async fn alive() -> HttpResponse {
+    HttpResponse::Ok().content_type(ContentType::plaintext()).body("ok\n")
+}
+
+pub(super) async fn ready<A: Api>(shared: Data<Shared<A>>) -> Answer {
+    match shared.ask(|api| api.unready()).await? {
+        None => Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).body("ready\n")),
+        Some(reason) => Err(Problem::new(ProblemKind::Unavailable, reason)),
+    }
+}
+
+fn ok(content: &impl Serialize) -> Answer {
+    document(StatusCode::OK, content)
+}
+
+/// JSON that ends a line, so that a terminal's prompt starts on the next.
+fn document(status: StatusCode, content: &impl Serialize) -> Answer {
+    let mut text = serde_json::to_vec(content).map_err(Problem::unexpected)?;
+    text.push(b'\n');
+    Ok(HttpResponse::build(status).content_type(ContentType::json()).body(text))
+}
+
+/// The text, if it has the form of a set's name. A reserved word has: that no set is called so, the service says.
+fn set_name(text: String) -> Result<String, Problem> {
+    match text.parse::<SetName>() {
+        Err(error @ SetNameError::Form(_)) => Err(malformed(error)),
+        Ok(_) | Err(SetNameError::Reserved(_)) => Ok(text),
+    }
+}
+
+/// The text, if it has the form of an id, of the beginning of one, or is `latest`.
+fn reference(text: String) -> Result<String, Problem> {
+    text.parse::<BackupRef>().map_err(malformed)?;
+    Ok(text)
+}
+
+fn malformed(error: impl std::fmt::Display) -> Problem {
+    Problem::new(ProblemKind::BadRequest, error.to_string())
+}

@@ -1,0 +1,43 @@
+//! Every bound of the front door.
+//!
+//! Hazard: whatever has no bound, somebody exceeds, if only by a script with a typing error.
+
+use std::time::Duration;
+
+/// What requests may take. Heads are bounded by actix: 96 headers, 128 KiB.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Threads that answer.
+    pub workers: usize,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Threads for questions that may touch the disk.
+    pub blocking_threads: usize,
+    /// Operations at a time.
+    pub operations: usize,
+    /// A request's body.
+    pub body_bytes: usize,
+    /// How long a request's head may take to arrive.
+    pub head_timeout: Duration,
+    /// How long a request's body may take to arrive.
+    pub body_timeout: Duration,
+    /// How long a connection may be idle.
+    pub keep_alive: Duration,
+    /// How long a graceful stop waits for answers under way.
+    pub shutdown_seconds: u64,
+}
+
+impl Limits {
+    /// Generous for people and scripts on one machine.
+    pub const DEFAULT: Self = Self {
+        workers: 2,
+        connections: 256,
+        blocking_threads: 16,
+        operations: 32,
+        body_bytes: 64 * 1024,
+        head_timeout: Duration::from_secs(10),
+        body_timeout: Duration::from_secs(10),
+        keep_alive: Duration::from_secs(30),
+        shutdown_seconds: 30,
+    };
+}

@@ -1,0 +1,247 @@
+//! A stand-in for the service: remembers what it was asked, and behaves as the set's name says.
+
+use std::sync::{Arc, Mutex, mpsc};
+
+use chrono::DateTime;
+use tokio::sync::Semaphore;
+
+use crate::actors::service::Caller;
+use crate::api::{
+    AuditStatus, BackupDetails, BackupList, BackupSummary, ListQuery, ModeDocument, Problem, ProblemKind,
+    RepositoryStatus, RestoreOptions, RestoreOutcome, Status, VerifyOutcome, VerifyVerdict,
+};
+use crate::core::{BackupId, BackupKind, BackupState};
+
+use super::super::api::Api;
+use super::PATIENCE;
+
+pub const ID: &str = "20261123T101500Z-3f9c2ab1";
+
+/// What happens to an operation on the set `slow`.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stage {
+    Begun,
+    Ended,
+    Dropped,
+}
+
+/// A set called `kind-N` fails as the N-th kind of problem does; `panic` panics; `slow` waits for [`Fake::let_go`].
+#[derive(Clone)]
+pub struct Fake(Arc<Inner>);
+
+struct Inner {
+    calls: Mutex<Vec<String>>,
+    callers: Mutex<Vec<Caller>>,
+    unready: Mutex<Option<String>>,
+    gate: Semaphore,
+    sender: Mutex<mpsc::Sender<Stage>>,
+    stages: Mutex<mpsc::Receiver<Stage>>,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        let (sender, stages) = mpsc::channel();
+        Self(Arc::new(Inner {
+            calls: Mutex::default(),
+            callers: Mutex::default(),
+            unready: Mutex::default(),
+            gate: Semaphore::new(0),
+            sender: Mutex::new(sender),
+            stages: Mutex::new(stages),
+        }))
+    }
+}
+
+/// Tells whether an operation came to its end.
+struct Witness(mpsc::Sender<Stage>, Stage);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        let _ = self.0.send(std::mem::replace(&mut self.1, Stage::Dropped));
+    }
+}
+
+impl Fake {
+    /// Everything it was asked so far.
+    pub fn calls(&self) -> Vec<String> {
+        self.0.calls.lock().unwrap().clone()
+    }
+
+    /// Who asked last.
+    pub fn caller(&self) -> Caller {
+        self.0.callers.lock().unwrap().last().unwrap().clone()
+    }
+
+    pub fn make_unready(&self, reason: &str) {
+        *self.0.unready.lock().unwrap() = Some(reason.to_owned());
+    }
+
+    /// Lets one operation on `slow` end.
+    pub fn let_go(&self) {
+        self.0.gate.add_permits(1);
+    }
+
+    /// The next thing that happens to an operation on `slow`.
+    pub fn stage(&self) -> Stage {
+        self.0.stages.lock().unwrap().recv_timeout(PATIENCE).unwrap()
+    }
+
+    fn note(&self, call: String) {
+        self.0.calls.lock().unwrap().push(call);
+    }
+
+    fn note_caller(&self, caller: &Caller) {
+        self.0.callers.lock().unwrap().push(caller.clone());
+    }
+
+    fn behave(set: &str) -> Result<(), Problem> {
+        assert_ne!(set, "panic");
+        let Some(kind) = set.strip_prefix("kind-") else { return Ok(()) };
+        let mut problem = Problem::new(ProblemKind::ALL[kind.parse::<usize>().unwrap()], "as asked");
+        problem.good_backups = vec![id()];
+        Err(problem)
+    }
+
+    async fn wait_if_slow(&self, set: &str) {
+        if set == "slow" {
+            let sender = self.0.sender.lock().unwrap().clone();
+            sender.send(Stage::Begun).unwrap();
+            let mut witness = Witness(sender, Stage::Dropped);
+            self.0.gate.acquire().await.unwrap().forget();
+            witness.1 = Stage::Ended;
+        }
+    }
+}
+
+impl Api for Fake {
+    async fn backup(&self, set: &str, caller: &Caller) -> Result<BackupDetails, Problem> {
+        self.note(format!("backup {set}"));
+        self.note_caller(caller);
+        self.wait_if_slow(set).await;
+        Self::behave(set)?;
+        Ok(details())
+    }
+
+    fn list(&self, query: &ListQuery) -> Result<BackupList, Problem> {
+        self.note(format!("list {:?} {:?} {:?}", query.set, query.limit, query.after));
+        Self::behave(query.set.as_deref().unwrap_or_default())?;
+        Ok(BackupList { backups: vec![details().summary], next: Some(id()) })
+    }
+
+    fn show(&self, reference: &str) -> Result<BackupDetails, Problem> {
+        self.note(format!("show {reference}"));
+        Ok(details())
+    }
+
+    async fn verify(&self, reference: &str, caller: &Caller) -> Result<VerifyOutcome, Problem> {
+        self.note(format!("verify {reference}"));
+        self.note_caller(caller);
+        Ok(VerifyOutcome {
+            backup: id(),
+            set: "security".parse().unwrap(),
+            verdict: VerifyVerdict::Intact,
+            damages: vec![],
+            unreadable: None,
+            content_bytes: 7,
+        })
+    }
+
+    async fn restore(
+        &self,
+        set: &str,
+        reference: &str,
+        options: &RestoreOptions,
+        caller: &Caller,
+    ) -> Result<RestoreOutcome, Problem> {
+        self.note(format!("restore {set} {reference} {:?} {}", options.file, options.replace_logs));
+        self.note_caller(caller);
+        self.wait_if_slow(set).await;
+        Self::behave(set)?;
+        Ok(RestoreOutcome {
+            set: set.parse().unwrap(),
+            backup: id(),
+            target: "/etc/fiovana".to_owned(),
+            restored: vec![],
+            skipped: vec![],
+            safety_backup: Some(id()),
+            undo: None,
+        })
+    }
+
+    fn status(&self) -> Status {
+        self.note("status".to_owned());
+        Status {
+            version: "0.1.0".to_owned(),
+            started: DateTime::UNIX_EPOCH,
+            enabled: true,
+            mode: mode("normal"),
+            sets: vec![],
+            actors: vec![],
+            repository: RepositoryStatus {
+                location: "/backups".to_owned(),
+                id: "r".to_owned(),
+                objects: 0,
+                stored_bytes: 0,
+                free_bytes: None,
+            },
+            audit: AuditStatus { path: "/audit".to_owned(), head_sequence: None, writable: true },
+        }
+    }
+
+    fn recovery(&self) -> ModeDocument {
+        self.note("recovery".to_owned());
+        mode("normal")
+    }
+
+    async fn enter_recovery(&self, caller: &Caller) -> Result<ModeDocument, Problem> {
+        self.note("enter".to_owned());
+        self.note_caller(caller);
+        Ok(mode("recovery"))
+    }
+
+    async fn exit_recovery(&self, acknowledged: Vec<String>, caller: &Caller) -> Result<ModeDocument, Problem> {
+        self.note(format!("exit {acknowledged:?}"));
+        self.note_caller(caller);
+        Ok(mode("normal"))
+    }
+
+    fn metrics(&self) -> Result<String, Problem> {
+        self.note("metrics".to_owned());
+        Ok("fiovana_mode 1\n".to_owned())
+    }
+
+    fn unready(&self) -> Option<String> {
+        self.0.unready.lock().unwrap().clone()
+    }
+}
+
+fn id() -> BackupId {
+    ID.parse().unwrap()
+}
+
+fn mode(name: &str) -> ModeDocument {
+    ModeDocument { name: name.to_owned(), cause: None, phase: None, reasons: vec![], losses: vec![], persisted: true }
+}
+
+fn details() -> BackupDetails {
+    BackupDetails {
+        summary: BackupSummary {
+            id: id(),
+            set: "security".parse().unwrap(),
+            sequence: Some(1),
+            kind: Some(BackupKind::Manual),
+            created: id().created(),
+            state: BackupState::Good,
+            fault: None,
+            verified: None,
+            pinned: false,
+            consistent: true,
+            size_bytes: 7,
+            stored_bytes: 9,
+        },
+        manifest_sha256: None,
+        files: vec![],
+        missing: vec![],
+        unreadable: vec![],
+    }
+}
