@@ -107,7 +107,7 @@ impl Tools {
                 .deletions()
                 .map(|(id, reason)| (id, reason.code()))
                 .collect();
-        if planned.is_empty() && self.world.repository.catalogue().unreferenced().is_none_or(|list| list.is_empty()) {
+        if planned.is_empty() && !self.has_garbage().await {
             return;
         }
         // Durable before anything goes.
@@ -125,6 +125,12 @@ impl Tools {
             Err(error) => Event::CleanupFailed { error },
         };
         let _ = self.herald.tell(event, &about).await;
+    }
+
+    /// Whether there are objects to collect; asked in the lane, where none is waiting for its manifest.
+    async fn has_garbage(&self) -> bool {
+        let look = |world: &World, _: &Guards| Ok(world.repository.catalogue().unreferenced());
+        self.batch(look).await.is_ok_and(|unreferenced| unreferenced.is_some_and(|list| !list.is_empty()))
     }
 
     /// Deletes batch by batch; between two of them a backup may go first.

@@ -51,7 +51,7 @@ pub struct Global {
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub json: bool,
-    /// How log lines look: auto, human or json
+    /// How log lines look: human or json
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 }
@@ -245,7 +245,7 @@ mod tests {
         assert!(refusal("fiovana-app backup Security").contains("is no set name"));
         assert!(refusal("fiovana-app list --limit 0").contains("from 1 to 1000"));
         assert!(refusal("fiovana-app list --limit 1001").contains("from 1 to 1000"));
-        assert!(refusal("fiovana-app --log-format xml").contains("auto, human or json"));
+        assert!(refusal("fiovana-app --log-format xml").contains("human or json"));
         assert!(refusal("fiovana-app bakcup security").contains("backup"));
         refusal("fiovana-app restore logs latest --to /tmp/x --replace-logs");
     }

@@ -69,7 +69,7 @@ pub(super) fn settings(sources: &Sources, errors: &mut Vec<SettingsError>) -> Se
         },
         logging: LoggingSettings {
             level: ledger.note("logging.level", prevailing(&[&stated.log_level], LogLevel::Info)),
-            format: ledger.note("logging.format", prevailing(&[&stated.log_format], LogFormat::Auto)),
+            format: ledger.note("logging.format", prevailing(&[&stated.log_format], LogFormat::Human)),
         },
         config_directory: config_directory.value,
         log_directory: log_directory.value,

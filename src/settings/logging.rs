@@ -75,9 +75,7 @@ words! {
 
 words! {
     /// How log lines look.
-    LogFormat: "auto, human or json" {
-        /// For people on a terminal, JSON elsewhere.
-        Auto = "auto",
+    LogFormat: "human or json" {
         /// For people.
         Human = "human",
         /// One JSON document a line.

@@ -138,7 +138,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
 
     let mut logging = top.section("logging");
     let log_level = logging.take("level", word("error, warn, info, debug or trace"));
-    let log_format = logging.take("format", word("auto, human or json"));
+    let log_format = logging.take("format", word("human or json"));
     logging.finish(errors);
 
     top.finish(errors);

@@ -32,7 +32,7 @@ pub fn init(settings: &LoggingSettings, format: Option<LogFormat>) -> Result<(),
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match format.unwrap_or(settings.format) {
         LogFormat::Json => registry.with(layer.json().flatten_event(true).with_current_span(false)).try_init()?,
-        LogFormat::Human | LogFormat::Auto => {
+        LogFormat::Human => {
             let fields = format::debug_fn(sentence_first).delimited("");
             registry.with(layer.with_ansi(colours).with_target(false).fmt_fields(fields)).try_init()?;
         }

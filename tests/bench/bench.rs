@@ -4,6 +4,8 @@
 //! plainest tools that must do at least as much: `zstd` for a first backup, `cp` for a restore, `openssl dgst` for a
 //! verification, two synced files for a small backup. What counts is the ratio. `cargo bench -- --mib 256` for less.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock, and its files need not last")]
+
 mod limits;
 mod logs;
 mod measure;

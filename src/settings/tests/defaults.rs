@@ -85,7 +85,7 @@ fn everything_else_has_its_default() {
     assert_eq!(settings.supervision, supervision);
     assert_eq!(settings.scrub.read_sources_every_runs, 24);
     assert_eq!(settings.janitor.interval, Duration::from_secs(3600));
-    assert_eq!(settings.logging, LoggingSettings { level: LogLevel::Info, format: LogFormat::Auto });
+    assert_eq!(settings.logging, LoggingSettings { level: LogLevel::Info, format: LogFormat::Human });
     assert_eq!((settings.config_directory, settings.log_directory), (house.at("config"), house.at("logs")));
     assert!(!settings.recovery_mode && settings.settings_file.is_none() && settings.warnings.is_empty());
     assert!(settings.explained.iter().all(|explained| explained.origin == Origin::BuiltIn));

@@ -153,7 +153,7 @@ fn a_value_out_of_range_is_refused() {
         ),
         (
             "logging.format = 'xml'",
-            r#"logging.format: "xml" (FILE [logging].format) is not allowed: give auto, human or json"#,
+            r#"logging.format: "xml" (FILE [logging].format) is not allowed: give human or json"#,
         ),
         (
             "http.bind = '192.168.0.1:80'",
