@@ -14,6 +14,13 @@ pub fn write(path: &Path, content: impl AsRef<[u8]>) {
     std::fs::write(path, content).unwrap();
 }
 
+/// Writes a file that takes a while to back up: nothing of it compresses, and no two pieces of it are the same.
+pub fn write_huge(path: &Path) {
+    let mut content = vec![0; 160 << 20];
+    fastrand::Rng::with_seed(1).fill(&mut content);
+    write(path, content);
+}
+
 /// What a file holds.
 pub fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

@@ -44,13 +44,13 @@ pub fn long() -> bool {
 
 /// Asks until there is an answer.
 #[expect(clippy::disallowed_methods, reason = "a deadline of a test")]
-pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: impl Fn() -> String, mut ask: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + DEADLINE;
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(Instant::now() < end, "waited {DEADLINE:?} for {what}");
+        assert!(Instant::now() < end, "waited {DEADLINE:?} for {}", what());
         std::thread::sleep(POLL);
     }
 }
@@ -229,10 +229,13 @@ impl Daemon {
 
     /// Asks until there is an answer; says what the service said if there is none, or if it ended.
     pub fn wait<T>(&self, what: &str, mut ask: impl FnMut(&Self) -> Option<T>) -> T {
-        wait_for(&format!("{what}; it said:\n{}", self.said()), || {
-            assert!(self.is_alive(), "it ended while waited for {what}; it said:\n{}", self.said());
-            ask(self)
-        })
+        wait_for(
+            || format!("{what}; it said:\n{}", self.said()),
+            || {
+                assert!(self.is_alive(), "it ended while waited for {what}; it said:\n{}", self.said());
+                ask(self)
+            },
+        )
     }
 
     fn is_alive(&self) -> bool {
