@@ -114,6 +114,14 @@ async fn serve(world: World, listener: TcpListener, address: SocketAddr, clock: 
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| Failure::System("watch signals", error))?;
     tracing::info!("listening on http://{address}");
     let mut running = actors::start(world).await;
+    if running.service.recovery().name == "recovery" {
+        tracing::warn!(
+            "recovery mode: nothing is deleted. See what is wrong with `fiovana-app status`, bring files back with \
+             `fiovana-app restore SET latest`, then leave with `fiovana-app recovery exit`"
+        );
+    }
+    #[cfg(feature = "chaos")]
+    actors::chaos::obey_standard_input(running.service.clone());
     let server = http::serve(listener, running.service.clone(), clock, Arc::new(Requests(running.service.clone())))
         .map_err(|source| Failure::Bind { address, source })?;
     let handle = server.handle();

@@ -3,6 +3,7 @@
 //! Hazard: a backup that was acknowledged and cannot be read. Each is handed to the Verifier, and answered only after
 //! it was read back.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -16,11 +17,11 @@ use super::supervisor::{Reassess, Supervisor};
 use super::verifier::{CheckDoubtful, ReadBack, Verifier};
 use super::world::{Occupied, World};
 use crate::api::{Problem, ProblemKind, RestoreOptions};
-use crate::core::{BackupKind, BackupState};
+use crate::core::{BackupKind, BackupState, Digest};
 use crate::pipeline::archive::{self, Archived, Created};
 use crate::pipeline::restore::{self, Restored, Target};
 use crate::pipeline::verify::Verdict;
-use crate::repository::catalogue::Backup;
+use crate::repository::catalogue::{Backup, Catalogue};
 use crate::repository::wire::AuditHead;
 use crate::settings::SetSettings;
 use crate::telemetry::Event;
@@ -171,14 +172,13 @@ impl Tools {
             let (archived, still_occupied) = self.archive(set, kind, caller, occupied, started, attempt > 1).await?;
             occupied = still_occupied;
             let Created { backup, proven, repaired } = match archived {
-                Archived::Unchanged(backup) => return Ok(BackedUp::Unchanged(backup)),
+                Archived::Unchanged { backup, repaired } => {
+                    self.tell_of_repairs(&backup, repaired, caller);
+                    return Ok(BackedUp::Unchanged(backup));
+                }
                 Archived::Created(created) => created,
             };
-            let about = About::caller(caller).set(&set.name).backup(backup.id);
-            if !repaired.is_empty() {
-                self.herald.mention(Event::RepairCompleted { source: "source", objects: repaired }, &about);
-                self.verifier.do_send(CheckDoubtful);
-            }
+            self.tell_of_repairs(&backup, repaired, caller);
             let read_back = ReadBack { backup: backup.clone(), proven, caller: caller.clone() };
             let verification = self.verifier.send(read_back).await.map_err(|_| {
                 let detail = format!("backup {} was written but not read back: run verify {}", backup.id, backup.id);
@@ -207,6 +207,18 @@ impl Tools {
             }
         }
         Err(Problem::new(ProblemKind::Internal, "no backup was made"))
+    }
+
+    /// Backups that were damaged may be whole again: because objects were rewritten, or because the new backup brought
+    /// back one that was absent.
+    fn tell_of_repairs(&self, backup: &Backup, repaired: Vec<Digest>, caller: &Caller) {
+        if !repaired.is_empty() {
+            let about = About::caller(caller).set(&backup.set).backup(backup.id);
+            self.herald.mention(Event::RepairCompleted { source: "source", objects: repaired }, &about);
+            self.verifier.do_send(CheckDoubtful);
+        } else if shares_with_damaged(&self.world.repository.catalogue(), backup) {
+            self.verifier.do_send(CheckDoubtful);
+        }
     }
 
     async fn archive(
@@ -300,6 +312,19 @@ impl Tools {
             result
         });
         work.await.map_err(|panic| Problem::new(ProblemKind::Internal, format!("restore {name}: {panic}")))
+    }
+}
+
+/// Whether a damaged backup needs an object that this one has.
+fn shares_with_damaged(catalogue: &Catalogue, backup: &Backup) -> bool {
+    let objects = |backup: &Backup| -> HashSet<Digest> {
+        let content = backup.content.iter();
+        content.flat_map(|content| &content.manifest.envelope.objects).map(|object| object.name).collect()
+    };
+    let mut damaged = catalogue.backups().filter(|other| other.state() == BackupState::Damaged).peekable();
+    damaged.peek().is_some() && {
+        let ours = objects(backup);
+        damaged.any(|other| !ours.is_disjoint(&objects(other)))
     }
 }
 

@@ -12,6 +12,8 @@
 
 mod archiver;
 mod auditor;
+#[cfg(feature = "chaos")]
+pub mod chaos;
 mod herald;
 mod janitor;
 mod lane;
@@ -74,15 +76,31 @@ pub async fn start(world: World) -> Running {
     let speaker = herald("janitor");
     let janitor = children.start("janitor", janitor::MAILBOX, move |world| Janitor::new(world, speaker.clone()));
     let (speaker, reader, root_address) = (herald("archiver"), verifier.clone(), supervisor.clone());
+    let sweeper = janitor.clone();
     let archiver = children.start("archiver", archiver::MAILBOX, move |world| {
-        Archiver::new(world, speaker.clone(), reader.clone(), janitor.clone(), root_address.clone())
+        Archiver::new(world, speaker.clone(), reader.clone(), sweeper.clone(), root_address.clone())
     });
     let scheduler = (world.role == Role::Daemon).then(|| {
         let archiver = archiver.clone();
         children.start("scheduler", scheduler::MAILBOX, move |world| Scheduler::new(world, archiver.clone()))
     });
+    #[cfg(feature = "chaos")]
+    let victims = chaos::Victims {
+        archiver: archiver.clone(),
+        auditor: auditor.clone(),
+        janitor,
+        scheduler: scheduler.clone(),
+        verifier: verifier.clone(),
+    };
     supervisor.do_send(Meet { herald: herald("supervisor"), verifier: verifier.clone(), scheduler });
-    let service = Service::new(world.clone(), supervisor, archiver, verifier);
+    let service = Service::new(
+        world.clone(),
+        supervisor,
+        archiver,
+        verifier,
+        #[cfg(feature = "chaos")]
+        victims,
+    );
     let running = Running { service, supervisor: root, herald: herald("supervisor"), world };
     running.leave_starting().await;
     running

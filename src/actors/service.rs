@@ -54,6 +54,8 @@ pub struct Service {
     supervisor: Addr<Supervisor>,
     archiver: Addr<Archiver>,
     verifier: Addr<Verifier>,
+    #[cfg(feature = "chaos")]
+    victims: super::chaos::Victims,
 }
 
 impl Service {
@@ -62,8 +64,22 @@ impl Service {
         supervisor: Addr<Supervisor>,
         archiver: Addr<Archiver>,
         verifier: Addr<Verifier>,
+        #[cfg(feature = "chaos")] victims: super::chaos::Victims,
     ) -> Self {
-        Self { world, supervisor, archiver, verifier }
+        Self {
+            world,
+            supervisor,
+            archiver,
+            verifier,
+            #[cfg(feature = "chaos")]
+            victims,
+        }
+    }
+
+    /// Makes an actor fail, for chaos tests; whether there is such an actor.
+    #[cfg(feature = "chaos")]
+    pub fn strike(&self, actor: &str, fault: super::chaos::Fault) -> bool {
+        self.victims.strike(actor, fault)
     }
 
     /// Backs up a set now; answered after it was read back.

@@ -49,8 +49,13 @@ pub struct Request<'a> {
 pub enum Archived {
     /// A new backup, durable and not yet read back.
     Created(Created),
-    /// A scheduled run found everything as it is in this backup: no new one was made.
-    Unchanged(Backup),
+    /// A scheduled run found everything as it is in a backup that there is: no new one was made.
+    Unchanged {
+        /// That backup.
+        backup: Backup,
+        /// Objects that were found damaged or absent, and rewritten from the content in hand.
+        repaired: Vec<Digest>,
+    },
 }
 
 /// A new backup.
@@ -139,7 +144,7 @@ fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> 
         && let Some(same) = unchanged(repository, request.set, &captured)
     {
         memory.remember(repository, request.set, same.id, &captured);
-        return Ok(Archived::Unchanged(same));
+        return Ok(Archived::Unchanged { backup: same, repaired: writer.repaired() });
     }
     let (proven, repaired) = writer.publish(&captured.files)?;
     let looks = Captured { looks: captured.looks.clone(), ..Captured::default() };
@@ -340,6 +345,11 @@ impl<'a> ObjectWriter<'a> {
         // The same content, met by two threads at once: one copy is enough.
         self.repository.discard(twice.into_iter().map(|(staged, _)| staged).collect());
         Ok(encoded.name)
+    }
+
+    /// The objects that were repaired so far.
+    fn repaired(&self) -> Vec<Digest> {
+        locked(&self.written).repaired.clone()
     }
 
     /// Makes the objects of these files durable and visible, and drops what was staged for nothing; returns those that

@@ -220,7 +220,7 @@ fn back_up_live_files(
     };
     let created = match archive::archive(repository, &request, progress).map_err(RestoreError::Safety)? {
         Archived::Created(created) => created,
-        Archived::Unchanged(backup) => return Ok(Some(backup.id)),
+        Archived::Unchanged { backup, .. } => return Ok(Some(backup.id)),
     };
     let read = verify::read_back(repository, &created.backup, &created.proven, progress)?;
     match read.verdict {

@@ -22,7 +22,7 @@ use crate::settings::{LogFormat, LoggingSettings};
 #[error("set up logging")]
 pub struct LoggingError(#[from] tracing_subscriber::util::TryInitError);
 
-/// Sends log lines to standard error from now on; once in a process.
+/// Sends log lines to standard error from now on, panics among them; once in a process.
 pub fn init(settings: &LoggingSettings, format: Option<LogFormat>) -> Result<(), LoggingError> {
     // What libraries say at their informational levels is noise to an operator.
     let filter = EnvFilter::new(format!("warn,fiovana_app={}", settings.level.as_str()));
@@ -37,6 +37,10 @@ pub fn init(settings: &LoggingSettings, format: Option<LogFormat>) -> Result<(),
             registry.with(layer.with_ansi(colours).with_target(false).fmt_fields(fields)).try_init()?;
         }
     }
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panic: {}", panic.payload_as_str().unwrap_or("no message"));
+    }));
     Ok(())
 }
 

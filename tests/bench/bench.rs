@@ -81,7 +81,7 @@ impl Site {
     fn archive_new(&self, kind: BackupKind) -> Created {
         match self.archive(kind) {
             Archived::Created(created) => created,
-            Archived::Unchanged(_) => panic!("nothing changed"),
+            Archived::Unchanged { .. } => panic!("nothing changed"),
         }
     }
 
@@ -116,7 +116,7 @@ fn large(root: &Path, mib: u64, table: &mut Table) {
     table.bytes("stored", site.repository.catalogue().object_totals().1, "zstd -1 -T2", zstd.bytes);
 
     let (unchanged, same) = timed(|| site.archive(BackupKind::Scheduled));
-    assert!(matches!(same, Archived::Unchanged(_)), "it was made again though nothing changed");
+    assert!(matches!(same, Archived::Unchanged { .. }), "it was made again though nothing changed");
     table.row("unchanged", unchanged, "openssl dgst -sha256", openssl);
 
     let (verification, verdict) =
