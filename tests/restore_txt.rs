@@ -1,0 +1,93 @@
+//! `backups/RESTORE.txt`: the way back when there is no program.
+//!
+//! Hazard: instructions that nobody follows rot. The lines that stand in the file are run here by a shell with real
+//! sha256sum, jq and zstd, and what they bring back is compared byte for byte.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use common::{Installation, code, files, repository};
+
+const SETTINGS: &str = r#"
+[sets.notes]
+source = "./notes"
+files = ["**"]
+"#;
+
+/// The commands of each numbered step: its indented lines.
+fn steps(text: &str) -> Vec<String> {
+    let mut steps = Vec::new();
+    for line in text.lines() {
+        if line.starts_with(|first: char| first.is_ascii_digit()) {
+            steps.push(String::new());
+        } else if let (Some(command), Some(step)) = (line.strip_prefix("    "), steps.last_mut()) {
+            step.push_str(command);
+            step.push('\n');
+        }
+    }
+    steps
+}
+
+fn run(step: &str, backups: &Path, manifest: &str, to: &Path) -> String {
+    let script = format!("set -eu -o pipefail\n{step}");
+    let mut bash = Command::new("bash");
+    let output = bash.args(["-c", &script]).current_dir(backups).env("M", manifest).env("TO", to).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{step}\n{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+fn awkward_files() -> BTreeMap<&'static str, Vec<u8>> {
+    let mut rng = fastrand::Rng::with_seed(1);
+    let large = (0..(3 << 20) + 17).map(|_| rng.u8(..)).collect();
+    BTreeMap::from([
+        ("empty", Vec::new()),
+        ("large.bin", large),
+        ("deep/er/with space.txt", b"space\n".to_vec()),
+        ("deep/quote's \"and\" $HOME `id` \\n.txt", b"quoting\n".to_vec()),
+        ("ümläut/文.txt", "文\n".into()),
+        ("no newline", b"\0\xff".to_vec()),
+    ])
+}
+
+#[test]
+fn the_lines_of_restore_txt_bring_every_byte_back() {
+    let installation = Installation::with_settings(SETTINGS);
+    let wanted = awkward_files();
+    for (path, content) in &wanted {
+        let path = installation.path("notes").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        files::write(&path, content);
+    }
+    let daemon = installation.start();
+    let backup = daemon.settle().backup("notes");
+    let id = backup["id"].as_str().unwrap();
+    assert_eq!(code(daemon.terminate()), 0);
+
+    let backups = installation.path("backups");
+    let to = installation.path("restored here");
+    let manifest = repository::manifest_path(Path::new(""), "notes", id);
+    let manifest = manifest.to_str().unwrap();
+    let text = String::from_utf8(files::read(&backups.join("RESTORE.txt"))).unwrap();
+    let [choose, say, check_manifest, check_objects, bring_back, check_files] = steps(&text).try_into().unwrap();
+    let run = |step: &str| run(step, &backups, manifest, &to);
+
+    assert!(run(&choose).lines().any(|line| line == manifest));
+    assert!(say.contains("M=manifests/") && say.contains("TO="), "the two variables that are given here: {say}");
+    let digits = run(&check_manifest);
+    assert_eq!(digits.lines().collect::<Vec<_>>(), [&id[id.len() - 8..]; 2]);
+    let objects = run(&check_objects);
+    assert!(objects.lines().count() >= 7 && objects.lines().all(|line| line.ends_with(": OK")), "{objects}");
+    run(&bring_back);
+    let checked = run(&check_files);
+    assert_eq!(checked.matches(": OK").count(), wanted.len(), "{checked}");
+
+    for (path, content) in &wanted {
+        assert!(files::read(&to.join(path)) == *content, "{path}");
+    }
+    let plain = files::snapshot(&to).values().filter(|shown| shown.contains("bytes")).count();
+    assert_eq!(plain, wanted.len(), "nothing else came back");
+}
