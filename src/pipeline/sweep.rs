@@ -110,6 +110,7 @@ pub fn sweep(
 /// Deletes objects that no manifest refers to, at most a batch of them; none while a manifest cannot be read. The
 /// caller holds the write lane, so that no backup is being made of them.
 pub fn collect(repository: &Repository) -> Result<Collected, WriteError> {
+    repository.finish_deletions()?;
     let Some(unreferenced) = repository.catalogue().unreferenced() else { return Ok(Collected::default()) };
     let batch = &unreferenced[..unreferenced.len().min(BATCH)];
     let freed_bytes = repository.delete_objects(batch)?;

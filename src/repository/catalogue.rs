@@ -3,7 +3,7 @@
 //! Hazard: an index on disk can disagree with what it indexes. This one is rebuilt from manifests at every start, and
 //! changed only after the disk was.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -185,12 +185,14 @@ pub struct Catalogue {
     sets: BTreeMap<SetName, SetIndex>,
     chunks: HashMap<ChunkKey, StoredChunk>,
     objects: HashMap<Digest, u64>,
+    /// Backups that are deleted, though perhaps not durably yet: until then their objects must stay.
+    condemned: BTreeSet<(SetName, BackupId)>,
 }
 
 impl Catalogue {
     /// A catalogue of a repository that holds these objects (name and stored bytes), and no backup yet.
     pub fn of_objects(objects: HashMap<Digest, u64>) -> Self {
-        Self { sets: BTreeMap::new(), chunks: HashMap::new(), objects }
+        Self { objects, ..Self::default() }
     }
 
     /// The sets that have backups, or had.
@@ -254,8 +256,12 @@ impl Catalogue {
         self.objects.get(name).copied()
     }
 
-    /// Objects that no manifest refers to; `None` while a manifest cannot be read, for it may refer to any.
+    /// Objects that no manifest refers to; `None` while a manifest cannot be read, for it may refer to any, or may come
+    /// back after a power cut, for it was not removed durably.
     pub fn unreferenced(&self) -> Option<Vec<Digest>> {
+        if !self.condemned.is_empty() {
+            return None;
+        }
         let mut referenced = HashSet::with_capacity(self.objects.len());
         for backup in self.backups() {
             let content = backup.content.as_ref()?;
@@ -293,9 +299,20 @@ impl Catalogue {
         self.set_mut(&backup.set.clone()).insert(backup);
     }
 
-    /// Removes a backup.
-    pub fn remove_backup(&mut self, set: &SetName, id: BackupId) {
-        self.set_mut(set).backups.retain(|backup| backup.id != id);
+    /// Removes backups from sight; they stay condemned until [`Catalogue::executed`] says that they are gone.
+    pub fn condemn(&mut self, set: &SetName, ids: &[BackupId]) {
+        self.set_mut(set).backups.retain(|backup| !ids.contains(&backup.id));
+        self.condemned.extend(ids.iter().map(|id| (set.clone(), *id)));
+    }
+
+    /// The condemned backups.
+    pub const fn condemned(&self) -> &BTreeSet<(SetName, BackupId)> {
+        &self.condemned
+    }
+
+    /// Forgets condemned backups, which are durably gone.
+    pub fn executed(&mut self, gone: &BTreeSet<(SetName, BackupId)>) {
+        self.condemned.retain(|backup| !gone.contains(backup));
     }
 
     /// Changes a backup in place; nothing if it is not there.

@@ -117,7 +117,12 @@ impl Repository {
         let (id, digest, bytes) = manifest::encode(&manifest)?;
         let set = manifest.envelope.set.clone();
         let sequence = manifest.envelope.sequence;
-        self.storage.put_new(&layout::manifest(&set, id), &bytes)?;
+        let path = layout::manifest(&set, id);
+        if let Err(error) = self.storage.put_new(&path, &bytes) {
+            // It may be visible and yet not durable: a backup that nobody was told of, with a sequence to be given again.
+            let _ = self.storage.remove(&[path]);
+            return Err(error.into());
+        }
         let content = Some(Arc::new(Content { manifest, digest }));
         let backup = Backup { id, set, pinned: false, content, finding: Finding::Unverified };
         let mut catalogue = self.catalogue_mut();
@@ -192,13 +197,20 @@ impl Repository {
             .for_each(|sequence| pruned.insert(sequence));
         self.replace_at_all_costs(&layout::pruned(set), &serde_json::to_vec(&pruned.to_document())?)?;
         self.catalogue_mut().set_mut(set).pruned = pruned;
-        let manifests = ids.iter().map(|id| layout::manifest(set, *id));
-        let pins = ids.iter().map(|id| layout::pin(set, *id));
-        self.storage.remove(&manifests.chain(pins).collect::<Vec<_>>())?;
-        let mut catalogue = self.catalogue_mut();
-        ids.iter().for_each(|id| catalogue.remove_backup(set, *id));
-        drop(catalogue);
+        // Out of sight first: what is half deleted after an error must not be called damaged.
+        self.catalogue_mut().condemn(set, ids);
+        self.finish_deletions()?;
         self.save_verification(set)
+    }
+
+    /// Removes the manifests of condemned backups: those of a deletion that is under way, and of any that failed.
+    pub fn finish_deletions(&self) -> Result<(), WriteError> {
+        let condemned = self.catalogue().condemned().clone();
+        let manifests = condemned.iter().map(|(set, id)| layout::manifest(set, *id));
+        let pins = condemned.iter().map(|(set, id)| layout::pin(set, *id));
+        self.storage.remove(&manifests.chain(pins).collect::<Vec<_>>())?;
+        self.catalogue_mut().executed(&condemned);
+        Ok(())
     }
 
     /// Deletes objects that nothing refers to, as [`Catalogue::unreferenced`] tells; returns how many bytes that freed.

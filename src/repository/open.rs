@@ -131,7 +131,9 @@ fn read_document(storage: &dyn Storage) -> Result<RepositoryDocument, OpenError>
 }
 
 fn clear_leftovers(storage: &dyn Storage) -> Result<usize, StorageError> {
-    let mut directories: Vec<StoragePath> = vec![layout::top(layout::STATE), layout::top(layout::QUARANTINE)];
+    // Also those that hold directories only: one that a killed process made is there, and perhaps not durably so.
+    let tops = [layout::MANIFESTS, layout::OBJECTS, layout::STATE, layout::QUARANTINE];
+    let mut directories: Vec<StoragePath> = tops.into_iter().map(layout::top).collect();
     directories.extend((0..=u8::MAX).map(layout::object_directory));
     let sets = storage.list_directories(&layout::top(layout::MANIFESTS))?;
     directories.extend(sets.iter().filter_map(|set| layout::top(layout::MANIFESTS).join(set).ok()));

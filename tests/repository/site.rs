@@ -1,0 +1,199 @@
+//! A repository on a disk, simulated or real, and what is done with it.
+//!
+//! Hazard: the steps between a request and its acknowledgement are the service's; a test that takes fewer of them
+//! promises more than was meant, and one that takes more proves less.
+
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use fiovana_app::core::BackupKind;
+use fiovana_app::core::retention::Guards;
+use fiovana_app::pipeline::archive::{self, ArchiveError, Archived, Created};
+use fiovana_app::pipeline::restore::{self, RestoreError, Target};
+use fiovana_app::pipeline::verify::{self, Verdict};
+use fiovana_app::pipeline::{Progress, sweep};
+use fiovana_app::repository::catalogue::Backup;
+use fiovana_app::repository::object::Decoder;
+use fiovana_app::repository::{OpenReport, Repository};
+use fiovana_app::settings::SetSettings;
+use fiovana_app::storage::Storage;
+use fiovana_app::storage::faulty::Simulated;
+use fiovana_app::storage::local::Local;
+
+use super::Files;
+use super::source::files_in;
+
+/// Why a backup was not acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// None was made.
+    #[error("back up")]
+    Archive(#[source] ArchiveError),
+    /// It did not read back.
+    #[error("it did not read back: {0:?}")]
+    ReadBack(Verdict),
+}
+
+/// The hour number `hour` of these tests.
+pub fn hour(hour: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_428_900, 0).expect("a time") + TimeDelta::hours(hour)
+}
+
+/// A disk with an empty repository on it, all of it durable.
+pub fn new_disk() -> Simulated {
+    static NEW: LazyLock<Simulated> = LazyLock::new(|| {
+        let disk = Simulated::new();
+        Repository::create(storage_on(&disk), hour(0)).expect("create a repository");
+        disk
+    });
+    NEW.after_kill()
+}
+
+/// The storage that is on a disk.
+pub fn storage_on(disk: &Simulated) -> Arc<dyn Storage> {
+    Arc::new(Local::on(Arc::new(disk.clone()), "/simulated".to_owned()))
+}
+
+/// Opens the repository as its only writer does.
+pub fn open(disk: &Simulated) -> (Repository, OpenReport) {
+    Repository::open(storage_on(disk), true).expect("open the repository")
+}
+
+/// Creates and opens a repository in a real directory.
+pub fn create_in(directory: &Path) -> Repository {
+    let storage = Arc::new(Local::open(directory).expect("open the directory"));
+    Repository::create(storage.clone(), hour(0)).expect("create a repository");
+    Repository::open(storage, true).expect("open the repository").0
+}
+
+/// Makes a backup without reading it back.
+pub fn archive(
+    repository: &Repository,
+    set: &SetSettings,
+    kind: BackupKind,
+    now: DateTime<Utc>,
+) -> Result<Archived, ArchiveError> {
+    let request = archive::Request {
+        set,
+        kind,
+        read_everything: false,
+        read_sources_every_runs: u32::MAX,
+        now,
+        clock_suspect: false,
+        audit_head: None,
+    };
+    archive::archive(repository, &request, &Progress::default())
+}
+
+/// Makes a backup as the service does: archived, read back, what was found recorded. Acknowledged when this returns it.
+pub fn back_up(
+    repository: &Repository,
+    set: &SetSettings,
+    kind: BackupKind,
+    now: DateTime<Utc>,
+) -> Result<Backup, Refused> {
+    let created = match archive(repository, set, kind, now).map_err(Refused::Archive)? {
+        Archived::Unchanged(backup) => return Ok(backup),
+        Archived::Created(created) => created,
+    };
+    read_back(repository, &created, now)
+}
+
+/// Reads a new backup back, and records what was found.
+pub fn read_back(repository: &Repository, created: &Created, now: DateTime<Utc>) -> Result<Backup, Refused> {
+    let read = verify::read_back(repository, &created.backup, &created.proven, &Progress::default());
+    let verdict = read.expect("nobody cancelled it").verdict;
+    // As in the service: a record that cannot be written is a warning, and found out again after the next start.
+    let _ = verify::record(repository, &created.backup, &verdict, now);
+    match verdict {
+        Verdict::Intact => Ok(created.backup.clone()),
+        verdict => Err(Refused::ReadBack(verdict)),
+    }
+}
+
+/// Makes a backup by hand that must succeed.
+pub fn back_up_now(repository: &Repository, set: &SetSettings, at_hour: i64) -> Backup {
+    back_up(repository, set, BackupKind::Manual, hour(at_hour)).expect("a backup")
+}
+
+/// Reads a backup whole.
+pub fn verdict(repository: &Repository, backup: &Backup) -> Verdict {
+    verify::verify(repository, backup, &Progress::default()).expect("nobody cancelled it").verdict
+}
+
+/// Reads every backup whole and records what was found, as the service does after its start and in scrubs.
+pub fn verify_all(repository: &Repository, now: DateTime<Utc>) -> Vec<(Backup, Verdict)> {
+    let look = |backup: Backup| {
+        let verdict = verdict(repository, &backup);
+        verify::record(repository, &backup, &verdict, now).expect("record what was found");
+        (backup, verdict)
+    };
+    backups(repository).into_iter().map(look).collect()
+}
+
+/// Every backup.
+pub fn backups(repository: &Repository) -> Vec<Backup> {
+    repository.catalogue().backups().cloned().collect()
+}
+
+/// The content of a backup, put together from its chunks as FORMAT.md says.
+pub fn content(repository: &Repository, backup: &Backup) -> Files {
+    let manifest = repository.read_manifest(backup).expect("its manifest").manifest;
+    let mut decoder = Decoder::new().expect("a decoder");
+    let mut files = Files::new();
+    for file in manifest.body.files {
+        let mut bytes = Vec::new();
+        for chunk in &file.chunks {
+            let stored = repository.read_object(&chunk.object).expect("its object");
+            bytes.extend(decoder.decode(&stored, chunk.size_bytes).expect("its content"));
+        }
+        files.insert(file.path, bytes);
+    }
+    files
+}
+
+/// Restores a backup for real, elsewhere, and reads what is there: also after a failure.
+pub fn restore(repository: &Repository, backup: &Backup) -> (Result<(), RestoreError>, Files) {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let target = Target::Directory(directory.path());
+    let restored = restore::restore(repository, backup, None, &target, &Progress::default());
+    (restored.map(drop), files_in(directory.path()))
+}
+
+/// Restores a backup that must restore.
+pub fn restored(repository: &Repository, backup: &Backup) -> Files {
+    let (result, files) = restore(repository, backup);
+    result.expect("a restore");
+    files
+}
+
+/// Deletes what retention lets go of, batch after batch.
+pub fn sweep_all(repository: &Repository, set: &SetSettings, now: DateTime<Utc>) -> usize {
+    let mut deleted = 0;
+    loop {
+        let swept = sweep::sweep(repository, set, &Guards::default(), now).expect("sweep");
+        deleted += swept.deleted.len();
+        if swept.deleted.is_empty() {
+            return deleted;
+        }
+    }
+}
+
+/// Deletes what nothing refers to, batch after batch.
+pub fn collect_all(repository: &Repository) -> usize {
+    let mut objects = 0;
+    loop {
+        let collected = sweep::collect(repository).expect("collect");
+        objects += collected.objects;
+        if !collected.more {
+            return objects;
+        }
+    }
+}
+
+/// Temporary files that somebody left on a disk.
+pub fn temporaries(disk: &Simulated) -> Vec<String> {
+    let paths = disk.files().into_iter().map(|(path, _)| path.to_string_lossy().into_owned());
+    paths.filter(|path| path.contains(".tmp-")).collect()
+}
