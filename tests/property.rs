@@ -44,8 +44,8 @@ fn any_size() -> impl Strategy<Value = usize> {
     let chunk = CHUNK_BYTES;
     prop_oneof![
         8 => 0..3000usize,
-        1 => (chunk - 2..chunk + 3),
-        1 => (chunk..2 * chunk + 5000),
+        1 => chunk - 2..chunk + 3,
+        1 => chunk..2 * chunk + 5000,
     ]
 }
 
@@ -159,7 +159,7 @@ impl World {
                 assert_eq!(created.repaired, [], "nothing was damaged");
                 self.versions.insert(backup.id, expected);
             }
-            Ok(Archived::Unchanged(backup)) => {
+            Ok(Archived::Unchanged { backup, .. }) => {
                 assert!(scheduled, "a manual run always makes one");
                 assert!(self.versions[&backup.id] == expected, "a change went unseen");
             }

@@ -69,20 +69,17 @@ impl Herald {
     /// Tells it, and returns once its record is durable.
     pub async fn tell(&self, event: Event, about: &About) -> Result<(), Unrecorded> {
         let entry = self.announce(event, about).entry();
-        for _offer in 1..OFFERS {
-            match self.auditor.send(Record(entry.clone())).await {
-                Ok(result) => return result,
-                // The instance that had it is gone; its successor has the same address.
-                Err(_) => tracing::debug!(event = entry.event, "the auditor is restarting"),
+        let mut outcome = Err(Unrecorded::Interrupted);
+        for _offer in 0..OFFERS {
+            // Not answered, or interrupted: offered again. Rather twice in the log than not at all.
+            outcome = self.auditor.send(Record(entry.clone())).await.unwrap_or(Err(Unrecorded::Interrupted));
+            if !matches!(outcome, Err(Unrecorded::Interrupted)) {
+                return outcome;
             }
         }
-        match self.auditor.send(Record(entry)).await {
-            Ok(result) => result,
-            Err(error) => {
-                self.world.metrics.observe_audit_failure();
-                Err(Unrecorded::Unwritable(error.to_string()))
-            }
-        }
+        self.world.metrics.observe_audit_failure();
+        tracing::error!(event = entry.event, "an event was not recorded: the auditor does not answer");
+        outcome
     }
 
     /// Tells it, and does not wait: what is told later is durable no earlier.

@@ -15,7 +15,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -141,6 +141,17 @@ impl Installation {
         let daemon = self.start_listening(variables);
         daemon.wait("the service to be ready", |daemon| (daemon.get("/readyz").status == 200).then_some(()));
         daemon
+    }
+
+    /// The running service, ready, and its standard input.
+    pub fn start_with_input(&self) -> (Daemon, ChildStdin) {
+        let mut command = self.command::<&str>(&[], &[]);
+        command.stdin(Stdio::piped());
+        let mut daemon = Daemon::spawn(command, self.path("backups"));
+        let input = daemon.child.stdin.take().unwrap();
+        daemon.authority = daemon.wait("the lock to name the service's address", |daemon| daemon.announced());
+        daemon.wait("the service to be ready", |daemon| (daemon.get("/readyz").status == 200).then_some(()));
+        (daemon, input)
     }
 
     /// The running service with these variables, as soon as it listens.
