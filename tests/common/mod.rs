@@ -12,7 +12,7 @@ pub mod http;
 pub mod repository;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -205,7 +205,7 @@ pub struct Daemon {
 
 impl Daemon {
     fn spawn(mut command: Command, backups: PathBuf) -> Self {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
         collect(child.stdout.take().unwrap(), said.clone());
         collect(child.stderr.take().unwrap(), said.clone());
@@ -236,11 +236,6 @@ impl Daemon {
                 ask(self)
             },
         )
-    }
-
-    /// Writes a line to its standard input.
-    pub fn instruct(&self, line: &str) {
-        writeln!(self.child.stdin.as_ref().unwrap(), "{line}").unwrap();
     }
 
     fn is_alive(&self) -> bool {
