@@ -129,9 +129,11 @@ fn every_acknowledged_backup_survives_kill_9_at_any_moment_with_nobodys_help() {
         let others = (0..CHECKED_EACH_ROUND / 2).filter_map(|_| rng.choice(&all));
         newest.chain(others).for_each(|backup| assert_whole(&installation, &daemon, backup));
 
-        let (writer, delay) = (rng.fork(), Duration::from_micros(rng.u64(..150_000)));
+        let (writer, delay) = (rng.fork(), Duration::from_micros(rng.u64(..60_000)));
+        let enough = all.len() + rng.usize(..4);
         std::thread::scope(|scope| {
             scope.spawn(|| back_up_until_killed(&installation, &daemon, writer, &acknowledged));
+            daemon.wait("backups", |_| (acknowledged.lock().unwrap().len() >= enough).then_some(()));
             // A sleep that is meant: it chooses the moment of the crash.
             std::thread::sleep(delay);
             daemon.kill_by_reference();
@@ -139,7 +141,7 @@ fn every_acknowledged_backup_survives_kill_9_at_any_moment_with_nobodys_help() {
     }
     let daemon = installation.start();
     let all = acknowledged.into_inner().unwrap();
-    assert!(all.len() >= ROUNDS, "only {} backups were acknowledged", all.len());
+    assert!(all.len() >= ROUNDS / 2, "only {} backups were acknowledged", all.len());
     all.iter().for_each(|backup| assert_whole(&installation, &daemon, backup));
     for backup in (0..5).filter_map(|_| rng.choice(&all)) {
         let answer = daemon.post(&format!("/api/recovery/notes/{}", backup.id));

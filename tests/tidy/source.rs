@@ -50,12 +50,17 @@ impl Source {
     }
 }
 
+const TEST: &str = "#[cfg(test)]";
+
+/// What only builds for chaos tests have counts as a test.
+const CHAOS: &str = "#[cfg(feature = \"chaos\")]";
+
 /// What of these files is compiled into the program: comments, literals and tests blanked, lines kept.
 pub fn production(sources: &[Source]) -> Vec<Source> {
     let mut for_tests: Vec<String> = Vec::new();
     let mut kept = Vec::new();
     for source in sources {
-        let (text, test_modules) = without_tests(&blank(&source.text));
+        let (text, test_modules) = without_tests(&blank(&source.text.replace(CHAOS, TEST)));
         for_tests.extend(test_modules.iter().map(|module| format!("{}/{module}", source.children())));
         kept.push(Source { path: source.path.clone(), text });
     }
@@ -154,16 +159,15 @@ pub fn is_word(character: char) -> bool {
 
 /// `code` with every item under `#[cfg(test)]` blanked, and the modules that are in files of their own among them.
 fn without_tests(code: &str) -> (String, Vec<String>) {
-    const MARK: &str = "#[cfg(test)]";
     let (mut kept, mut modules) = (String::new(), Vec::new());
     let mut rest = code;
-    while let Some(at) = rest.find(MARK) {
-        let item = &rest[at + MARK.len()..];
+    while let Some(at) = rest.find(TEST) {
+        let item = &rest[at + TEST.len()..];
         let item = &item[..item_length(item)];
         modules.extend(declared_module(item));
         kept.push_str(&rest[..at]);
         kept.extend(item.chars().filter(|character| *character == '\n'));
-        rest = &rest[at + MARK.len() + item.len()..];
+        rest = &rest[at + TEST.len() + item.len()..];
     }
     kept.push_str(rest);
     (kept, modules)
@@ -222,6 +226,9 @@ mod tests {
         let text = "fn a() {}\n#[cfg(test)]\nmod tests {\n fn b() { c() }\n}\nfn d() {}\n";
         let sources = production(&[source("src/x.rs", text)]);
         assert_eq!(sources[0].text, "fn a() {}\n\n\n\n\nfn d() {}\n");
+
+        let chaos = production(&[source("src/x.rs", "#[cfg(feature = \"chaos\")]\nfn a() {}\nfn b() {}")]);
+        assert_eq!(chaos[0].text, "\n\nfn b() {}");
 
         let field = production(&[source("src/x.rs", "struct A { #[cfg(test)] b: C, d: E }")]);
         assert_eq!(field[0].text, "struct A {  d: E }");
