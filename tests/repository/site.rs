@@ -94,7 +94,7 @@ pub fn back_up(
     now: DateTime<Utc>,
 ) -> Result<Backup, Refused> {
     let created = match archive(repository, set, kind, now).map_err(Refused::Archive)? {
-        Archived::Unchanged(backup) => return Ok(backup),
+        Archived::Unchanged { backup, .. } => return Ok(backup),
         Archived::Created(created) => created,
     };
     read_back(repository, &created, now)
