@@ -111,15 +111,18 @@ fn read_document(storage: &dyn Storage) -> Result<RepositoryDocument, OpenError>
         format: u32,
     }
     let location = storage.location();
+    let damaged = |fault: String| OpenError::Damaged { location: location.clone(), fault };
     let bytes = match storage.read(&layout::top(layout::REPOSITORY), MAX_DOCUMENT_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind == StorageErrorKind::NotFound => {
             let headless = !storage.list_directories(&layout::top(layout::MANIFESTS))?.is_empty();
             return Err(if headless { OpenError::Headless(location) } else { OpenError::Absent(location) });
         }
+        Err(error) if matches!(error.kind, StorageErrorKind::TooLarge | StorageErrorKind::WrongType) => {
+            return Err(damaged(error.source.to_string()));
+        }
         Err(error) => return Err(error.into()),
     };
-    let damaged = |fault: String| OpenError::Damaged { location: location.clone(), fault };
     let any: AnyFormat = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     if any.format > FORMAT {
         return Err(OpenError::Newer { location, format: any.format });
