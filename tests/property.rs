@@ -159,7 +159,8 @@ impl World {
                 assert_eq!(created.repaired, [], "nothing was damaged");
                 self.versions.insert(backup.id, expected);
             }
-            Ok(Archived::Unchanged { backup, .. }) => {
+            Ok(Archived::Unchanged { backup, repaired }) => {
+                assert_eq!(repaired, [], "nothing was damaged");
                 assert!(scheduled, "a manual run always makes one");
                 assert!(self.versions[&backup.id] == expected, "a change went unseen");
             }
@@ -239,7 +240,7 @@ fn last_line_end(content: &[u8]) -> usize {
 }
 
 fn config() -> ProptestConfig {
-    let cases = if long() { 3000 } else { 48 };
+    let cases = if long() { 3000 } else { 128 };
     ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 400, ..ProptestConfig::default() }
 }
 

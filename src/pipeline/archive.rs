@@ -360,6 +360,8 @@ impl<'a> ObjectWriter<'a> {
         let (needed, unneeded): (HashMap<_, _>, HashMap<_, _>) =
             written.staged.drain().partition(|(name, _)| needed.contains(name));
         self.repository.discard(unneeded.into_values().map(|(staged, _)| staged).collect());
+        let absent = self.repository.catalogue().absent();
+        written.repaired.extend(needed.keys().filter(|name| absent.contains(name)));
         self.repository.publish_objects(needed).map_err(ArchiveError::Write)?;
         Ok((written.proven, written.repaired))
     }

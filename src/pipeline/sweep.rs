@@ -107,7 +107,7 @@ pub fn sweep(
     Ok(Swept { deleted, frozen: plan.frozen })
 }
 
-/// Deletes objects that no manifest refers to, at most a batch of them; none while a manifest cannot be read. The
+/// Deletes objects that no manifest refers to, at most a batch of them; none while a manifest is damaged or lost. The
 /// caller holds the write lane, so that no backup is being made of them.
 pub fn collect(repository: &Repository) -> Result<Collected, WriteError> {
     repository.finish_deletions()?;

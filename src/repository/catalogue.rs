@@ -256,10 +256,10 @@ impl Catalogue {
         self.objects.get(name).copied()
     }
 
-    /// Objects that no manifest refers to; `None` while a manifest cannot be read, for it may refer to any, or may come
-    /// back after a power cut, for it was not removed durably.
+    /// Objects that no manifest refers to. `None` while that cannot be told: a manifest that cannot be read, or was lost,
+    /// or was removed but not durably, may refer to any.
     pub fn unreferenced(&self) -> Option<Vec<Digest>> {
-        if !self.condemned.is_empty() {
+        if !self.condemned.is_empty() || self.sets.values().any(|set| !set.lost(1).is_empty()) {
             return None;
         }
         let mut referenced = HashSet::with_capacity(self.objects.len());
@@ -268,6 +268,13 @@ impl Catalogue {
             referenced.extend(content.manifest.envelope.objects.iter().map(|object| object.name));
         }
         Some(self.objects.keys().filter(|name| !referenced.contains(*name)).copied().collect())
+    }
+
+    /// Objects that a manifest refers to and that are not there.
+    pub fn absent(&self) -> HashSet<Digest> {
+        let damaged = self.backups().filter(|backup| backup.state() == BackupState::Damaged);
+        let objects = damaged.filter_map(|backup| Some(&backup.content.as_ref()?.manifest.envelope.objects)).flatten();
+        objects.map(|object| object.name).filter(|name| !self.objects.contains_key(name)).collect()
     }
 
     /// Adds an object that is there now.

@@ -13,6 +13,7 @@ mod open;
 pub mod pruned;
 mod read;
 pub mod reserve;
+mod sealed;
 pub mod state;
 mod verification;
 pub mod wire;
@@ -195,7 +196,8 @@ impl Repository {
         ids.iter()
             .filter_map(|id| self.catalogue().get(*id).and_then(Backup::sequence))
             .for_each(|sequence| pruned.insert(sequence));
-        self.replace_at_all_costs(&layout::pruned(set), &serde_json::to_vec(&pruned.to_document())?)?;
+        let document = serde_json::to_vec(&pruned.to_document(set))?;
+        self.replace_at_all_costs(&layout::pruned(set), &sealed::seal(&document))?;
         self.catalogue_mut().set_mut(set).pruned = pruned;
         // Out of sight first: what is half deleted after an error must not be called damaged.
         self.catalogue_mut().condemn(set, ids);

@@ -13,7 +13,7 @@ use super::catalogue::{Backup, Catalogue, Content, Finding};
 use super::layout::{self, ManifestFile};
 use super::pruned::Pruned;
 use super::wire::{FORMAT, PrunedDocument, RepositoryDocument};
-use super::{ReadError, Repository, read, verification};
+use super::{ReadError, Repository, read, sealed, verification};
 use crate::core::{BackupId, Digest, SetName};
 use crate::storage::{Durability, Put, Storage, StorageError, StorageErrorKind, StoragePath};
 
@@ -77,10 +77,9 @@ impl Repository {
         storage.replace(&layout::top(layout::RESTORE_TXT), RESTORE_TXT.as_bytes(), Durability::Durable)?;
         let id = format!("{:032x}", fastrand::u128(..));
         let document = RepositoryDocument { format: FORMAT, id, created: super::backup_time(now) };
-        let mut bytes = serde_json::to_vec_pretty(&document)
+        let bytes = serde_json::to_vec_pretty(&document)
             .map_err(|error| StorageError::new("write", storage.location(), error.into()))?;
-        bytes.push(b'\n');
-        match storage.put_new(&layout::top(layout::REPOSITORY), &bytes)? {
+        match storage.put_new(&layout::top(layout::REPOSITORY), &sealed::seal(&bytes))? {
             Put::Created => Ok(()),
             Put::Existed => Err(OpenError::Exists(storage.location())),
         }
@@ -112,18 +111,24 @@ fn read_document(storage: &dyn Storage) -> Result<RepositoryDocument, OpenError>
         format: u32,
     }
     let location = storage.location();
+    let damaged = |fault: String| OpenError::Damaged { location: location.clone(), fault };
     let bytes = match storage.read(&layout::top(layout::REPOSITORY), MAX_DOCUMENT_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind == StorageErrorKind::NotFound => {
             let headless = !storage.list_directories(&layout::top(layout::MANIFESTS))?.is_empty();
             return Err(if headless { OpenError::Headless(location) } else { OpenError::Absent(location) });
         }
+        Err(error) if matches!(error.kind, StorageErrorKind::TooLarge | StorageErrorKind::WrongType) => {
+            return Err(damaged(error.source.to_string()));
+        }
         Err(error) => return Err(error.into()),
     };
-    let damaged = |fault: String| OpenError::Damaged { location: location.clone(), fault };
     let any: AnyFormat = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     if any.format > FORMAT {
         return Err(OpenError::Newer { location, format: any.format });
+    }
+    if !sealed::is_sealed(&bytes) {
+        return Err(damaged(sealed::BROKEN.to_owned()));
     }
     let document: RepositoryDocument = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     let well_named = document.id.len() == 32 && document.id.bytes().all(|b| b.is_ascii_hexdigit());
@@ -217,7 +222,10 @@ fn read_pruned(storage: &dyn Storage, set: &SetName) -> Result<Pruned, String> {
         Err(error) => return Err(format!("{error}: {}", error.source)),
     };
     let document: PrunedDocument = serde_json::from_slice(&bytes).map_err(|error| format!("{path}: {error}"))?;
-    Pruned::from_document(document).map_err(|fault| format!("{path}: {fault}"))
+    if !sealed::is_sealed(&bytes) {
+        return Err(format!("{path}: {}", sealed::BROKEN));
+    }
+    Pruned::from_document(set, document).map_err(|fault| format!("{path}: {fault}"))
 }
 
 /// A backup that needs an object which is not there, or has another size, is damaged whatever was found before.

@@ -4,7 +4,7 @@
 //! deleted; a sequence that is neither present nor listed is a loss.
 
 use super::wire::{FORMAT, PrunedDocument};
-use crate::core::Sequence;
+use crate::core::{Sequence, SetName};
 
 /// The sequences of one set that were deleted on purpose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,15 +66,18 @@ impl Pruned {
         lost
     }
 
-    /// The document that says this.
-    pub fn to_document(&self) -> PrunedDocument {
-        PrunedDocument { format: FORMAT, pruned: self.ranges.clone() }
+    /// The document that says this of a set.
+    pub fn to_document(&self, set: &SetName) -> PrunedDocument {
+        PrunedDocument { format: FORMAT, set: set.clone(), pruned: self.ranges.clone() }
     }
 
-    /// What a document says; why not, if it says something impossible.
-    pub fn from_document(document: PrunedDocument) -> Result<Self, &'static str> {
+    /// What a document says of `set`; why not, if it says something impossible.
+    pub fn from_document(set: &SetName, document: PrunedDocument) -> Result<Self, &'static str> {
         if document.format != FORMAT {
             return Err("it is of another format");
+        }
+        if document.set != *set {
+            return Err("it is another set's");
         }
         let each = document.pruned.iter().all(|(first, last)| first <= last);
         let apart = document.pruned.windows(2).all(|pair| pair[0].1.next() < pair[1].0);
@@ -101,7 +104,9 @@ mod tests {
                 prop_assert_eq!(pruned.contains(Sequence(sequence)), plain.contains(&sequence));
             }
             prop_assert_eq!(pruned.highest().map(|s| s.0), plain.last().copied());
-            prop_assert_eq!(Pruned::from_document(pruned.to_document()), Ok(pruned.clone()));
+            let [set, other] = ["security", "logs"].map(|name| name.parse::<SetName>().unwrap());
+            prop_assert_eq!(Pruned::from_document(&set, pruned.to_document(&set)), Ok(pruned.clone()));
+            prop_assert!(Pruned::from_document(&other, pruned.to_document(&set)).is_err());
             let lost = pruned.lost(&[Sequence(7), Sequence(9)], Sequence(20), usize::MAX);
             let expected: Vec<_> = (1..=20).filter(|s| !plain.contains(s) && *s != 7 && *s != 9).map(Sequence).collect();
             prop_assert_eq!(lost, expected);

@@ -1,7 +1,7 @@
 //! State files: what is remembered between runs.
 //!
 //! Hazard: a state file that was torn or tampered with must not be believed. Each is two lines: a header with the
-//! SHA-256 of the second, and the value. What does not check is reported as damaged, and the caller decides what its
+//! SHA-256 of the second and the file's own path, and the value. What does not check is reported as damaged, and the caller decides what its
 //! loss means; it never means that something may be deleted.
 
 use serde::de::DeserializeOwned;
@@ -17,6 +17,8 @@ const MAX_STATE_BYTES: u64 = 64 << 20;
 #[derive(Serialize, Deserialize)]
 struct Header {
     version: u32,
+    /// The file's own path: one that was moved to another's place says nothing there.
+    path: String,
     sha256: Digest,
 }
 
@@ -48,7 +50,7 @@ pub(super) fn load<T: DeserializeOwned>(storage: &dyn Storage, path: &StoragePat
         Err(error) if error.kind == StorageErrorKind::NotFound => return Ok(Loaded::Absent),
         Err(error) => return Err(error),
     };
-    Ok(parse(&bytes).map_or_else(|fault| Loaded::Damaged(fault.to_owned()), Loaded::Value))
+    Ok(parse(path, &bytes).map_or_else(|fault| Loaded::Damaged(fault.to_owned()), Loaded::Value))
 }
 
 impl Repository {
@@ -100,7 +102,8 @@ impl Repository {
 fn render<T: Serialize>(path: &StoragePath, value: &T) -> Result<Vec<u8>, StorageError> {
     let lines = || {
         let value = serde_json::to_vec(value)?;
-        let mut bytes = serde_json::to_vec(&Header { version: VERSION, sha256: Digest::of(&value) })?;
+        let header = Header { version: VERSION, path: path.to_string(), sha256: Digest::of(&value) };
+        let mut bytes = serde_json::to_vec(&header)?;
         bytes.push(b'\n');
         bytes.extend_from_slice(&value);
         Ok(bytes)
@@ -108,12 +111,15 @@ fn render<T: Serialize>(path: &StoragePath, value: &T) -> Result<Vec<u8>, Storag
     lines().map_err(|error: serde_json::Error| StorageError::new("write", path.as_str(), error.into()))
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, &'static str> {
+fn parse<T: DeserializeOwned>(path: &StoragePath, bytes: &[u8]) -> Result<T, &'static str> {
     let newline = bytes.iter().position(|byte| *byte == b'\n').ok_or("it has no header")?;
     let (header, value) = (&bytes[..newline], &bytes[newline + 1..]);
     let header: Header = serde_json::from_slice(header).map_err(|_| "its header is no header")?;
     if header.version != VERSION {
         return Err("it is of another version");
+    }
+    if header.path != path.as_str() {
+        return Err("it belongs elsewhere");
     }
     if header.sha256 != Digest::of(value) {
         return Err("its content does not hash to what its header says");
@@ -127,15 +133,17 @@ mod tests {
 
     #[test]
     fn every_altered_dropped_or_added_byte_is_damage() {
-        let bytes = render(&StoragePath::new("state/x.json").unwrap(), &vec![1, 2, 3]).unwrap();
-        assert_eq!(parse(&bytes), Ok(vec![1, 2, 3]));
+        let path = StoragePath::new("state/x.json").unwrap();
+        let bytes = render(&path, &vec![1, 2, 3]).unwrap();
+        assert_eq!(parse(&path, &bytes), Ok(vec![1, 2, 3]));
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
-            assert!(parse::<Vec<u32>>(&flipped).is_err(), "flip {at}");
-            assert!(parse::<Vec<u32>>(&bytes[..at]).is_err(), "cut {at}");
+            assert!(parse::<Vec<u32>>(&path, &flipped).is_err(), "flip {at}");
+            assert!(parse::<Vec<u32>>(&path, &bytes[..at]).is_err(), "cut {at}");
         }
-        assert!(parse::<Vec<u32>>(&[&bytes[..], b" "].concat()).is_err());
-        assert!(parse::<String>(&bytes).is_err());
+        assert!(parse::<Vec<u32>>(&path, &[&bytes[..], b" "].concat()).is_err());
+        assert!(parse::<String>(&path, &bytes).is_err());
+        assert!(parse::<Vec<u32>>(&StoragePath::new("state/y.json").unwrap(), &bytes).is_err());
     }
 }

@@ -144,10 +144,12 @@ pub struct UnreadableFile {
 
 /// `manifests/<set>/pruned.json`: the sequences that were deleted on purpose, as ranges. Written before anything is
 /// deleted, so that a missing sequence that is not in here is a loss.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrunedDocument {
     /// The format of this document.
     pub format: u32,
+    /// The set.
+    pub set: SetName,
     /// Inclusive ranges of sequences, ascending, not touching each other.
     pub pruned: Vec<(Sequence, Sequence)>,
 }

@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
+pub mod damage;
 pub mod site;
 pub mod source;
 pub mod stories;
