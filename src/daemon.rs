@@ -16,7 +16,7 @@ use crate::actors::{self, ACTORS, AUDIT_LOG, Role, World, chain};
 use crate::audit::{AuditError, read_records};
 use crate::clock::{Clock, SystemClock};
 use crate::http;
-use crate::repository::lock::{Lock, LockError};
+use crate::repository::lock::{Lock, LockError, holder};
 use crate::repository::{OpenError, Repository};
 use crate::settings::{LogFormat, Settings, SettingsErrors, Sources};
 use crate::storage::local::Local;
@@ -88,17 +88,25 @@ pub fn run(options: Options) -> Result<(), Failure> {
         tracing::error!("settings, ignored in recovery mode: {error}");
     }
     settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let listener = listen(&settings)?;
+    let address = listener.local_addr().map_err(|error| Failure::System("tell the port", error))?;
     let (mut lock, repository) = open_for_writing(&settings, clock.as_ref(), true)?;
-    let bind_address = settings.http.bind;
-    let bind_failed = |source| Failure::Bind { address: bind_address, source };
-    let listener = http::bind(bind_address).map_err(bind_failed)?;
-    let address = listener.local_addr().map_err(bind_failed)?;
     if let Err(error) = lock.announce(address.to_string()) {
         // Commands will say that they cannot reach us; backups go on.
         tracing::warn!("{}", chain(&error));
     }
     let world = world(settings, Role::Daemon, repository, clock.clone())?;
     actix::System::new().block_on(serve(world, listener, address, clock))
+}
+
+/// Takes the port first: where that fails, nothing was created yet. If it is another instance of this service that has
+/// it, that is said.
+fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
+    let address = settings.http.bind;
+    http::bind(address).map_err(|source| match holder(&settings.backup.backup_directory) {
+        Some(holder) => Failure::Lock(LockError::Held(Some(holder))),
+        None => Failure::Bind { address, source },
+    })
 }
 
 /// The settings; in recovery mode, as much of them as can be understood, and what cannot.

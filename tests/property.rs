@@ -109,11 +109,10 @@ impl World {
         let there = |file: usize| fs::read(self.source.path(PATHS[file])).ok();
         match *step {
             Step::Write { file, seed, bytes } => self.source.write(PATHS[file], &generated(file, seed, bytes)),
-            Step::Append { file, seed, bytes } => {
-                if there(file).is_some() {
-                    self.source.append(PATHS[file], &generated(file, seed, bytes));
-                }
+            Step::Append { file, seed, bytes } if there(file).is_some() => {
+                self.source.append(PATHS[file], &generated(file, seed, bytes));
             }
+            Step::Append { .. } => {}
             Step::Overwrite { file, at, byte } => overwrite(&self.source, PATHS[file], at, byte),
             Step::Truncate { file, at } => {
                 if let Some(content) = there(file) {

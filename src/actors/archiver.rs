@@ -129,6 +129,7 @@ impl Handler<Restore> for Archiver {
 
 impl Tools {
     async fn back_up(&self, message: BackUp, occupied: Occupied) -> Result<BackedUp, Problem> {
+        let _operation = self.world.begin_operation();
         let BackUp { set, kind, caller } = message;
         let about = About::caller(&caller).set(&set.name);
         let (started, begun) = (self.world.clock.now(), self.world.clock.uptime());
@@ -257,6 +258,7 @@ impl Tools {
     }
 
     async fn restore(&self, message: Restore, occupied: Occupied) -> Result<Restored, Problem> {
+        let _operation = self.world.begin_operation();
         let Restore { set, backup, options, caller } = message;
         let about = About::caller(&caller).set(&set.name).backup(backup.id);
         let begun = self.world.clock.uptime();

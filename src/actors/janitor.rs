@@ -101,6 +101,7 @@ impl Tools {
     }
 
     async fn sweep_set(&self, set: SetSettings) {
+        let _operation = self.world.begin_operation();
         let about = About::caller(&Caller::component("janitor")).set(&set.name);
         let planned: Vec<(BackupId, &'static str)> =
             sweep::plan(&self.world.repository, &set, &Guards::default(), self.world.clock.now())

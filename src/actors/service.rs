@@ -180,13 +180,12 @@ impl Service {
     /// Lets running work end, at its next safe point if it takes long, and lets nothing begin.
     pub(super) async fn stop(&self) {
         let _ = self.happened(ModeEvent::StopRequested).await;
-        let waited = tokio::time::timeout(STOP_PATIENCE, self.world.lane.enter()).await;
-        if waited.is_err() {
+        if tokio::time::timeout(STOP_PATIENCE, self.world.quiescence()).await.is_err() {
+            // Who waits for the lane is turned away; who is in stops within a chunk, or a sync.
+            self.world.lane.close();
             self.world.cancel_work();
-            // What was told to stop does so within a chunk, or a sync.
-            let _ = self.world.lane.enter().await;
+            self.world.quiescence().await;
         }
-        self.world.lane.close();
     }
 
     pub(super) async fn happened(&self, event: ModeEvent) -> Result<(), Problem> {

@@ -145,6 +145,7 @@ impl Tools {
         check: Check,
         caller: &Caller,
     ) -> Result<Verification, Problem> {
+        let _operation = self.world.begin_operation();
         let about = About::caller(caller).set(&backup.set).backup(backup.id);
         let id = backup.id;
         self.world.register_work(&caller.progress);

@@ -71,7 +71,9 @@ fn newest_first<'c>(catalogue: &'c Catalogue, only: Option<&SetName>) -> Vec<&'c
     let sets = catalogue.sets().filter(|(name, _)| only.is_none_or(|only| only == *name));
     let mut queues: Vec<&[Backup]> = sets.map(|(_, set)| set.backups()).collect();
     let mut ordered = Vec::new();
-    while let Some(queue) = queues.iter_mut().max_by_key(|queue| queue.last().map(|newest| newest.id)) {
+    while let Some(queue) =
+        queues.iter_mut().max_by_key(|queue| queue.last().map(|newest| (newest.created(), newest.id)))
+    {
         let Some((newest, older)) = queue.split_last() else { break };
         ordered.push(newest);
         *queue = older;
@@ -87,7 +89,7 @@ pub fn summary(backup: &Backup) -> BackupSummary {
         set: backup.set.clone(),
         sequence: envelope.map(|envelope| envelope.sequence.0),
         kind: backup.kind(),
-        created: envelope.map_or(backup.id.created(), |envelope| envelope.created),
+        created: backup.created(),
         state: backup.state(),
         fault: match &backup.finding {
             Finding::Damaged(what) | Finding::Unreadable(what) => Some(what.clone()),
@@ -302,8 +304,8 @@ fn set_facts(world: &World, set: &SetSettings) -> SetFacts {
         last_attempt: run.history.last_attempt,
         last_success: run.history.last_success,
         last_verified: backups.iter().filter_map(Backup::verified).max(),
-        newest_restorable: good().next_back().map(|backup| backup.id.created()),
-        oldest_restorable: good().next().map(|backup| backup.id.created()),
+        newest_restorable: good().next_back().map(Backup::created),
+        oldest_restorable: good().next().map(Backup::created),
         consecutive_failures: run.history.consecutive_failures,
         running_since: run.busy_since,
         size_bytes: newest.map_or(0, |manifest| manifest.envelope.size_bytes),

@@ -56,6 +56,7 @@ pub struct World {
     actors: Mutex<BTreeMap<&'static str, ActorView>>,
     audit: Mutex<AuditView>,
     works: Mutex<Vec<std::sync::Weak<Progress>>>,
+    operations: watch::Sender<usize>,
 }
 
 /// The mode, and whether it would survive a restart.
@@ -154,6 +155,7 @@ impl World {
             actors: Mutex::new(ACTORS.into_iter().map(|name| (name, actor.clone())).collect()),
             audit: Mutex::default(),
             works: Mutex::default(),
+            operations: watch::Sender::new(0),
         }
     }
 
@@ -239,6 +241,18 @@ impl World {
         *locked(&self.audit) = view;
     }
 
+    /// Counts an operation until what is returned is dropped: a stop waits for it, to its last record.
+    pub fn begin_operation(self: &Arc<Self>) -> Operation {
+        self.operations.send_modify(|count| *count += 1);
+        Operation { world: self.clone() }
+    }
+
+    /// Waits until no operation is under way.
+    pub async fn quiescence(&self) {
+        // The sender lives as long as this world: there is no other end to the wait.
+        let _ = self.operations.subscribe().wait_for(|count| *count == 0).await;
+    }
+
     /// Makes a piece of work known, so that it can be told to stop.
     pub fn register_work(&self, progress: &Arc<Progress>) {
         let mut works = locked(&self.works);
@@ -249,6 +263,17 @@ impl World {
     /// Tells all work to stop at its next safe point.
     pub fn cancel_work(&self) {
         locked(&self.works).iter().filter_map(std::sync::Weak::upgrade).for_each(|work| work.cancel());
+    }
+}
+
+/// An operation under way, until this is dropped.
+pub struct Operation {
+    world: Arc<World>,
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        self.world.operations.send_modify(|count| *count -= 1);
     }
 }
 

@@ -73,6 +73,11 @@ impl Backup {
         self.content.as_ref().map(|content| content.manifest.envelope.kind)
     }
 
+    /// When it was made, as the clock then told it; to the second only if its manifest cannot be read.
+    pub fn created(&self) -> DateTime<Utc> {
+        self.content.as_ref().map_or(self.id.created(), |content| content.manifest.envelope.created)
+    }
+
     /// Whether it can be `latest`, and count as a version: good, and made on schedule or by hand.
     pub fn is_good_version(&self) -> bool {
         self.state() == BackupState::Good && self.kind() != Some(BackupKind::PreRestore)
