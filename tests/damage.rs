@@ -167,7 +167,7 @@ fn a_damaged_object_is_healed_by_the_next_scheduled_backup_of_the_same_content()
     for_each_damage(Kind::Object, |whole, disk, touched, _| {
         let repository = site::open(disk).0;
         for source in &whole.sources {
-            let latest = whole.backups.values().filter(|(backup, _)| backup.set == source.set.name).next_back();
+            let latest = whole.backups.values().rfind(|(backup, _)| backup.set == source.set.name);
             let (latest, _) = latest.expect("a backup");
             let objects = &latest.content.as_ref().expect("its manifest").manifest.envelope.objects;
             let lost = objects.iter().filter(|object| touched.contains(&layout::object(&object.name).to_string()));
