@@ -74,14 +74,16 @@ pub fn damages(disk: &Simulated, path: &str) -> Vec<Damage> {
     let content = bytes(disk, path).expect("it is there");
     let length = content.len();
     let mut random = fastrand::Rng::with_seed(seed() ^ length as u64);
-    let mut damages = vec![Damage::Delete, Damage::Extend { bytes: 1 }, Damage::Extend { bytes: 3 << 20 }];
+    let mut damages = vec![Damage::Delete, Damage::Extend { bytes: 1 }];
+    if long() || Kind::of(path) != Kind::Object {
+        damages.push(Damage::Extend { bytes: 3 << 20 });
+    }
     if length > 0 {
-        let random_flips = if long() { 300 } else { 2 };
-        let flips = [0, length / 2, length - 1].into_iter();
-        let flips = flips.chain(std::iter::repeat_with(|| random.usize(..length)).take(random_flips));
-        let flips: Vec<usize> = flips.collect();
-        damages.extend(flips.into_iter().map(|byte| Damage::Flip { byte, bit: random.u8(..8) }));
-        damages.extend([0, length / 2, length - 1].map(|bytes| Damage::Truncate { bytes }));
+        let random_flips = if long() { 300 } else { 1 };
+        let flips: Vec<usize> = std::iter::repeat_with(|| random.usize(..length)).take(random_flips).collect();
+        let flips = flips.into_iter().chain([0, length - 1]);
+        damages.extend(flips.map(|byte| Damage::Flip { byte, bit: random.u8(..8) }));
+        damages.extend([0, length - 1].map(|bytes| Damage::Truncate { bytes }));
         damages.push(Damage::Zero);
     }
     damages.extend(other_of_its_kind(disk, path, &content).map(|with| Damage::Swap { with }));
