@@ -6,8 +6,17 @@
 #[path = "repository/mod.rs"]
 mod repository;
 
-use repository::stories;
+use std::path::Path;
+
+use fiovana_app::core::BackupKind;
+use fiovana_app::pipeline::archive::ArchiveError;
+use fiovana_app::pipeline::verify::Verdict;
+use fiovana_app::repository::Repository;
+use repository::site::{self, back_up, back_up_now, hour};
+use repository::small_disk::{fill, on_a_small_disk};
+use repository::source::{Source, files_in};
 use repository::sweep::Story;
+use repository::{Files, stories};
 use rustix::io::Errno;
 
 fn check(story: &Story) {
@@ -38,4 +47,99 @@ fn a_state_file_that_cannot_be_replaced_stays_as_it_was() {
 #[test]
 fn a_pin_that_cannot_be_set_says_so() {
     stories::pin(check);
+}
+
+/// A repository on a small disk with two backups, and the source that they are of.
+struct Small {
+    repository: Repository,
+    source: Source,
+    versions: Vec<Files>,
+}
+
+impl Small {
+    fn new(disk: &Path) -> Self {
+        let directory = disk.join("backups");
+        std::fs::create_dir(&directory).expect("create");
+        let repository = site::create_in(&directory);
+        repository.restock_reserve();
+        let source = Source::rich("security");
+        let mut versions = Vec::new();
+        for round in 1..3 {
+            versions.push(source.files());
+            back_up_now(&repository, &source.set, round);
+            source.change(round as u64);
+        }
+        Self { repository, source, versions }
+    }
+
+    /// A backup must fail, clearly, and leave everything as it was.
+    fn refuse_a_backup(&self, disk: &Path, at_hour: i64) {
+        let before = files_in(&disk.join("backups"));
+        match back_up(&self.repository, &self.source.set, BackupKind::Scheduled, hour(at_hour)) {
+            Err(site::Refused::Archive(error @ ArchiveError::NoSpace { .. })) => {
+                let message = error.to_string();
+                assert!(message.contains("no space left in") && message.contains("backups"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+        let after = files_in(&disk.join("backups"));
+        let stray = after
+            .keys()
+            .find(|path| path.contains(".tmp-") || path.starts_with("manifests") && !before.contains_key(*path));
+        assert_eq!(stray, None);
+        assert!(before.iter().all(|(path, content)| after.get(path) == Some(content)), "something was lost");
+        assert_eq!(site::backups(&self.repository).len(), self.versions.len());
+        self.restore_all();
+    }
+
+    fn restore_all(&self) {
+        for (backup, files) in site::backups(&self.repository).iter().zip(&self.versions) {
+            assert_eq!(site::verdict(&self.repository, backup), Verdict::Intact);
+            assert!(site::restored(&self.repository, backup) == *files, "{}", backup.id);
+        }
+    }
+
+    fn succeed(&mut self, at_hour: i64) {
+        self.versions.push(self.source.files());
+        let backup =
+            back_up(&self.repository, &self.source.set, BackupKind::Scheduled, hour(at_hour)).expect("a backup");
+        assert!(site::restored(&self.repository, &backup) == self.source.files());
+        self.restore_all();
+    }
+}
+
+#[test]
+fn a_disk_filled_to_the_last_byte_costs_the_backup_and_nothing_else() {
+    on_a_small_disk("a_disk_filled_to_the_last_byte_costs_the_backup_and_nothing_else", 24, |disk| {
+        let mut small = Small::new(disk);
+        let filler = disk.join("somebody else's");
+        fill(&filler);
+        assert_eq!(small.repository.free_bytes().expect("free"), 0);
+        small.refuse_a_backup(disk, 10);
+        let oldest = site::backups(&small.repository)[0].id;
+        small.repository.delete_backups(&small.source.set.name, &[oldest]).expect("the reserve is for this");
+        small.versions.remove(0);
+        assert!(site::collect_all(&small.repository) > 0);
+        small.restore_all();
+        std::fs::remove_file(&filler).expect("remove");
+        small.succeed(11);
+    });
+}
+
+#[test]
+fn a_disk_that_runs_full_in_the_middle_of_a_backup_keeps_nothing_of_it() {
+    on_a_small_disk("a_disk_that_runs_full_in_the_middle_of_a_backup_keeps_nothing_of_it", 24, |disk| {
+        let mut small = Small::new(disk);
+        let mut random = fastrand::Rng::with_seed(repository::seed());
+        let large: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(12 << 20).collect();
+        small.source.write("large.bin", &large);
+        let filler = disk.join("somebody else's");
+        let free = small.repository.free_bytes().expect("free");
+        // Enough to begin, and not to end.
+        let bytes = vec![1; usize::try_from(free).expect("it is small") - (6 << 20)];
+        repository::source::write(&filler, &bytes);
+        small.refuse_a_backup(disk, 10);
+        std::fs::remove_file(&filler).expect("remove");
+        small.succeed(11);
+    });
 }

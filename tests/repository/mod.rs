@@ -8,6 +8,7 @@
 
 pub mod damage;
 pub mod site;
+pub mod small_disk;
 pub mod source;
 pub mod stories;
 pub mod sweep;
