@@ -8,15 +8,46 @@
 mod repository;
 
 use fiovana_app::core::BackupKind;
-use fiovana_app::storage::faulty::CrashKeep;
+use fiovana_app::repository::{OpenError, Repository};
+use fiovana_app::storage::faulty::{CrashKeep, Simulated};
 use repository::site::{self, back_up, hour};
 use repository::source::Source;
 use repository::sweep::Story;
-use repository::{Place, seed, stories};
+use repository::{Place, long, seed, stories};
 
 fn check(story: &Story) {
     story.restore_the_outcome();
     story.crash_everywhere();
+}
+
+#[test]
+fn a_creation_that_dies_anywhere_is_done_or_can_be_done_again() {
+    let whole = Simulated::new();
+    Repository::create(site::storage_on(&whole), hour(0)).expect("create");
+    let last = whole.operations();
+    // Most of it makes one directory for objects after another; what comes after those is looked at closely.
+    for crash in (0..last - 30).step_by(if long() { 1 } else { 29 }).chain(last - 30..=last) {
+        let dying = Simulated::new();
+        dying.crash_after(crash);
+        let acknowledged = Repository::create(site::storage_on(&dying), hour(0)).is_ok();
+        for keep in [CrashKeep::Lose, CrashKeep::Keep, CrashKeep::Torn] {
+            let _place = Place::new(format!("power cut after {crash} operations, {keep:?}"));
+            let disk = dying.after_crash(seed().wrapping_add(crash as u64), keep);
+            match Repository::open(site::storage_on(&disk), true) {
+                Ok(_) => {}
+                Err(OpenError::Absent(_)) => {
+                    assert!(!acknowledged, "it was acknowledged and is gone");
+                    Repository::create(site::storage_on(&disk), hour(1)).expect("create again");
+                }
+                Err(error) => panic!("{error}"),
+            }
+            let source = Source::new("security");
+            source.write("a.json", b"{}");
+            let backup = site::back_up_now(&site::open(&disk).0, &source.set, 2);
+            let repository = site::open(&disk.after_crash(0, CrashKeep::Lose)).0;
+            assert_eq!(site::content(&repository, &backup), source.files());
+        }
+    }
 }
 
 #[test]
