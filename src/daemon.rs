@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::actors::problems::chain;
 use crate::actors::service::Service;
-use crate::actors::{self, ACTORS, AUDIT_LOG, Role, World, chain};
+use crate::actors::{self, ACTORS, AUDIT_LOG, Role, World};
 use crate::audit::{AuditError, read_records};
 use crate::clock::{Clock, SystemClock};
 use crate::http;

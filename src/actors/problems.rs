@@ -11,7 +11,10 @@ use crate::core::{BackupId, SetName};
 use crate::pipeline::archive::ArchiveError;
 use crate::pipeline::restore::RestoreError;
 use crate::repository::Repository;
-use crate::repository::catalogue::Unresolved;
+use crate::repository::catalogue::{Backup, Unresolved};
+
+/// The most backups that are offered instead of one that would not do.
+const MAX_ALTERNATIVES: usize = 5;
 
 /// An error and its causes on one line: `write to the repository: create objects/3f/…: permission denied`.
 pub fn chain(error: &dyn Error) -> String {
@@ -54,18 +57,24 @@ pub fn of_restore(repository: &Repository, set: &SetName, id: BackupId, error: &
         _ => ProblemKind::Internal,
     };
     let mut problem = Problem::new(kind, format!("restore {set} from {id}: {}", chain(error)));
-    if error.is_damage() {
-        problem.good_backups = good_backups(repository, set, id);
-    }
+    problem.good_backups = match error {
+        RestoreError::NoSuchFile(path) => alternatives(repository, set, id, Some(path)),
+        _ if error.is_damage() => alternatives(repository, set, id, None),
+        _ => vec![],
+    };
     problem
 }
 
-/// The good backups of a set, newest first, at most five, other than `but`.
-pub fn good_backups(repository: &Repository, set: &SetName, but: BackupId) -> Vec<BackupId> {
+/// The newest good backups of a set, other than this one, that have the wanted file.
+fn alternatives(repository: &Repository, set: &SetName, instead_of: BackupId, wanted: Option<&str>) -> Vec<BackupId> {
     let catalogue = repository.catalogue();
+    let has_wanted = |backup: &&Backup| {
+        let mut files = backup.content.iter().flat_map(|content| &content.manifest.body.files);
+        wanted.is_none_or(|path| files.any(|file| file.path == path))
+    };
     let backups = catalogue.set(set).map_or(&[][..], |index| index.backups());
-    let good = backups.iter().rev().filter(|backup| backup.is_good_version() && backup.id != but);
-    good.map(|backup| backup.id).take(5).collect()
+    let others = backups.iter().rev().filter(|backup| backup.is_good_version() && backup.id != instead_of);
+    others.filter(has_wanted).take(MAX_ALTERNATIVES).map(|backup| backup.id).collect()
 }
 
 /// Why a reference names no backup.

@@ -7,11 +7,12 @@ use super::arguments::{ListArguments, Recovery, RestoreArguments, Sets};
 use super::batch::{Batch, BatchFailure};
 use super::client::Client;
 use super::exit::Exit;
-use super::failure::{Failure, with_causes};
+use super::failure::Failure;
 use super::output::Output;
 use super::reader::Reader;
 use super::remote::{PATIENCE, Remote, RemoteError};
 use super::render;
+use crate::actors::problems::chain;
 use crate::api::{
     BackupDetails, BackupSummary, ListQuery, MAX_LIST, Problem, ProblemKind, RepositoryStatus, RestoreOptions,
 };
@@ -57,7 +58,7 @@ fn reach(settings: &Settings) -> Result<Option<Remote>, RemoteError> {
 fn reach_to_read(settings: &Settings, output: &mut Output<'_>) -> Option<Remote> {
     reach(settings).unwrap_or_else(|error| {
         if !matches!(error, RemoteError::NoApi { .. }) {
-            output.message(&with_causes(&error));
+            output.message(&chain(&error));
             output.message("reading the repository without it");
         }
         None

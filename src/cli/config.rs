@@ -6,9 +6,10 @@
 use serde::Serialize;
 
 use super::exit::Exit;
-use super::failure::{Failure, with_causes};
+use super::failure::Failure;
 use super::output::Output;
 use super::{arguments, render};
+use crate::actors::problems::chain;
 use crate::settings::{Settings, Sources};
 
 /// What `config show` prints.
@@ -66,7 +67,7 @@ fn check(sources: &Sources, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let checked = Checked {
         valid: errors.lines().is_empty(),
         settings_file: settings.settings_file.as_ref().map(|path| path.display().to_string()),
-        errors: errors.lines().iter().map(|error| with_causes(error)).collect(),
+        errors: errors.lines().iter().map(|error| chain(error)).collect(),
         warnings: settings.warnings,
     };
     output.warnings(&checked.warnings);

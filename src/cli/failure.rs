@@ -3,7 +3,7 @@
 //! Hazard: an operator at 3 a.m. who reads `os error 11`. Every failure is one line that says what happened, where,
 //! and what to do.
 
-use std::error::Error;
+use crate::actors::problems::chain;
 use std::io;
 
 use super::exit::Exit;
@@ -50,7 +50,7 @@ impl Failure {
 
     /// What to print: one line a problem, each with its causes; then advice.
     pub fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = with_causes(self).lines().map(str::to_owned).collect();
+        let mut lines: Vec<String> = chain(self).lines().map(str::to_owned).collect();
         if let Self::Problem(problem) = self
             && !problem.good_backups.is_empty()
         {
@@ -59,18 +59,6 @@ impl Failure {
         }
         lines
     }
-}
-
-/// An error and what caused it: `open the repository: read /backups/repository.json: permission denied`.
-pub fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -6,20 +6,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::failure::{Failure, with_causes};
+use super::failure::Failure;
 use super::progress::Bar;
-use crate::actors::view;
-use crate::api::{BackupDetails, BackupList, ListQuery, Problem, ProblemKind, RestoreOutcome};
-use crate::core::{BackupId, BackupRef, SetName};
+use crate::actors::{problems, view};
+use crate::api::{BackupDetails, BackupList, ListQuery, Problem, RestoreOutcome};
+use crate::core::{BackupRef, SetName};
 use crate::daemon;
 use crate::pipeline::Progress;
-use crate::pipeline::restore::{RestoreError, Target, restore};
+use crate::pipeline::restore::{Target, restore};
 use crate::repository::Repository;
-use crate::repository::catalogue::Backup;
 use crate::settings::Settings;
-
-/// The most backups that are offered instead of one that would not do.
-const MAX_ADVICE: usize = 5;
 
 /// A repository that is only read.
 pub struct Reader<'s> {
@@ -58,38 +54,8 @@ impl<'s> Reader<'s> {
         drop(bar);
         match restored {
             Ok(restored) => Ok(view::restored(&backup, directory.display().to_string(), restored)),
-            Err(error) => Err(self.explain(&backup, &error)),
+            Err(error) => Err(problems::of_restore(&self.repository, &backup.set, backup.id, &error)),
         }
-    }
-
-    /// The problem, with backups that would do instead.
-    fn explain(&self, backup: &Backup, error: &RestoreError) -> Problem {
-        let kind = match error {
-            _ if error.is_damage() => ProblemKind::Integrity,
-            RestoreError::NoSuchFile(_) => ProblemKind::NotFound,
-            RestoreError::Stage { .. } | RestoreError::Replace { .. } => ProblemKind::Target,
-            _ => ProblemKind::Internal,
-        };
-        let detail = format!("restore {} from {}: {}", backup.set, backup.id, with_causes(error));
-        let mut problem = Problem::new(kind, detail);
-        problem.good_backups = match error {
-            RestoreError::NoSuchFile(path) => self.alternatives(backup, Some(path)),
-            _ if error.is_damage() => self.alternatives(backup, None),
-            _ => vec![],
-        };
-        problem
-    }
-
-    /// The newest good backups of the same set, other than this one, that have the wanted file.
-    fn alternatives(&self, instead_of: &Backup, wanted: Option<&str>) -> Vec<BackupId> {
-        let catalogue = self.repository.catalogue();
-        let has = |backup: &&Backup| {
-            let mut files = backup.content.iter().flat_map(|content| &content.manifest.body.files);
-            wanted.is_none_or(|path| files.any(|file| file.path == path))
-        };
-        let backups = catalogue.set(&instead_of.set).map_or(&[][..], |index| index.backups());
-        let others = backups.iter().rev().filter(|backup| backup.is_good_version() && backup.id != instead_of.id);
-        others.filter(has).take(MAX_ADVICE).map(|backup| backup.id).collect()
     }
 }
 

@@ -11,6 +11,7 @@ mod parallel;
 mod progress;
 pub mod restore;
 pub mod source;
+mod stage;
 pub mod sweep;
 pub mod verify;
 

@@ -1,7 +1,9 @@
 //! Reading a real repository with nothing running.
 
 use super::*;
+use crate::api::ProblemKind;
 use crate::cli::samples::now;
+use crate::core::BackupId;
 use crate::core::BackupKind;
 use crate::pipeline::archive::{self, Archived};
 use crate::repository::catalogue::Finding;

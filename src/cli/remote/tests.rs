@@ -3,8 +3,8 @@
 use std::net::TcpListener;
 
 use super::*;
+use crate::actors::problems::chain;
 use crate::api::ProblemKind;
-use crate::cli::failure::with_causes;
 use crate::cli::samples;
 use crate::cli::test_service::{TestService, answer, refusal};
 
@@ -82,7 +82,7 @@ fn a_service_that_hangs_is_named_with_what_to_do() {
     let holder = Holder { pid: 4711, host: "here".into(), api: Some(api.clone()) };
     let error = Remote::reach(Path::new("/backups"), holder, Duration::from_millis(50)).unwrap_err();
     assert!(matches!(error, RemoteError::Silent { .. }));
-    let text = with_causes(&error);
+    let text = chain(&error);
     for part in ["process 4711 on here holds /backups", &api, "50ms", "kill 4711"] {
         assert!(text.contains(part), "{part} in {text}");
     }
