@@ -3,8 +3,9 @@
 //! Hazard: bytes may be trusted only after their object's hash, their length and their file's hash were right. All
 //! three are checked here, on the way to whoever wants the content, so that nobody can forget one.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use sha2::Digest as _;
 
 use super::parallel;
@@ -91,6 +92,57 @@ enum Step<C> {
     End(usize),
 }
 
+/// Hashes a file's content: in this thread, or beside whatever else is done with it.
+enum FileHasher {
+    Here(sha2::Sha256),
+    /// Content goes one way, `None` ends a file, and its hash comes back.
+    Aside(Sender<Option<Arc<Vec<u8>>>>, Receiver<Digest>),
+}
+
+/// How many chunks may wait to be hashed.
+const UNHASHED_CHUNKS: usize = 2;
+
+impl FileHasher {
+    fn new<'scope>(scope: &'scope std::thread::Scope<'scope, '_>, aside: bool) -> Self {
+        if !aside {
+            return Self::Here(sha2::Sha256::new());
+        }
+        let (give, take) = bounded::<Option<Arc<Vec<u8>>>>(UNHASHED_CHUNKS);
+        let (answer, answers) = bounded(1);
+        scope.spawn(move || {
+            let mut hasher = sha2::Sha256::new();
+            for content in take {
+                match content {
+                    Some(content) => hasher.update(content.as_slice()),
+                    None if answer.send(finish(&mut hasher)).is_ok() => {}
+                    None => return,
+                }
+            }
+        });
+        Self::Aside(give, answers)
+    }
+
+    fn update(&mut self, content: &Arc<Vec<u8>>) {
+        match self {
+            Self::Here(hasher) => hasher.update(content.as_slice()),
+            // Nobody there any more: then the hash does not come either.
+            Self::Aside(give, _) => drop(give.send(Some(content.clone()))),
+        }
+    }
+
+    /// The hash of what came since the last time; `None` only if the hashing thread panicked.
+    fn finish(&mut self) -> Option<Digest> {
+        match self {
+            Self::Here(hasher) => Some(finish(hasher)),
+            Self::Aside(give, answers) => give.send(None).ok().and_then(|()| answers.recv().ok()),
+        }
+    }
+}
+
+fn finish(hasher: &mut sha2::Sha256) -> Digest {
+    Digest::from_bytes(std::mem::take(hasher).finalize().into())
+}
+
 /// Reads files, in order, into `sink`; several chunks at once where there are many.
 pub fn read_files<S: FileSink>(
     repository: &Repository,
@@ -102,55 +154,56 @@ pub fn read_files<S: FileSink>(
     let total_bytes = files.iter().map(|file| file.size_bytes).fold(0, u64::saturating_add);
     progress.expect(total_bytes);
     let threads = if total_bytes <= CHUNK_BYTES as u64 { 0 } else { parallel::threads() };
-    let mut hasher = sha2::Sha256::new();
-    let mut faulty = false;
-    parallel::ordered(
-        threads,
-        |emit| {
-            for (index, file) in files.iter().enumerate() {
-                let chunks = file.chunks.iter().map(|chunk| Step::Chunk(index, *chunk));
-                let steps = std::iter::once(Step::Begin(index)).chain(chunks).chain([Step::End(index)]);
-                for step in steps {
-                    if !emit(step) {
-                        return Ok(());
+    std::thread::scope(|scope| {
+        let mut hasher = FileHasher::new(scope, threads > 0);
+        let mut faulty = false;
+        parallel::ordered(
+            threads,
+            |emit| {
+                emit_steps(files, emit);
+                Ok(())
+            },
+            |step| {
+                Ok(match step {
+                    Step::Begin(index) => Step::Begin(index),
+                    Step::Chunk(index, chunk) => Step::Chunk(index, reader.read(&chunk).map(Arc::new)),
+                    Step::End(index) => Step::End(index),
+                })
+            },
+            |step| match step {
+                Step::Begin(index) => sink.begin(files[index]),
+                Step::Chunk(_, Ok(content)) if !faulty => {
+                    progress.advance(content.len() as u64)?;
+                    hasher.update(&content);
+                    sink.content(&content)
+                }
+                Step::Chunk(_, Ok(_)) => Ok(()),
+                Step::Chunk(index, Err(fault)) => {
+                    faulty = true;
+                    sink.fault(files[index], fault)
+                }
+                Step::End(index) => {
+                    let file = files[index];
+                    let right = hasher.finish() == Some(file.sha256);
+                    match (std::mem::take(&mut faulty), right) {
+                        (true, _) => Ok(()),
+                        (false, true) => sink.end(file),
+                        (false, false) => sink.fault(file, ContentFault::File(file.path.clone())),
                     }
                 }
+            },
+        )
+    })
+}
+
+fn emit_steps(files: &[&FileEntry], emit: parallel::Emit<'_, Step<Chunk>>) {
+    for (index, file) in files.iter().enumerate() {
+        let chunks = file.chunks.iter().map(|chunk| Step::Chunk(index, *chunk));
+        let steps = std::iter::once(Step::Begin(index)).chain(chunks).chain([Step::End(index)]);
+        for step in steps {
+            if !emit(step) {
+                return;
             }
-            Ok(())
-        },
-        |step| {
-            Ok(match step {
-                Step::Begin(index) => Step::Begin(index),
-                Step::Chunk(index, chunk) => Step::Chunk(index, reader.read(&chunk)),
-                Step::End(index) => Step::End(index),
-            })
-        },
-        |step| match step {
-            Step::Begin(index) => {
-                hasher = sha2::Sha256::new();
-                faulty = false;
-                sink.begin(files[index])
-            }
-            Step::Chunk(_, Ok(content)) if !faulty => {
-                progress.advance(content.len() as u64)?;
-                hasher.update(&content);
-                sink.content(&content)
-            }
-            Step::Chunk(_, Ok(_)) => Ok(()),
-            Step::Chunk(index, Err(fault)) => {
-                faulty = true;
-                sink.fault(files[index], fault)
-            }
-            Step::End(_) if faulty => Ok(()),
-            Step::End(index) => {
-                let file = files[index];
-                let sha256 = Digest::from_bytes(std::mem::take(&mut hasher).finalize().into());
-                if sha256 == file.sha256 {
-                    sink.end(file)
-                } else {
-                    sink.fault(file, ContentFault::File(file.path.clone()))
-                }
-            }
-        },
-    )
+        }
+    }
 }

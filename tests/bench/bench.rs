@@ -21,8 +21,10 @@ use fiovana_app::pipeline::restore::{self, Target};
 use fiovana_app::pipeline::verify::{self, Verdict};
 use fiovana_app::repository::Repository;
 use fiovana_app::repository::catalogue::{Backup, Finding};
+use fiovana_app::repository::{layout, manifest};
 use fiovana_app::settings::{SetSettings, Settings, Sources};
 use fiovana_app::storage::local::Local;
+use fiovana_app::storage::{Durability, Storage};
 use measure::{Table, timed};
 
 fn main() {
@@ -33,6 +35,7 @@ fn main() {
     let mut table = Table::new();
     large(root, mib, &mut table);
     small(root, &mut table);
+    many(root, &mut table);
     table.print();
 }
 
@@ -165,4 +168,33 @@ fn small(root: &Path, table: &mut Table) {
         limit.push(limits::two_synced_files(&root, round));
     }
     table.row("4 small files, 1 changed, read back", measure::median(ours), "2 synced files", measure::median(limit));
+}
+
+/// Opening a repository that holds ten thousand backups: what a start waits for.
+fn many(root: &Path, table: &mut Table) {
+    const BACKUPS: u64 = 10_000;
+    let root = root.join("many");
+    let source = root.join("data");
+    std::fs::create_dir_all(&source).expect("create");
+    for index in 0..4 {
+        std::fs::write(source.join(format!("{index}.json")), format!("{{\"n\": {index}}}")).expect("write");
+    }
+    let site = Site::new(&root, &source, "[\"0.json\", \"1.json\", \"2.json\", \"3.json\"]");
+    let first = site.archive_new(BackupKind::Scheduled).backup;
+    let content = first.content.expect("a manifest");
+    let storage = Arc::new(Local::open(&root.join("backups")).expect("open"));
+    let mut bytes_in_all = 0;
+    for sequence in 2..=BACKUPS {
+        let mut next = content.manifest.clone();
+        next.envelope.sequence.0 = sequence;
+        let (id, _, bytes) = manifest::encode(&next).expect("encode");
+        bytes_in_all += bytes.len();
+        let path = layout::manifest(&next.envelope.set, id);
+        storage.replace(&path, &bytes, Durability::Lazy).expect("write");
+    }
+    let (opening, opened) = timed(|| Repository::open(storage, false).expect("open").0);
+    assert_eq!(opened.catalogue().backups().count() as u64, BACKUPS);
+    let cat = limits::cat(&root.join("backups/manifests/bench"));
+    table.row("open 10,000 backups", opening, "cat of the manifests", cat);
+    table.note("their manifests", format!("{:.1} MiB", bytes_in_all as f64 / f64::from(1 << 20)));
 }

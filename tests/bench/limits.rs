@@ -74,3 +74,15 @@ pub fn two_synced_files(directory: &Path, round: usize) -> f64 {
     })
     .0
 }
+
+/// Reads every file of a directory.
+pub fn cat(directory: &Path) -> f64 {
+    let find = || {
+        Command::new("find")
+            .arg(directory)
+            .args(["-type", "f", "-exec", "cat", "{}", "+"])
+            .stdout(Stdio::null())
+            .status()
+    };
+    timed(|| assert!(find().is_ok_and(|status| status.success()))).0
+}
