@@ -19,9 +19,9 @@ use std::fmt::Display;
 /// Files by path.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// Whether the long forms of the tests were asked for: `FIOVANA_LONG_TESTS=1`.
+/// Whether the long forms of the tests were asked for: `FIOVANA_TEST_LONG`, as `tests/run --long` does.
 pub fn long() -> bool {
-    std::env::var_os("FIOVANA_LONG_TESTS").is_some_and(|value| value == "1")
+    std::env::var_os("FIOVANA_TEST_LONG").is_some()
 }
 
 /// The seed of everything random here: `FIOVANA_TEST_SEED`, or the same one each time.
