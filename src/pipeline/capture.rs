@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::DateTime;
 use sha2::Digest as _;
 
 use super::archive::ArchiveError;
-use super::parallel;
+use super::parallel::{self, Share};
 use super::source::{Found, Look, SourceDirectory, look_again, tick_nanoseconds};
 use super::{Cancelled, Progress};
 use crate::core::Digest;
@@ -71,14 +72,20 @@ pub fn capture(
         let before = source.look(&set.files)?;
         check_size(set, &before, progress)?;
         held.retain(|path, held| before.get(path).is_some_and(|found| held.still(path, found)));
-        for (path, found) in &before {
-            if let Found::File(look) = found
-                && !held.contains_key(path)
-            {
-                let outcome = read_file(source, set, path, look, store, progress)?;
-                held.insert(path.clone(), Held { look: *look, tick, outcome });
-            }
-        }
+        let unread: Vec<(&String, &Look)> = before
+            .iter()
+            .filter_map(|(path, found)| if let Found::File(look) = found { Some((path, look)) } else { None })
+            .filter(|(path, _)| !held.contains_key(*path))
+            .collect();
+        let share = Share::of(unread.iter().map(|(_, look)| look.identity.size_bytes));
+        let task = Task { source, set, store, progress, threads: share.threads };
+        let read = Mutex::new(&mut held);
+        parallel::for_each(share.files, &unread, |(path, look)| {
+            let outcome = task.read_file(path, look)?;
+            let held = Held { look: **look, tick, outcome };
+            read.lock().unwrap_or_else(PoisonError::into_inner).insert((*path).clone(), held);
+            Ok::<_, ArchiveError>(())
+        })?;
         let after = source.look(&set.files)?;
         let still = before.len() == after.len()
             && before.iter().all(|(path, found)| match (held.get(path), after.get(path)) {
@@ -159,33 +166,99 @@ fn gather(before: BTreeMap<String, Found>, held: BTreeMap<String, Held>, consist
     captured
 }
 
-/// Reads one file that looked like `look`.
-fn read_file(
-    source: &SourceDirectory,
-    set: &SetSettings,
-    path: &str,
-    look: &Look,
-    store: &dyn ContentStore,
-    progress: &Progress,
-) -> Result<Outcome, ArchiveError> {
-    if let Some(entry) = store.recognise(path, look) {
-        progress.advance(look.identity.size_bytes)?;
-        return Ok(Outcome::Whole(Box::new(entry)));
+/// What reading a file takes.
+struct Task<'a> {
+    source: &'a SourceDirectory,
+    set: &'a SetSettings,
+    store: &'a dyn ContentStore,
+    progress: &'a Progress,
+    /// Threads that store the chunks of one file.
+    threads: usize,
+}
+
+impl Task<'_> {
+    /// Reads one file that looked like `look`.
+    fn read_file(&self, path: &str, look: &Look) -> Result<Outcome, ArchiveError> {
+        if let Some(entry) = self.store.recognise(path, look) {
+            self.progress.advance(look.identity.size_bytes)?;
+            return Ok(Outcome::Whole(Box::new(entry)));
+        }
+        if !is_log(path) {
+            settle(look);
+        }
+        let file = match self.source.open_file(path)? {
+            Ok((file, opened)) if unmoved(path, look, &opened) => file,
+            Ok(_) => return Ok(Outcome::Moved),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Outcome::Moved),
+            Err(error) => return Ok(Outcome::Unreadable(error.to_string())),
+        };
+        match self.read_open_file(&file, path, look) {
+            Ok(Some(entry)) => Ok(Outcome::Whole(Box::new(entry))),
+            Ok(None) => Ok(Outcome::Moved),
+            Err(ReadFailure::Source(error)) => Ok(Outcome::Unreadable(error.to_string())),
+            Err(ReadFailure::Archive(error)) => Err(error),
+        }
     }
-    if !is_log(path) {
-        settle(look);
+
+    /// Reads an open file to the end it had in `look`; `None` if it moved meanwhile.
+    fn read_open_file(&self, file: &File, path: &str, look: &Look) -> Result<Option<FileEntry>, ReadFailure> {
+        let end = if is_log(path) { last_line_end(file, look.identity.size_bytes)? } else { look.identity.size_bytes };
+        let head = if is_log(path) { read_head(file, end)? } else { Vec::new() };
+        let content = self.read_content(file, end)?;
+        let fault =
+            if is_validated(path, self.set.validate) { content_fault(file, &content.only_chunk)? } else { None };
+        let xattrs = read_xattrs(file)?;
+        let after = look_again(file)?;
+        let rewritten = is_log(path) && read_head(file, end)? != head;
+        if content.size_bytes != end || rewritten || !unmoved(path, look, &after) {
+            return Ok(None);
+        }
+        Ok(Some(FileEntry {
+            path: path.to_owned(),
+            size_bytes: end,
+            mode: look.mode,
+            uid: look.uid,
+            gid: look.gid,
+            modified: DateTime::from_timestamp_nanos(look.identity.modified_nanoseconds),
+            xattrs,
+            sha256: content.sha256,
+            fault,
+            chunks: content.chunks,
+        }))
     }
-    let file = match source.open_file(path)? {
-        Ok((file, opened)) if unmoved(path, look, &opened) => file,
-        Ok(_) => return Ok(Outcome::Moved),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Outcome::Moved),
-        Err(error) => return Ok(Outcome::Unreadable(error.to_string())),
-    };
-    match read_open_file(&file, set, path, look, store, progress) {
-        Ok(Some(entry)) => Ok(Outcome::Whole(Box::new(entry))),
-        Ok(None) => Ok(Outcome::Moved),
-        Err(ReadFailure::Source(error)) => Ok(Outcome::Unreadable(error.to_string())),
-        Err(ReadFailure::Archive(error)) => Err(error),
+
+    fn read_content(&self, file: &File, end: u64) -> Result<Content, ReadFailure> {
+        if end <= CHUNK_BYTES as u64 {
+            let content = read_chunk(file, 0, end)?;
+            self.progress.advance(content.len() as u64)?;
+            let chunks = if content.is_empty() { vec![] } else { vec![self.store.store(&content)?] };
+            let (sha256, size_bytes) = (Digest::of(&content), content.len() as u64);
+            return Ok(Content { sha256, size_bytes, chunks, only_chunk: Some(content) });
+        }
+        let mut chunks = Vec::with_capacity(usize::try_from(end / CHUNK_BYTES as u64).unwrap_or(0) + 1);
+        let (sha256, size_bytes) = parallel::ordered(
+            self.threads,
+            |emit| {
+                let mut hasher = sha2::Sha256::new();
+                let mut offset = 0;
+                while offset < end {
+                    let content = read_chunk(file, offset, end - offset)?;
+                    self.progress.advance(content.len() as u64)?;
+                    hasher.update(&content);
+                    offset += content.len() as u64;
+                    if content.is_empty() || !emit(content) {
+                        break;
+                    }
+                }
+                Ok((Digest::from_bytes(hasher.finalize().into()), offset))
+            },
+            |content: Vec<u8>| Ok::<_, ReadFailure>(self.store.store(&content)?),
+            |chunk| {
+                chunks.push(chunk);
+                Ok(())
+            },
+        )?;
+        Ok(Content { sha256, size_bytes, chunks, only_chunk: None })
     }
 }
 
@@ -226,79 +299,12 @@ impl From<Cancelled> for ReadFailure {
     }
 }
 
-/// Reads an open file to the end it had in `look`; `None` if it moved meanwhile.
-fn read_open_file(
-    file: &File,
-    set: &SetSettings,
-    path: &str,
-    look: &Look,
-    store: &dyn ContentStore,
-    progress: &Progress,
-) -> Result<Option<FileEntry>, ReadFailure> {
-    let end = if is_log(path) { last_line_end(file, look.identity.size_bytes)? } else { look.identity.size_bytes };
-    let head = if is_log(path) { read_head(file, end)? } else { Vec::new() };
-    let content = read_content(file, end, store, progress)?;
-    let fault = if is_validated(path, set.validate) { content_fault(file, &content.only_chunk)? } else { None };
-    let xattrs = read_xattrs(file)?;
-    let after = look_again(file)?;
-    let rewritten = is_log(path) && read_head(file, end)? != head;
-    if content.size_bytes != end || rewritten || !unmoved(path, look, &after) {
-        return Ok(None);
-    }
-    Ok(Some(FileEntry {
-        path: path.to_owned(),
-        size_bytes: end,
-        mode: look.mode,
-        uid: look.uid,
-        gid: look.gid,
-        modified: DateTime::from_timestamp_nanos(look.identity.modified_nanoseconds),
-        xattrs,
-        sha256: content.sha256,
-        fault,
-        chunks: content.chunks,
-    }))
-}
-
 struct Content {
     sha256: Digest,
     size_bytes: u64,
     chunks: Vec<Chunk>,
     /// The content, where it is no more than one chunk.
     only_chunk: Option<Vec<u8>>,
-}
-
-fn read_content(file: &File, end: u64, store: &dyn ContentStore, progress: &Progress) -> Result<Content, ReadFailure> {
-    if end <= CHUNK_BYTES as u64 {
-        let content = read_chunk(file, 0, end)?;
-        progress.advance(content.len() as u64)?;
-        let chunks = if content.is_empty() { vec![] } else { vec![store.store(&content)?] };
-        let (sha256, size_bytes) = (Digest::of(&content), content.len() as u64);
-        return Ok(Content { sha256, size_bytes, chunks, only_chunk: Some(content) });
-    }
-    let mut chunks = Vec::with_capacity(usize::try_from(end / CHUNK_BYTES as u64).unwrap_or(0) + 1);
-    let (sha256, size_bytes) = parallel::ordered(
-        parallel::threads(),
-        |emit| {
-            let mut hasher = sha2::Sha256::new();
-            let mut offset = 0;
-            while offset < end {
-                let content = read_chunk(file, offset, end - offset)?;
-                progress.advance(content.len() as u64)?;
-                hasher.update(&content);
-                offset += content.len() as u64;
-                if content.is_empty() || !emit(content) {
-                    break;
-                }
-            }
-            Ok((Digest::from_bytes(hasher.finalize().into()), offset))
-        },
-        |content: Vec<u8>| Ok::<_, ReadFailure>(store.store(&content)?),
-        |chunk| {
-            chunks.push(chunk);
-            Ok(())
-        },
-    )?;
-    Ok(Content { sha256, size_bytes, chunks, only_chunk: None })
 }
 
 /// At most a chunk from `offset`, and no more than `rest`; less only where the file ends.

@@ -143,17 +143,16 @@ fn finish(hasher: &mut sha2::Sha256) -> Digest {
     Digest::from_bytes(std::mem::take(hasher).finalize().into())
 }
 
-/// Reads files, in order, into `sink`; several chunks at once where there are many.
+/// Reads files, in order, into `sink`; several chunks at once, on up to `threads` threads, where there are many.
 pub fn read_files<S: FileSink>(
-    repository: &Repository,
+    reader: &ChunkReader<'_>,
     files: &[&FileEntry],
+    threads: usize,
     progress: &Progress,
     sink: &mut S,
 ) -> Result<(), S::Error> {
-    let reader = ChunkReader::new(repository);
     let total_bytes = files.iter().map(|file| file.size_bytes).fold(0, u64::saturating_add);
-    progress.expect(total_bytes);
-    let threads = if total_bytes <= CHUNK_BYTES as u64 { 0 } else { parallel::threads() };
+    let threads = if total_bytes <= CHUNK_BYTES as u64 { 0 } else { threads };
     std::thread::scope(|scope| {
         let mut hasher = FileHasher::new(scope, threads > 0);
         let mut faulty = false;

@@ -3,11 +3,61 @@
 //! Hazard: reading faster than compressing fills memory; hashing a file needs its chunks in order. Both queues here
 //! are bounded by the number of threads, and results are taken in the order in which their items were produced.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::repository::object::CHUNK_BYTES;
 
 /// The threads that the machine has for mapping.
 pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 16)
+}
+
+/// How the cores are shared out among files: how many are worked on at once, and the mapping threads of each. A file is
+/// hashed by one thread from its beginning to its end, so several files use several cores where one cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Files at once; 1 is in the caller's thread.
+    pub files: usize,
+    /// Threads for the chunks of each.
+    pub threads: usize,
+}
+
+impl Share {
+    /// The share for files of these sizes. Twice as many mapping threads as cores in all: some always wait for the disk.
+    pub fn of(sizes_bytes: impl Iterator<Item = u64>) -> Self {
+        let large = sizes_bytes.filter(|size| *size > CHUNK_BYTES as u64).count();
+        let files = large.clamp(1, threads());
+        Self { files, threads: (2 * threads()).div_ceil(files).min(threads()) }
+    }
+}
+
+/// Calls `work` for each item, on up to `threads` threads; 1 is the caller's. After an error no further item is begun,
+/// and one of the errors is returned.
+pub fn for_each<T: Sync, E: Send>(
+    threads: usize,
+    items: &[T],
+    work: impl Fn(&T) -> Result<(), E> + Sync,
+) -> Result<(), E> {
+    let next = AtomicUsize::new(0);
+    let run = || -> Result<(), E> {
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            work(item).inspect_err(|_| next.store(items.len(), Ordering::Relaxed))?;
+        }
+        Ok(())
+    };
+    if threads.min(items.len()) <= 1 {
+        return run();
+    }
+    std::thread::scope(|scope| {
+        let runners: Vec<_> = (0..threads.min(items.len())).map(|_| scope.spawn(run)).collect();
+        let results: Vec<Result<(), E>> = runners
+            .into_iter()
+            .map(|runner| runner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect();
+        results.into_iter().collect()
+    })
 }
 
 /// Takes items from a producer; says whether more are wanted.
@@ -61,7 +111,6 @@ pub fn ordered<T: Send, U: Send, S: Send, E: Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn produce_up_to(end: u64) -> impl FnOnce(Emit<'_, u64>) -> Result<&'static str, String> {
         move |emit| {
@@ -115,6 +164,38 @@ mod tests {
             assert_eq!(consumer, Err("enough".to_owned()));
             let producer = ordered(threads, |_: Emit<'_, u64>| Err::<(), _>("nothing"), Ok, |_| Ok(()));
             assert_eq!(producer, Err("nothing"));
+        }
+    }
+
+    #[test]
+    fn each_item_is_worked_on_once_and_an_error_stops_the_rest() {
+        for threads in [1, 3] {
+            let seen = std::sync::Mutex::new(Vec::new());
+            let items: Vec<usize> = (0..100).collect();
+            let all = for_each(threads, &items, |item| {
+                seen.lock().unwrap().push(*item);
+                Ok::<_, String>(())
+            });
+            assert_eq!(all, Ok(()));
+            let mut seen = seen.into_inner().unwrap();
+            seen.sort_unstable();
+            assert_eq!(seen, items);
+            let begun = AtomicUsize::new(0);
+            let failed = for_each(threads, &[(); 1_000_000], |()| {
+                begun.fetch_add(1, Ordering::Relaxed);
+                Err("no")
+            });
+            assert_eq!(failed, Err("no"));
+            assert!(begun.into_inner() <= threads);
+        }
+    }
+
+    #[test]
+    fn the_cores_are_shared_out_and_never_many_times_over() {
+        for large in [0, 1, 2, 3, 50] {
+            let share = Share::of(std::iter::repeat_n(CHUNK_BYTES as u64 + 1, large).chain([10, 10]));
+            assert!(share.files >= 1 && share.files <= large.max(1));
+            assert!(share.threads >= 1 && share.files * share.threads <= 3 * threads(), "{share:?}");
         }
     }
 

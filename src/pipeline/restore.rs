@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::archive::{self, ArchiveError, Archived};
-use super::content::{ContentFault, read_files};
+use super::content::{ChunkReader, ContentFault, read_files};
+use super::parallel;
 use super::stage::Stage;
 use super::verify::{self, Verdict};
 use super::{Cancelled, Progress};
@@ -153,7 +154,8 @@ pub fn restore(
     };
     let disk = open_target(root)?;
     let mut stage = Stage::new(disk, root, matches!(target, Target::Directory(_)));
-    read_files(repository, &chosen, progress, &mut stage)?;
+    progress.expect(chosen.iter().map(|file| file.size_bytes).sum());
+    read_files(&ChunkReader::new(repository), &chosen, parallel::threads(), progress, &mut stage)?;
     stage.sync()?;
     if let Target::Live { set, now, .. } = target {
         restored.safety_backup = back_up_live_files(repository, set, *now, progress)?;

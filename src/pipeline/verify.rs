@@ -4,11 +4,12 @@
 //! read just now: only the first is a loss.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
 use super::content::{ChunkReader, ContentFault, FileSink, read_files};
-use super::parallel;
+use super::parallel::{self, Share};
 use super::{Cancelled, Progress};
 use crate::core::{BackupId, ChunkKey, Digest};
 use crate::repository::catalogue::{Backup, Finding};
@@ -51,9 +52,18 @@ pub fn verify(repository: &Repository, backup: &Backup, progress: &Progress) -> 
         Ok(content) => content.manifest,
         Err(error) => return Ok(Verification { verdict: manifest_verdict(backup, error), content_bytes: 0 }),
     };
-    let mut findings = Findings::default();
-    read_files(repository, &manifest.body.files.iter().collect::<Vec<_>>(), progress, &mut findings)?;
-    Ok(findings.conclude())
+    let files = &manifest.body.files;
+    progress.expect(files.iter().map(|file| file.size_bytes).sum());
+    let share = Share::of(files.iter().map(|file| file.size_bytes));
+    let reader = ChunkReader::new(repository);
+    let all = Mutex::new(Findings::default());
+    parallel::for_each(share.files, files, |file| {
+        let mut findings = Findings::default();
+        read_files(&reader, &[file], share.threads, progress, &mut findings)?;
+        all.lock().unwrap_or_else(PoisonError::into_inner).merge(findings);
+        Ok(())
+    })?;
+    Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner).conclude())
 }
 
 /// Reads a fresh backup back: the manifest, and every object that is not `proven` already; new ones are decompressed
@@ -166,6 +176,12 @@ struct Findings {
 }
 
 impl Findings {
+    fn merge(&mut self, other: Self) {
+        self.damages.extend(other.damages);
+        self.unreadable = self.unreadable.take().or(other.unreadable);
+        self.content_bytes += other.content_bytes;
+    }
+
     fn add(&mut self, fault: ContentFault) {
         let damage = match fault {
             ContentFault::Object(ReadError::Unreadable(place, error)) => {

@@ -24,7 +24,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use chrono::{DateTime, Utc};
 
 use crate::core::{BackupId, Digest, SetName};
-use crate::storage::{Durability, Staged, Storage, StorageError, StorageErrorKind};
+use crate::storage::{Durability, Put, Staged, Storage, StorageError, StorageErrorKind};
 use catalogue::{Backup, Catalogue, Content, Finding};
 use object::{Encoded, MAX_STORED_BYTES, ObjectFault};
 pub use open::{OpenError, OpenReport};
@@ -49,6 +49,9 @@ pub enum WriteError {
     /// The document could not be written as JSON.
     #[error("write a manifest")]
     Encode(#[from] serde_json::Error),
+    /// Another backup of the same second has a manifest whose hash begins alike: one in four thousand million.
+    #[error("the id {0} is taken: try again")]
+    IdTaken(BackupId),
 }
 
 impl WriteError {
@@ -119,10 +122,14 @@ impl Repository {
         let set = manifest.envelope.set.clone();
         let sequence = manifest.envelope.sequence;
         let path = layout::manifest(&set, id);
-        if let Err(error) = self.storage.put_new(&path, &bytes) {
-            // It may be visible and yet not durable: a backup that nobody was told of, with a sequence to be given again.
-            let _ = self.storage.remove(&[path]);
-            return Err(error.into());
+        match self.storage.put_new(&path, &bytes) {
+            Ok(Put::Created) => {}
+            Ok(Put::Existed) => return Err(WriteError::IdTaken(id)),
+            Err(error) => {
+                // It may be visible and yet not durable: a backup nobody was told of, with a sequence to be given again.
+                let _ = self.storage.remove(&[path]);
+                return Err(error.into());
+            }
         }
         let content = Some(Arc::new(Content { manifest, digest }));
         let backup = Backup { id, set, pinned: false, content, finding: Finding::Unverified };

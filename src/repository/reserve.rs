@@ -20,7 +20,9 @@ impl Repository {
     /// Puts the reserve back if it is not there and space allows; never an error, for it is wanted most when it cannot
     /// be had.
     pub fn restock_reserve(&self) {
-        let there = self.storage.read_range(&layout::reserve(), 0, 1).is_ok_and(|bytes| !bytes.is_empty());
+        // Its last byte: a reserve that a power cut left torn is put back whole.
+        let there =
+            self.storage.read_range(&layout::reserve(), RESERVE_BYTES - 1, 1).is_ok_and(|last| !last.is_empty());
         let roomy = self.storage.free_bytes().is_ok_and(|free| free >= COMFORTABLE_BYTES);
         if !there && roomy {
             // Not zeros: a filesystem that stores those as a hole would keep nothing back.
