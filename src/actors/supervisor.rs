@@ -262,7 +262,7 @@ impl Handler<IntegrityFailure> for Supervisor {
         let world = self.world.clone();
         if !matches!(document.mode, Mode::Starting | Mode::Stopping) {
             tokio::task::spawn_blocking(move || {
-                if let Err(error) = world.repository.save_state(MODE, &document, Durability::Lazy) {
+                if let Err(error) = world.repository.save_state(MODE, &document, Durability::Durable) {
                     tracing::warn!("an integrity failure was not remembered: {}", chain(&error));
                 }
             });

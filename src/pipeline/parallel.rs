@@ -3,15 +3,17 @@
 //! Hazard: reading faster than compressing fills memory; hashing a file needs its chunks in order. Both queues here
 //! are bounded by the number of threads, and results are taken in the order in which their items were produced.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::repository::object::CHUNK_BYTES;
 
-/// The threads that the machine has for mapping.
+/// The threads that the machine has for mapping; found out once, for it takes reading a dozen files of the control group.
 pub fn threads() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 16)
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    *THREADS.get_or_init(|| std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 16))
 }
 
 /// How the cores are shared out among files: how many are worked on at once, and the mapping threads of each. A file is

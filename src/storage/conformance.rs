@@ -221,6 +221,8 @@ const BEHAVIOURS: &[Behaviour] = &[
             storage.replace(&path("state/f"), b"one", durability).unwrap();
             storage.replace(&path("state/f"), b"longer", durability).unwrap();
             assert_eq!(storage.read(&path("state/f"), 10).unwrap(), b"longer");
+            storage.replace(&path("state/f"), b"short", durability).unwrap();
+            assert_eq!(storage.read(&path("state/f"), 10).unwrap(), b"short");
         }
         let error = storage.replace(&path("state"), b"x", Durability::Durable).unwrap_err();
         assert_eq!(error.kind, StorageErrorKind::WrongType);

@@ -12,6 +12,10 @@ pub trait Disk: Send + Sync + 'static {
     /// anything of that name.
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>>;
 
+    /// Gives a file that is there this content and no other. Not atomic: a crash, and at a full disk this call itself,
+    /// leaves any mixture of the old and the new.
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
     /// Makes a file's content durable.
     fn sync_file(&self, path: &Path) -> io::Result<()>;
 

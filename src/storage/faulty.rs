@@ -231,6 +231,15 @@ impl Disk for Simulated {
         Ok(Box::new(SimulatedFile { disk: self.clone(), id }))
     }
 
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let id = self.operate(|image| {
+            let id = image.find(path)?;
+            image.file_mut(id)?.live.bytes.clear();
+            Ok(id)
+        })?;
+        self.lock().write(id, bytes)
+    }
+
     fn sync_file(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
         let id = state.image.find(path)?;

@@ -235,6 +235,13 @@ impl Storage for Local {
     }
 
     fn replace(&self, path: &StoragePath, bytes: &[u8], durability: Durability) -> Result<(), StorageError> {
+        if durability == Durability::Lazy {
+            // In place: no new file, and so no metadata that the next sync of anything would have to wait for.
+            match self.disk.overwrite(Path::new(path.as_str()), bytes) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                overwritten => return overwritten.map_err(self.failed("overwrite", path.as_str())),
+            }
+        }
         let (temporary, mut file) = self.write_aside(path, bytes)?;
         let durable = match durability {
             Durability::Durable => {

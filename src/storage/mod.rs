@@ -39,8 +39,9 @@ pub trait Storage: Send + Sync + 'static {
         Ok(put.first().copied().unwrap_or(Put::Existed))
     }
 
-    /// Replaces `path` whole, or creates it: after a crash it is the old or the new one. `Lazy` skips the syncs: after
-    /// a power cut the file may also be empty, torn or old, so only what can be rebuilt is written so.
+    /// Replaces `path` whole, or creates it. `Durable`: after a crash it is the old or the new one. `Lazy`
+    /// overwrites in place and skips the syncs: after a kill the file may be torn, after a power cut also empty or old,
+    /// so only what can be rebuilt, and carries a checksum, is written so.
     fn replace(&self, path: &StoragePath, bytes: &[u8], durability: Durability) -> Result<(), StorageError>;
 
     /// The whole file; one of more than `limit_bytes` is refused ([`StorageErrorKind::TooLarge`]) without being read.

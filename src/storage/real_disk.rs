@@ -53,6 +53,18 @@ impl Disk for RealDisk {
         Ok(Box::new(RealFile(self.root.open_at(path, flags, Mode::from_raw_mode(mode))?.into())))
     }
 
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = File::from(self.root.open_at(path, flags, Mode::empty())?);
+        let found = file.metadata()?;
+        if !found.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        file.write_all_at(bytes, 0)?;
+        // Truncated only where it must be: a file that was truncated to nothing is written out at once by ext4.
+        if found.len() > bytes.len() as u64 { file.set_len(bytes.len() as u64) } else { Ok(()) }
+    }
+
     fn sync_file(&self, path: &Path) -> io::Result<()> {
         self.open_to_read(path)?.sync_all()
     }
