@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
+use super::stage::STAGED_PREFIX;
 use crate::settings::FilePatterns;
 
 /// The most files that a set may have, and the deepest directory that patterns look into.
@@ -192,7 +193,7 @@ impl SourceDirectory {
         for entry in rustix::fs::Dir::new(opened).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_bytes();
-            if matches!(name, b"." | b"..") {
+            if matches!(name, b"." | b"..") || name.starts_with(STAGED_PREFIX.as_bytes()) {
                 continue;
             }
             let below = |name: &str| if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") };

@@ -16,6 +16,9 @@ use crate::repository::object::CHUNK_BYTES;
 use crate::repository::wire::FileEntry;
 use crate::storage::disk::{Disk, DiskFile, DiskKind};
 
+/// How the names of files begin that are on their way to their places; such a file belongs to no set.
+pub const STAGED_PREFIX: &str = ".fiovana-restore-";
+
 /// The most files that are open and not synced yet, and the threads that sync them.
 const MAX_UNSYNCED: usize = 8;
 
@@ -171,7 +174,7 @@ impl FileSink for Stage {
             }
             _ => {}
         }
-        let temporary = target.with_file_name(format!(".fiovana-restore-{:016x}", fastrand::u64(..)));
+        let temporary = target.with_file_name(format!("{STAGED_PREFIX}{:016x}", fastrand::u64(..)));
         // Readable by nobody else until its own permissions are set.
         let open = self.disk.create(&temporary, 0o600).map_err(|error| self.failed("create", &temporary, error))?;
         self.open = Some(open);
