@@ -237,7 +237,8 @@ impl Tools {
         let name = set.name.clone();
         let work = tokio::task::spawn_blocking(move || {
             let _pass = pass;
-            // An attempt that takes the process down must not be repeated at once.
+            // An attempt that takes the process down must not be repeated at once. If it cannot be noted, the end of the
+            // run says so; a backup is not refused for it.
             let _ = world.record_run(&set.name, |history| history.started(started), None);
             let request = archive::Request {
                 set: &set,

@@ -155,6 +155,7 @@ impl Running {
             };
             // Unrecorded: the auditor keeps the record and says so.
             let _ = self.herald.tell(event, &About::caller(&Caller::component("supervisor"))).await;
+            self.service.check_doubtful();
         }
     }
 

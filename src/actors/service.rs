@@ -10,7 +10,7 @@ use actix::Addr;
 use super::archiver::{Archiver, BackUp, BackedUp, Restore};
 use super::problems;
 use super::supervisor::{Happened, Supervisor};
-use super::verifier::{Verifier, Verify};
+use super::verifier::{CheckDoubtful, Verifier, Verify};
 use super::view;
 use super::world::World;
 use crate::api::{
@@ -186,6 +186,11 @@ impl Service {
             self.world.cancel_work();
             self.world.quiescence().await;
         }
+    }
+
+    /// Reads all backups that are not known to be intact, in the background.
+    pub(super) fn check_doubtful(&self) {
+        self.verifier.do_send(CheckDoubtful);
     }
 
     pub(super) async fn happened(&self, event: ModeEvent) -> Result<(), Problem> {

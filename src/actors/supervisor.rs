@@ -17,7 +17,8 @@ use super::verifier::{Validate, Verifier};
 use super::world::{ActorState, Role, World};
 use crate::api::{Problem, ProblemKind};
 use crate::core::mode::{
-    DegradedReason, Effect, IntegrityWindow, Mode, ModeEvent, Persistence, RecoveryCause, Transition, step,
+    DegradedReason, Effect, IntegrityVerdict, IntegrityWindow, Mode, ModeEvent, Persistence, RecoveryCause, Transition,
+    step,
 };
 use crate::pipeline::assess::{LiveFaultKind, assess};
 use crate::repository::state::Loaded;
@@ -108,23 +109,24 @@ impl Supervisor {
             }
         };
         let herald = self.peers.as_ref().map(|peers| peers.herald.clone());
-        let carry_out = CarryOut {
-            world: self.world.clone(),
-            herald,
-            window: self.window.clone(),
-            next: next.clone(),
-            persisted: before.persisted,
-        };
-        let immediate: Vec<Effect> = effects;
+        let window = if leaves_recovery(&before.mode, &next) { self.empty_window() } else { self.window.clone() };
+        let carry_out =
+            CarryOut { world: self.world.clone(), herald, window: window.clone(), next, persisted: before.persisted };
         AtomicResponse::new(Box::pin(
-            async move { carry_out.run(&immediate).await.map(|()| immediate) }.into_actor(self).map(
+            async move { carry_out.run(&effects).await.map(|()| effects) }.into_actor(self).map(
                 |result, supervisor, ctx| {
                     let effects = result?;
+                    supervisor.window = window;
                     supervisor.start_work(&effects, ctx);
                     Ok(())
                 },
             ),
         ))
+    }
+
+    fn empty_window(&self) -> IntegrityWindow {
+        let recovery = self.world.settings.recovery;
+        IntegrityWindow::new(recovery.integrity_failures, recovery.window_minutes)
     }
 
     fn start_work(&self, effects: &[Effect], ctx: &mut Context<Self>) {
@@ -163,6 +165,11 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// Whether a validated recovery is over: the failures that led to it are dealt with, and count no more.
+fn leaves_recovery(before: &Mode, next: &Mode) -> bool {
+    before.is_recovery() && matches!(next, Mode::Normal | Mode::Degraded { .. })
 }
 
 /// The effects of one step on the way.
@@ -247,7 +254,13 @@ impl Handler<Meet> for Supervisor {
 impl Handler<Happened> for Supervisor {
     type Result = AtomicResponse<Self, Result<(), Problem>>;
 
-    fn handle(&mut self, Happened(event): Happened, _ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Happened(mut event): Happened, _ctx: &mut Self::Context) -> Self::Result {
+        if let ModeEvent::Started(facts) = &mut event
+            && let IntegrityVerdict::Repeated { .. } = self.window.verdict(self.world.clock.now())
+        {
+            // Found by the process before this one, which may have died of it.
+            facts.alarm = facts.alarm.or(Some(RecoveryCause::IntegrityFailures));
+        }
         self.happened(event)
     }
 }

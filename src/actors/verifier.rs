@@ -15,7 +15,7 @@ use super::supervision::Child;
 use super::supervisor::{Happened, IntegrityFailure, Supervisor};
 use super::world::World;
 use crate::api::{Problem, ProblemKind};
-use crate::core::mode::{Loss, ModeEvent, RecoveryCause};
+use crate::core::mode::{Loss, Mode, ModeEvent, RecoveryCause};
 use crate::core::{BackupPriority, BackupState, Digest};
 use crate::pipeline::assess::assess;
 use crate::pipeline::verify::{self, Damage, Verdict, Verification};
@@ -94,7 +94,10 @@ impl Supervised for Verifier {}
 
 impl Child for Verifier {
     fn begin(&mut self, ctx: &mut Context<Self>) {
-        ctx.notify(CheckDoubtful);
+        // At the start of the process the mode comes first: a failure found before it would have nowhere to count.
+        if self.0.world.mode().mode != Mode::Starting {
+            ctx.notify(CheckDoubtful);
+        }
     }
 }
 

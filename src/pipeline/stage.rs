@@ -164,8 +164,7 @@ impl FileSink for Stage {
         let target = PathBuf::from(&file.path);
         self.create_parents(&target)?;
         match self.disk.metadata(&target) {
-            Ok(there) if self.fresh => {
-                let _ = there;
+            Ok(_) if self.fresh => {
                 return Err(self.failed("write", &target, std::io::ErrorKind::AlreadyExists.into()));
             }
             Ok(there) if there.kind != DiskKind::File => {
