@@ -244,7 +244,7 @@ impl Tools {
                 set: &set,
                 kind,
                 read_everything,
-                read_sources_every_runs: world.settings.scrub.read_sources_every_runs,
+                read_sources_every_runs: world.settings().scrub.read_sources_every_runs,
                 now: world.clock.now(),
                 clock_suspect: false,
                 audit_head: world.audit().head.map(|head| AuditHead { seq: head.seq, hash: head.hash }),

@@ -60,7 +60,7 @@ impl Supervised for Janitor {}
 impl Child for Janitor {
     fn begin(&mut self, ctx: &mut Context<Self>) {
         if self.0.world.role == Role::Daemon {
-            let interval = self.0.world.settings.janitor.interval;
+            let interval = self.0.world.settings().janitor.interval;
             ctx.run_later(interval, |_, ctx| ctx.notify(SweepAll));
         }
     }
@@ -80,7 +80,7 @@ impl Handler<SweepAll> for Janitor {
 
     fn handle(&mut self, _: SweepAll, _ctx: &mut Self::Context) -> Self::Result {
         let tools = self.0.clone();
-        let sets: Vec<SetName> = tools.world.settings.sets.iter().map(|set| set.name.clone()).collect();
+        let sets: Vec<SetName> = tools.world.settings().sets.iter().map(|set| set.name.clone()).collect();
         let work = async move { tools.sweep(&sets).await }.into_actor(self);
         // Armed again after the work: a slow sweep is not followed by a pile of missed ones.
         Box::pin(work.map(|(), janitor, ctx| janitor.begin(ctx)))
@@ -89,9 +89,9 @@ impl Handler<SweepAll> for Janitor {
 
 impl Tools {
     async fn sweep(&self, sets: &[SetName]) {
-        let enabled = self.world.settings.backup.enabled && self.world.settings.backup.auto_cleanup;
+        let enabled = self.world.settings().backup.enabled && self.world.settings().backup.auto_cleanup;
         for set in sets {
-            if let Some(set) = self.world.set(set).cloned()
+            if let Some(set) = self.world.set(set)
                 && enabled
                 && self.world.mode().mode.allows_deletion()
             {

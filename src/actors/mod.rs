@@ -66,7 +66,7 @@ pub async fn start(world: World) -> Running {
     let supervisor: Addr<Supervisor> = context.address();
     let root = actix_rt::spawn(context.into_future(Supervisor::new(world.clone())));
     let children = Children { world: &world, supervisor: &supervisor };
-    let file = AuditFile::at(world.settings.log_directory.join(AUDIT_LOG));
+    let file = AuditFile::at(world.settings().log_directory.join(AUDIT_LOG));
     let auditor = children.start("auditor", auditor::MAX_WAITING, move |world| Auditor::new(world, file.clone()));
     let herald = |actor: &'static str| Herald::new(world.clone(), auditor.clone(), actor);
     let (speaker, root_address) = (herald("verifier"), supervisor.clone());
@@ -117,7 +117,7 @@ impl Children<'_> {
         mailbox: usize,
         make: impl Fn(Arc<World>) -> A + 'static,
     ) -> Addr<A> {
-        let settings = self.world.settings.supervision;
+        let settings = self.world.settings().supervision;
         let policy = RestartPolicy {
             max_restarts: settings.max_restarts,
             window: settings.window,
@@ -133,7 +133,7 @@ impl Running {
     async fn leave_starting(&self) {
         let world = self.world.clone();
         let look = tokio::task::spawn_blocking(move || StartFacts {
-            flag_set: world.settings.recovery_mode && world.role == Role::Daemon,
+            flag_set: world.settings().recovery_mode && world.role == Role::Daemon,
             persisted: Supervisor::persisted(&world),
             alarm: None,
             reasons: supervisor::live_reasons(&world),

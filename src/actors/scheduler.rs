@@ -62,7 +62,7 @@ impl Handler<Wake> for Scheduler {
         let mut sleep = MAX_SLEEP;
         if self.world.mode().mode.allows_scheduled_backups() {
             let now = self.world.clock.now();
-            for set in &self.world.settings.sets {
+            for set in &self.world.settings().sets {
                 match self.world.due(set) {
                     Some(Due::Now) => {
                         let caller = Caller::component("scheduler");

@@ -94,7 +94,7 @@ impl Service {
 
     /// A page of backups, newest first.
     pub fn list(&self, query: &ListQuery) -> Result<BackupList, Problem> {
-        view::list(&self.world.repository, &self.world.settings, query)
+        view::list(&self.world.repository, &self.world.settings(), query)
     }
 
     /// Everything about a backup.
@@ -151,7 +151,7 @@ impl Service {
         if !self.may_leave(&acknowledged) {
             self.validate().await?;
         }
-        let flag_set = self.world.settings.recovery_mode;
+        let flag_set = self.world.settings().recovery_mode;
         self.happened(ModeEvent::ExitRequested { acknowledged, flag_set }).await?;
         Ok(self.recovery())
     }
@@ -226,9 +226,10 @@ impl Service {
     }
 
     fn configured(&self, name: &str) -> Result<SetSettings, Problem> {
-        let known = || self.world.settings.sets.iter().map(|set| set.name.clone());
+        let settings = self.world.settings();
+        let known = || settings.sets.iter().map(|set| set.name.clone());
         let parsed = name.parse::<SetName>().ok();
-        parsed.and_then(|name| self.world.set(&name).cloned()).ok_or_else(|| problems::unknown_set(name, known()))
+        parsed.and_then(|name| self.world.set(&name)).ok_or_else(|| problems::unknown_set(name, known()))
     }
 
     fn refuse_unless_working(&self) -> Result<(), Problem> {

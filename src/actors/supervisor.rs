@@ -71,7 +71,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor with the failures that are remembered.
     pub fn new(world: Arc<World>) -> Self {
-        let recovery = world.settings.recovery;
+        let recovery = world.settings().recovery;
         let window = match Self::load(&world) {
             Loaded::Value(document) => {
                 document.window.with_settings(recovery.integrity_failures, recovery.window_minutes)
@@ -125,7 +125,7 @@ impl Supervisor {
     }
 
     fn empty_window(&self) -> IntegrityWindow {
-        let recovery = self.world.settings.recovery;
+        let recovery = self.world.settings().recovery;
         IntegrityWindow::new(recovery.integrity_failures, recovery.window_minutes)
     }
 
@@ -136,7 +136,7 @@ impl Supervisor {
                 Effect::ResumeSchedules => peers.scheduler.iter().for_each(|scheduler| scheduler.do_send(Wake)),
                 Effect::StartAssessment => {
                     let world = self.world.clone();
-                    let work = tokio::task::spawn_blocking(move || assess(&world.repository, &world.settings.sets));
+                    let work = tokio::task::spawn_blocking(move || assess(&world.repository, &world.settings().sets));
                     let report = ctx.address();
                     ctx.spawn(
                         async move {
@@ -315,7 +315,7 @@ const LIVE_REASONS: [DegradedReason; 2] = [DegradedReason::LiveFilesMissing, Deg
 
 /// What is wrong with the live files.
 pub(super) fn live_reasons(world: &World) -> std::collections::BTreeSet<DegradedReason> {
-    let faults = assess(&world.repository, &world.settings.sets);
+    let faults = assess(&world.repository, &world.settings().sets);
     faults
         .iter()
         .map(|fault| match fault.fault {

@@ -189,7 +189,8 @@ impl Tools {
     /// A critical set whose backups were damaged until no good one is left cannot wait for the next failure.
     fn demand_recovery_if_hopeless(&self) {
         let catalogue = self.world.repository.catalogue();
-        let critical = self.world.settings.sets.iter().filter(|set| set.priority == BackupPriority::Critical);
+        let settings = self.world.settings();
+        let critical = settings.sets.iter().filter(|set| set.priority == BackupPriority::Critical);
         let hopeless = critical.filter_map(|set| catalogue.set(&set.name)).any(|index| {
             let damaged = index.backups().iter().any(|backup| backup.state() == BackupState::Damaged);
             let doubtful = index.backups().iter().any(|backup| backup.state() == BackupState::Unverified);
@@ -217,7 +218,7 @@ impl Tools {
 
     async fn validate(&self) -> ModeEvent {
         let mut losses: BTreeSet<Loss> = BTreeSet::new();
-        for set in &self.world.settings.sets {
+        for set in &self.world.settings().sets {
             let latest = {
                 let catalogue = self.world.repository.catalogue();
                 let Some(index) = catalogue.set(&set.name).filter(|index| !index.backups().is_empty()) else {
@@ -238,7 +239,7 @@ impl Tools {
             }
         }
         let world = self.world.clone();
-        let Ok(faults) = tokio::task::spawn_blocking(move || assess(&world.repository, &world.settings.sets)).await
+        let Ok(faults) = tokio::task::spawn_blocking(move || assess(&world.repository, &world.settings().sets)).await
         else {
             return ModeEvent::WorkFailed;
         };

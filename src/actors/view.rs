@@ -197,7 +197,8 @@ pub fn mode(view: &ModeView) -> ModeDocument {
 /// Everything at a glance.
 pub fn status(world: &World) -> Status {
     let facts = facts(world);
-    let sets = facts.sets.iter().zip(&world.settings.sets).map(|(facts, set)| set_status(world, facts, set)).collect();
+    let sets =
+        facts.sets.iter().zip(&world.settings().sets).map(|(facts, set)| set_status(world, facts, set)).collect();
     let audit = world.audit();
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -224,7 +225,7 @@ pub fn status(world: &World) -> Status {
             free_bytes: facts.free_bytes,
         },
         audit: AuditStatus {
-            path: world.settings.log_directory.join(super::AUDIT_LOG).display().to_string(),
+            path: world.settings().log_directory.join(super::AUDIT_LOG).display().to_string(),
             head_sequence: audit.head.map(|head| head.seq),
             writable: !audit.failing,
         },
@@ -260,11 +261,11 @@ fn set_status(world: &World, facts: &SetFacts, set: &SetSettings) -> SetStatus {
 
 /// What Prometheus is told of the state.
 pub fn facts(world: &World) -> Facts {
-    let sets = world.settings.sets.iter().map(|set| set_facts(world, set)).collect();
+    let sets = world.settings().sets.iter().map(|set| set_facts(world, set)).collect();
     let (repository_objects, repository_bytes) = world.repository.catalogue().object_totals();
     let mode = world.mode();
     Facts {
-        enabled: world.settings.backup.enabled,
+        enabled: world.settings().backup.enabled,
         mode: mode.mode.name(),
         mode_persisted: mode.persisted,
         sets,
@@ -278,7 +279,7 @@ pub fn facts(world: &World) -> Facts {
 
 fn set_facts(world: &World, set: &SetSettings) -> SetFacts {
     let run = world.run(&set.name);
-    let scheduled = world.settings.backup.enabled && set.enabled;
+    let scheduled = world.settings().backup.enabled && set.enabled;
     let catalogue = world.repository.catalogue();
     let index = catalogue.set(&set.name);
     let backups = index.map_or(&[][..], SetIndex::backups);

@@ -4,7 +4,7 @@
 //! catalogue, what ran when, the mode, who is up.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
@@ -37,8 +37,6 @@ pub enum Role {
 
 /// Everything that is shared.
 pub struct World {
-    /// What the operator asked for.
-    pub settings: Settings,
     /// How the service is run.
     pub role: Role,
     /// The backups.
@@ -51,6 +49,7 @@ pub struct World {
     pub metrics: Metrics,
     /// When this process started.
     pub started: DateTime<Utc>,
+    settings: RwLock<Arc<Settings>>,
     mode: watch::Sender<ModeView>,
     runs: Mutex<BTreeMap<SetName, Run>>,
     actors: Mutex<BTreeMap<&'static str, ActorView>>,
@@ -143,13 +142,13 @@ impl World {
         let started = clock.now();
         let actor = ActorView { state: ActorState::Up, since: started, restarts: 0, last_error: None };
         Self {
-            settings,
             role,
             repository,
             clock,
             lane: WriteLane::open(),
             metrics,
             started,
+            settings: RwLock::new(Arc::new(settings)),
             mode: watch::Sender::new(ModeView { mode: Mode::Starting, persisted: true }),
             runs: Mutex::new(runs),
             actors: Mutex::new(ACTORS.into_iter().map(|name| (name, actor.clone())).collect()),
@@ -159,9 +158,14 @@ impl World {
         }
     }
 
+    /// What the operator asked for, as it is in force now. One operation works with one answer from start to end.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// A configured set.
-    pub fn set(&self, name: &SetName) -> Option<&SetSettings> {
-        self.settings.sets.iter().find(|set| set.name == *name)
+    pub fn set(&self, name: &SetName) -> Option<SetSettings> {
+        self.settings().sets.iter().find(|set| set.name == *name).cloned()
     }
 
     /// The mode now.
@@ -187,7 +191,7 @@ impl World {
     /// When a set is due; never, if it has no schedule or is busy.
     pub fn due(&self, set: &SetSettings) -> Option<Due> {
         let run = self.run(&set.name);
-        let scheduled = self.settings.backup.enabled && set.enabled && run.busy_since.is_none();
+        let scheduled = self.settings().backup.enabled && set.enabled && run.busy_since.is_none();
         scheduled.then(|| due(&run.history, set.interval, self.clock.now()))
     }
 

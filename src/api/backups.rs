@@ -1,0 +1,105 @@
+//! Backups, as documents.
+//!
+//! Hazard: an unreadable manifest must not hide a backup: what only it can tell is optional here.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::core::{BackupId, BackupKind, BackupState, Digest, SetName};
+
+/// A backup, without its files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupSummary {
+    /// Its id.
+    pub id: BackupId,
+    /// Its set.
+    pub set: SetName,
+    /// Its place among the set's backups; absent if its manifest cannot be read.
+    pub sequence: Option<u64>,
+    /// Why it was made; absent if its manifest cannot be read.
+    pub kind: Option<BackupKind>,
+    /// When it was made.
+    pub created: DateTime<Utc>,
+    /// What is known of it.
+    pub state: BackupState,
+    /// What is wrong with it, if anything is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// When it was last found intact.
+    pub verified: Option<DateTime<Utc>>,
+    /// Whether retention leaves it alone.
+    pub pinned: bool,
+    /// Whether all files stood still together while they were read.
+    pub consistent: bool,
+    /// Bytes of its files.
+    pub size_bytes: u64,
+    /// Bytes of its objects, shared ones counted in full.
+    pub stored_bytes: u64,
+}
+
+/// A backup with its files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupDetails {
+    /// All but the files.
+    #[serde(flatten)]
+    pub summary: BackupSummary,
+    /// The full SHA-256 of its manifest file; absent if that cannot be read.
+    pub manifest_sha256: Option<Digest>,
+    /// Its files, by path.
+    pub files: Vec<FileDocument>,
+    /// Files of the set that were not there.
+    pub missing: Vec<String>,
+    /// Files of the set that could not be read.
+    pub unreadable: Vec<UnreadableDocument>,
+}
+
+/// A file of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDocument {
+    /// Its path below the set's source.
+    pub path: String,
+    /// Its length.
+    pub size_bytes: u64,
+    /// What `sha256sum` prints for it.
+    pub sha256: Digest,
+    /// Permission bits in octal: `0644`.
+    pub mode: String,
+    /// When its content was last modified.
+    pub modified: DateTime<Utc>,
+    /// Why its content is not valid, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+/// A file that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadableDocument {
+    /// Its path below the set's source.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Backups, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupList {
+    /// A page of them.
+    pub backups: Vec<BackupSummary>,
+    /// The id to give as `after` for the next page; absent on the last.
+    pub next: Option<BackupId>,
+}
+
+/// Which backups to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Only this set's.
+    pub set: Option<String>,
+    /// At most so many: 1 to [`MAX_LIST`]; 100 if not given.
+    pub limit: Option<usize>,
+    /// Only those after this one in the list.
+    pub after: Option<String>,
+}
+
+/// The most backups on one page.
+pub const MAX_LIST: usize = 1000;

@@ -1,0 +1,118 @@
+//! What is told of each event: its name, how it ended, what else is worth knowing.
+//!
+//! Hazard: a name or field that changes breaks the searches of those who read the log years later. They are added to,
+//! never renamed.
+
+use serde_json::{Map, Value, json};
+
+use super::Event;
+use crate::audit::Outcome;
+use crate::core::BackupId;
+
+impl Event {
+    /// Its name in the audit log and in metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ServiceStarted { .. } => "ServiceStarted",
+            Self::ServiceStopped => "ServiceStopped",
+            Self::BackupStarted { .. } => "BackupStarted",
+            Self::BackupCompleted { .. } => "BackupCompleted",
+            Self::BackupUnchanged { .. } => "BackupUnchanged",
+            Self::BackupFailed { .. } => "BackupFailed",
+            Self::IntegrityCheckPassed { .. } => "IntegrityCheckPassed",
+            Self::IntegrityCheckFailed { .. } => "IntegrityCheckFailed",
+            Self::RepairCompleted { .. } => "RepairCompleted",
+            Self::RestoreStarted { .. } => "RestoreStarted",
+            Self::RestoreCompleted { .. } => "RestoreCompleted",
+            Self::RestoreFailed { .. } => "RestoreFailed",
+            Self::CleanupStarted { .. } => "CleanupStarted",
+            Self::CleanupCompleted { .. } => "CleanupCompleted",
+            Self::CleanupFailed { .. } => "CleanupFailed",
+            Self::ModeChanged { .. } => "ModeChanged",
+            Self::ActorRestarted { .. } => "ActorRestarted",
+            Self::ActorGaveUp { .. } => "ActorGaveUp",
+        }
+    }
+
+    /// How it ended.
+    pub const fn outcome(&self) -> Outcome {
+        match self {
+            Self::BackupCompleted { .. }
+            | Self::BackupUnchanged { .. }
+            | Self::IntegrityCheckPassed { .. }
+            | Self::RepairCompleted { .. }
+            | Self::RestoreCompleted { .. }
+            | Self::CleanupCompleted { .. } => Outcome::Success,
+            Self::BackupFailed { .. }
+            | Self::IntegrityCheckFailed { .. }
+            | Self::RestoreFailed { .. }
+            | Self::CleanupFailed { .. }
+            | Self::ActorRestarted { .. }
+            | Self::ActorGaveUp { .. } => Outcome::Failure,
+            Self::ServiceStarted { .. }
+            | Self::ServiceStopped
+            | Self::BackupStarted { .. }
+            | Self::RestoreStarted { .. }
+            | Self::CleanupStarted { .. }
+            | Self::ModeChanged { .. } => Outcome::Info,
+        }
+    }
+
+    /// What else is worth knowing.
+    pub fn details(&self) -> Map<String, Value> {
+        let reasons = |list: &[(BackupId, &'static str)]| -> Vec<Value> {
+            list.iter().map(|(id, reason)| json!({"backup_id": id, "reason": reason})).collect()
+        };
+        let details = match self {
+            Self::ServiceStarted { version, repository, repository_id, mode } => {
+                json!({"version": version, "repository": repository, "repository_id": repository_id, "mode": mode})
+            }
+            Self::ServiceStopped => json!({}),
+            Self::BackupStarted { kind } => json!({"kind": kind}),
+            Self::BackupCompleted {
+                kind,
+                manifest_sha256,
+                files,
+                missing,
+                unreadable,
+                size_bytes,
+                stored_bytes,
+                valid,
+                duration_seconds,
+            } => json!({
+                "kind": kind, "manifest_sha256": manifest_sha256, "files": files, "missing": missing,
+                "unreadable": unreadable, "size_bytes": size_bytes, "stored_bytes": stored_bytes, "valid": valid,
+                "duration_seconds": duration_seconds,
+            }),
+            Self::BackupUnchanged { duration_seconds } => json!({"duration_seconds": duration_seconds}),
+            Self::BackupFailed { kind, error } => json!({"kind": kind, "error": error}),
+            Self::IntegrityCheckPassed { check, content_bytes } => {
+                json!({"check": check.code(), "content_bytes": content_bytes})
+            }
+            Self::IntegrityCheckFailed { check, damages, unreadable } => {
+                json!({"check": check.code(), "damages": damages, "unreadable": unreadable})
+            }
+            Self::RepairCompleted { source, objects } => json!({"source": source, "objects": objects}),
+            Self::RestoreStarted { target } => json!({"target": target}),
+            Self::RestoreCompleted { target, files, safety_backup, duration_seconds } => json!({
+                "target": target, "files": files, "safety_backup": safety_backup, "duration_seconds": duration_seconds,
+            }),
+            Self::RestoreFailed { error } | Self::CleanupFailed { error } => json!({"error": error}),
+            Self::CleanupStarted { planned } => json!({"planned": reasons(planned)}),
+            Self::CleanupCompleted { deleted, objects, freed_bytes } => {
+                json!({"deleted": reasons(deleted), "objects": objects, "freed_bytes": freed_bytes})
+            }
+            Self::ModeChanged { from, to, phase, cause } => {
+                json!({"from": from, "to": to, "phase": phase, "cause": cause})
+            }
+            Self::ActorRestarted { actor, cause, reason } => {
+                json!({"actor": actor, "cause": cause, "reason": reason})
+            }
+            Self::ActorGaveUp { actor, reason } => json!({"actor": actor, "reason": reason}),
+        };
+        match details {
+            Value::Object(details) => details,
+            _ => Map::new(),
+        }
+    }
+}
