@@ -17,7 +17,7 @@ use crate::repository::catalogue::{Backup, Content};
 use crate::repository::object::Encoder;
 use crate::repository::reserve::MIN_FREE_BYTES;
 use crate::repository::wire::{AuditHead, Body, Chunk, Envelope, FORMAT, FileEntry, Manifest, ObjectReference};
-use crate::repository::{Repository, WriteError, backup_time};
+use crate::repository::{ReadFrom, Repository, WriteError, backup_time};
 use crate::settings::SetSettings;
 use crate::storage::{Durability, Staged};
 
@@ -308,7 +308,7 @@ impl<'a> ObjectWriter<'a> {
         }
         let shared = self.repository.catalogue().chunk(&key);
         if let Some(shared) = shared
-            && self.repository.read_object(&shared.object).is_ok()
+            && self.repository.read_object(&shared.object, ReadFrom::Disk).is_ok()
         {
             let mut written = locked(&self.written);
             written.proven.insert(shared.object);
@@ -328,7 +328,7 @@ impl<'a> ObjectWriter<'a> {
         let known = self.repository.catalogue().object(&encoded.name).is_some();
         if known {
             // There is a file of that name: a leftover that is right, or damage that is healed here.
-            let right = self.repository.read_object(&encoded.name).is_ok();
+            let right = self.repository.read_object(&encoded.name, ReadFrom::Disk).is_ok();
             if !right {
                 self.repository.replace_object(&encoded.name, &encoded.stored).map_err(ArchiveError::Write)?;
             }

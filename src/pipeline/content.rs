@@ -13,7 +13,7 @@ use super::{Cancelled, Progress};
 use crate::core::Digest;
 use crate::repository::object::{CHUNK_BYTES, Decoder, ObjectFault};
 use crate::repository::wire::{Chunk, FileEntry};
-use crate::repository::{ReadError, Repository, layout};
+use crate::repository::{ReadError, ReadFrom, Repository, layout};
 
 /// Why the content of a file could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -47,18 +47,19 @@ impl ContentFault {
 /// Reads chunks; one for all threads.
 pub struct ChunkReader<'a> {
     repository: &'a Repository,
+    from: ReadFrom,
     decoders: Mutex<Vec<Decoder>>,
 }
 
 impl<'a> ChunkReader<'a> {
     /// A reader of this repository.
-    pub fn new(repository: &'a Repository) -> Self {
-        Self { repository, decoders: Mutex::default() }
+    pub fn new(repository: &'a Repository, from: ReadFrom) -> Self {
+        Self { repository, from, decoders: Mutex::default() }
     }
 
     /// The content of a chunk.
     pub fn read(&self, chunk: &Chunk) -> Result<Vec<u8>, ContentFault> {
-        let stored = self.repository.read_object(&chunk.object)?;
+        let stored = self.repository.read_object(&chunk.object, self.from)?;
         let content_fault = |fault| ContentFault::Content { object: chunk.object, fault };
         let decoder = self.decoders.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut decoder = decoder.map_or_else(Decoder::new, Ok).map_err(|_| content_fault(ObjectFault::Content))?;

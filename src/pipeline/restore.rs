@@ -17,7 +17,7 @@ use crate::core::content::is_log;
 use crate::core::{BackupId, BackupKind, Digest};
 use crate::repository::catalogue::{Backup, Finding};
 use crate::repository::wire::FileEntry;
-use crate::repository::{ReadError, Repository, WriteError};
+use crate::repository::{ReadError, ReadFrom, Repository, WriteError};
 use crate::settings::SetSettings;
 use crate::storage::disk::Disk;
 use crate::storage::real_disk::RealDisk;
@@ -155,7 +155,7 @@ pub fn restore(
     let disk = open_target(root)?;
     let mut stage = Stage::new(disk, root, matches!(target, Target::Directory(_)));
     progress.expect(chosen.iter().map(|file| file.size_bytes).sum());
-    read_files(&ChunkReader::new(repository), &chosen, parallel::threads(), progress, &mut stage)?;
+    read_files(&ChunkReader::new(repository, ReadFrom::Anywhere), &chosen, parallel::threads(), progress, &mut stage)?;
     stage.sync()?;
     if let Target::Live { set, now, .. } = target {
         restored.safety_backup = back_up_live_files(repository, set, *now, progress)?;

@@ -15,7 +15,7 @@ use crate::core::{BackupId, ChunkKey, Digest};
 use crate::repository::catalogue::{Backup, Finding};
 use crate::repository::object::ObjectFault;
 use crate::repository::wire::{Chunk, FileEntry};
-use crate::repository::{ReadError, Repository, WriteError, layout};
+use crate::repository::{ReadError, ReadFrom, Repository, WriteError, layout};
 
 /// What a verification found.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub fn verify(repository: &Repository, backup: &Backup, progress: &Progress) -> 
     let files = &manifest.body.files;
     progress.expect(files.iter().map(|file| file.size_bytes).sum());
     let share = Share::of(files.iter().map(|file| file.size_bytes));
-    let reader = ChunkReader::new(repository);
+    let reader = ChunkReader::new(repository, ReadFrom::Disk);
     let all = Mutex::new(Findings::default());
     parallel::for_each(share.files, files, |file| {
         let mut findings = Findings::default();
@@ -87,7 +87,7 @@ pub fn read_back(
         .map(|chunk| (chunk.object, *chunk))
         .collect();
     progress.expect(chunks.values().map(|chunk| chunk.size_bytes).sum());
-    let reader = ChunkReader::new(repository);
+    let reader = ChunkReader::new(repository, ReadFrom::Disk);
     let mut findings = Findings::default();
     parallel::ordered(
         if chunks.len() <= 4 { 0 } else { parallel::threads() },

@@ -29,7 +29,7 @@ use catalogue::{Backup, Catalogue, Content, Finding};
 use object::{Encoded, MAX_STORED_BYTES, ObjectFault};
 pub use open::{OpenError, OpenReport};
 use pruned::Pruned;
-pub use read::ReadError;
+pub use read::{ReadError, ReadFrom};
 use wire::{Manifest, RepositoryDocument};
 
 /// A repository: its storage, and the catalogue of what it holds. Everything blocks; reads may be made from many
@@ -141,15 +141,15 @@ impl Repository {
     }
 
     /// The stored bytes of an object, which hash to its name. A mismatch is looked at a second time before it counts.
-    pub fn read_object(&self, name: &Digest) -> Result<Vec<u8>, ReadError> {
-        read::confirmed(self.storage.as_ref(), &layout::object(name), MAX_STORED_BYTES, |stored| {
+    pub fn read_object(&self, name: &Digest, from: ReadFrom) -> Result<Vec<u8>, ReadError> {
+        read::confirmed(self.storage.as_ref(), &layout::object(name), MAX_STORED_BYTES, from, |stored| {
             if Digest::of(&stored) == *name { Ok(stored) } else { Err(ObjectFault::Hash.to_string()) }
         })
     }
 
     /// Reads the manifest of a backup from disk again: it must be what its id, and the catalogue, say.
     pub fn read_manifest(&self, backup: &Backup) -> Result<Content, ReadError> {
-        let content = read::manifest(self.storage.as_ref(), &backup.set, backup.id)?;
+        let content = read::manifest(self.storage.as_ref(), &backup.set, backup.id, ReadFrom::Disk)?;
         match &backup.content {
             Some(known) if known.digest != content.digest => Err(ReadError::Damaged(
                 layout::manifest(&backup.set, backup.id).to_string(),

@@ -13,7 +13,7 @@ use super::catalogue::{Backup, Catalogue, Content, Finding};
 use super::layout::{self, ManifestFile};
 use super::pruned::Pruned;
 use super::wire::{FORMAT, PrunedDocument, RepositoryDocument};
-use super::{ReadError, Repository, read, sealed, verification};
+use super::{ReadError, ReadFrom, Repository, read, sealed, verification};
 use crate::core::{BackupId, Digest, SetName};
 use crate::storage::{Durability, Put, Storage, StorageError, StorageErrorKind, StoragePath};
 
@@ -197,7 +197,7 @@ fn read_manifests(
     let read_some = || {
         let mut read = Vec::new();
         while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-            read.push((*id, read::manifest(storage, set, *id)));
+            read.push((*id, read::manifest(storage, set, *id, ReadFrom::Anywhere)));
         }
         read
     };

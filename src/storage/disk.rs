@@ -37,6 +37,10 @@ pub trait Disk: Send + Sync + 'static {
     /// Reads into `buffer` from `offset` until it is full or the file ends; returns how many bytes it read.
     fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
+    /// Lets go of what memory holds of a file's durable content, so that it is read from the medium next. No promise:
+    /// see [`Storage::drop_cache`](super::Storage::drop_cache).
+    fn drop_cache(&self, path: &Path);
+
     /// What is at `path`; a symlink is reported as such.
     fn metadata(&self, path: &Path) -> io::Result<DiskMetadata>;
 

@@ -5,6 +5,7 @@
 
 mod image;
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +42,8 @@ struct State {
     crashed: bool,
     failure: Option<Failure>,
     capacity_bytes: Option<u64>,
+    /// What reads are answered with until it is dropped, whatever the disk holds.
+    cached: HashMap<PathBuf, Vec<u8>>,
 }
 
 struct Failure {
@@ -62,7 +65,9 @@ impl Simulated {
     }
 
     fn of(image: Image, capacity_bytes: Option<u64>) -> Self {
-        let state = State { image, operations: 0, crash_at: None, crashed: false, failure: None, capacity_bytes };
+        let cached = HashMap::new();
+        let state =
+            State { image, operations: 0, crash_at: None, crashed: false, failure: None, capacity_bytes, cached };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -132,6 +137,11 @@ impl Simulated {
             bytes.truncate(length_bytes);
             Ok(())
         })
+    }
+
+    /// Answers reads of a file with this until its cache is dropped, whatever is on the disk then.
+    pub fn cache(&self, path: impl AsRef<Path>, content: &[u8]) {
+        self.lock().cached.insert(path.as_ref().to_owned(), content.to_owned());
     }
 
     /// Puts a file there, with the directories above it, or replaces its content: durably, and no operation.
@@ -267,13 +277,18 @@ impl Disk for Simulated {
     }
 
     fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let cached = self.lock().cached.get(path).cloned();
         self.look(|image| {
-            let bytes = &image.file(image.find(path)?)?.live.bytes;
+            let bytes = cached.as_ref().unwrap_or(&image.file(image.find(path)?)?.live.bytes);
             let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
             let count = rest.len().min(buffer.len());
             buffer[..count].copy_from_slice(&rest[..count]);
             Ok(count)
         })
+    }
+
+    fn drop_cache(&self, path: &Path) {
+        self.lock().cached.remove(path);
     }
 
     fn metadata(&self, path: &Path) -> io::Result<DiskMetadata> {

@@ -285,6 +285,10 @@ impl Storage for Local {
         Ok(bytes)
     }
 
+    fn drop_cache(&self, path: &StoragePath) {
+        self.disk.drop_cache(Path::new(path.as_str()));
+    }
+
     fn list(&self, directory: &StoragePath) -> Result<Vec<Listed>, StorageError> {
         let files =
             self.entries(directory.as_str())?.into_iter().filter(|e| e.kind == DiskKind::File && is_segment(&e.name));

@@ -50,6 +50,13 @@ pub trait Storage: Send + Sync + 'static {
     /// Bytes `offset..offset + length` of the file, fewer where it ends before.
     fn read_range(&self, path: &StoragePath, offset: u64, length: usize) -> Result<Vec<u8>, StorageError>;
 
+    /// Lets go of what the system's page cache holds of a file, so that the next read is answered by the disk and not by
+    /// memory that may be right where the disk is wrong. As far as the system goes along: pages that are not synced yet,
+    /// or that somebody has mapped, stay; some filesystems (tmpfs, some network ones) know no difference; a drive may
+    /// answer from a cache of its own. (`O_DIRECT` would be no stricter about the drive, fails on those filesystems, and
+    /// wants aligned buffers.)
+    fn drop_cache(&self, path: &StoragePath);
+
     /// The plain files directly in `directory`, temporary ones left out, in no order; none if there is no such directory.
     fn list(&self, directory: &StoragePath) -> Result<Vec<Listed>, StorageError>;
 

@@ -112,6 +112,13 @@ impl Disk for RealDisk {
         Ok(filled)
     }
 
+    fn drop_cache(&self, path: &Path) {
+        // Whatever is wrong with it, reading it will say.
+        if let Ok(file) = self.open_to_read(path) {
+            let _ = sys::fadvise(file, 0, None, sys::Advice::DontNeed);
+        }
+    }
+
     fn metadata(&self, path: &Path) -> io::Result<DiskMetadata> {
         let stat = sys::fstat(self.root.open_at(path, OFlags::PATH, Mode::empty())?)?;
         let kind = kind_of(&stat);
@@ -206,6 +213,38 @@ impl DiskFile for RealFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::io::ReadWriteFlags;
+
+    /// Whether reading the file would be answered from memory; `None` if this filesystem does not tell.
+    fn is_cached(path: &Path) -> Option<bool> {
+        let file = File::open(path).unwrap();
+        let mut buffer = [0; 1];
+        let buffers = &mut [io::IoSliceMut::new(&mut buffer)];
+        match rustix::io::preadv2(&file, buffers, 0, ReadWriteFlags::NOWAIT) {
+            Ok(read) => Some(read == 1),
+            Err(Errno::AGAIN) => Some(false),
+            Err(_) => None,
+        }
+    }
+
+    #[test]
+    fn after_its_cache_was_dropped_a_synced_file_is_read_from_the_medium() {
+        let scratch = tempfile::TempDir::new().unwrap();
+        let path = scratch.path().join("f");
+        let disk = RealDisk::open(scratch.path()).unwrap();
+        let mut file = disk.create(Path::new("f"), 0o600).unwrap();
+        file.write_all(&[7; 100_000]).unwrap();
+        file.sync().unwrap();
+        const TMPFS: i64 = 0x0102_1994;
+        if is_cached(&path) != Some(true) || sys::statfs(scratch.path()).unwrap().f_type == TMPFS {
+            return; // nothing to see on this filesystem
+        }
+        disk.drop_cache(Path::new("f"));
+        assert_eq!(is_cached(&path), Some(false));
+        let mut buffer = [0; 1];
+        assert_eq!((disk.read_at(Path::new("f"), 99_999, &mut buffer).unwrap(), buffer), (1, [7]));
+        disk.drop_cache(Path::new("absent"));
+    }
 
     #[test]
     fn without_the_flag_a_rename_still_refuses_an_existing_name() {

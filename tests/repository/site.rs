@@ -15,7 +15,7 @@ use fiovana_app::pipeline::verify::{self, Verdict};
 use fiovana_app::pipeline::{Progress, sweep};
 use fiovana_app::repository::catalogue::Backup;
 use fiovana_app::repository::object::Decoder;
-use fiovana_app::repository::{OpenReport, Repository};
+use fiovana_app::repository::{OpenReport, ReadFrom, Repository};
 use fiovana_app::settings::SetSettings;
 use fiovana_app::storage::Storage;
 use fiovana_app::storage::faulty::Simulated;
@@ -145,7 +145,7 @@ pub fn content(repository: &Repository, backup: &Backup) -> Files {
     for file in manifest.body.files {
         let mut bytes = Vec::new();
         for chunk in &file.chunks {
-            let stored = repository.read_object(&chunk.object).expect("its object");
+            let stored = repository.read_object(&chunk.object, ReadFrom::Anywhere).expect("its object");
             bytes.extend(decoder.decode(&stored, chunk.size_bytes).expect("its content"));
         }
         files.insert(file.path, bytes);
