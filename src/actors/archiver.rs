@@ -16,10 +16,10 @@ use super::supervision::Child;
 use super::supervisor::{Reassess, Supervisor};
 use super::verifier::{CheckDoubtful, ReadBack, Verifier};
 use super::world::{Occupied, World};
-use crate::api::{Problem, ProblemKind, RestoreOptions};
-use crate::core::{BackupKind, BackupState, Digest};
+use crate::api::{Problem, ProblemKind};
+use crate::core::{BackupId, BackupKind, BackupState, Digest};
 use crate::pipeline::archive::{self, Archived, Created};
-use crate::pipeline::restore::{self, Restored, Target};
+use crate::pipeline::restore::{self, Pick, Restored, Rules, Target};
 use crate::pipeline::verify::Verdict;
 use crate::repository::catalogue::{Backup, Catalogue};
 use crate::repository::wire::AuditHead;
@@ -50,16 +50,16 @@ pub enum BackedUp {
     Unchanged(Backup),
 }
 
-/// Restore a backup in place.
+/// Restore in place.
 #[derive(Message)]
 #[rtype(result = "Result<Restored, Problem>")]
 pub struct Restore {
     /// The set.
     pub set: SetSettings,
-    /// The backup.
-    pub backup: Backup,
-    /// How.
-    pub options: RestoreOptions,
+    /// What, and which backup it comes from; never empty.
+    pub picks: Vec<Pick>,
+    /// What is allowed.
+    pub rules: Rules,
     /// Who asked.
     pub caller: Caller,
 }
@@ -260,22 +260,24 @@ impl Tools {
 
     async fn restore(&self, message: Restore, occupied: Occupied) -> Result<Restored, Problem> {
         let _operation = self.world.begin_operation();
-        let Restore { set, backup, options, caller } = message;
-        let about = About::caller(&caller).set(&set.name).backup(backup.id);
+        let Restore { set, picks, rules, caller } = message;
+        let backups: Vec<BackupId> = picks.iter().map(|pick| pick.backup.id).collect();
+        let mut about = About::caller(&caller).set(&set.name);
+        about.backup = backups.iter().max().copied();
         let begun = self.world.clock.uptime();
         let target = set.source.display().to_string();
         self.world.register_work(&caller.progress);
         // Durable before the first live file changes: a restore leaves a trace whatever happens to it.
         let _ = self.herald.tell(Event::RestoreStarted { target: target.clone() }, &about).await;
         let name = set.name.clone();
-        let result = match self.restore_files(set, backup.clone(), options, &caller, occupied).await {
+        let result = match self.restore_files(set, picks, rules, &caller, occupied).await {
             Ok(Ok(restored)) => Ok(restored),
             Ok(Err(error)) => {
                 if error.is_damage() {
                     // Finds out, and says, what exactly is damaged.
                     self.verifier.do_send(CheckDoubtful);
                 }
-                Err(problems::of_restore(&self.world.repository, &name, backup.id, &error))
+                Err(problems::of_restore(&self.world.repository, &name, &backups, &error))
             }
             Err(problem) => Err(problem),
         };
@@ -296,8 +298,8 @@ impl Tools {
     async fn restore_files(
         &self,
         set: SetSettings,
-        backup: Backup,
-        options: RestoreOptions,
+        picks: Vec<Pick>,
+        rules: Rules,
         caller: &Caller,
         occupied: Occupied,
     ) -> Result<Result<Restored, restore::RestoreError>, Problem> {
@@ -307,10 +309,11 @@ impl Tools {
         let name = set.name.clone();
         let work = tokio::task::spawn_blocking(move || {
             let (_pass, _occupied) = (pass, occupied);
-            let target = Target::Live { set: &set, logs: options.replace_logs, now: world.clock.now() };
-            let result = restore::restore(&world.repository, &backup, options.file.as_deref(), &target, &progress);
-            if result.as_ref().is_err_and(restore::RestoreError::is_damage) && backup.state() != BackupState::Damaged {
-                world.repository.doubt(backup.id);
+            let target = Target::Live { set: &set, rules, now: world.clock.now() };
+            let result = restore::restore(&world.repository, &picks, &target, &progress);
+            if result.as_ref().is_err_and(restore::RestoreError::is_damage) {
+                let sound = picks.iter().filter(|pick| pick.backup.state() != BackupState::Damaged);
+                sound.for_each(|pick| world.repository.doubt(pick.backup.id));
             }
             result
         });

@@ -45,35 +45,42 @@ pub fn of_archive(set: &SetName, error: &ArchiveError) -> Problem {
     Problem::new(kind, format!("back up {set}: {}", chain(error)))
 }
 
-/// Why a backup of `set` was not restored; names those that would do if this one is damaged.
-pub fn of_restore(repository: &Repository, set: &SetName, id: BackupId, error: &RestoreError) -> Problem {
+/// Why backups of `set` were not restored; names those that would do if one of these is damaged.
+pub fn of_restore(repository: &Repository, set: &SetName, ids: &[BackupId], error: &RestoreError) -> Problem {
     let kind = match error {
         _ if error.is_damage() => ProblemKind::Integrity,
         RestoreError::Safety(ArchiveError::NoSpace { .. }) => ProblemKind::NoSpace,
         RestoreError::Stage { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ProblemKind::NoSpace,
-        RestoreError::NoSuchFile(_) => ProblemKind::NotFound,
+        RestoreError::NoSuchFile { .. } => ProblemKind::NotFound,
         RestoreError::LiveLog(_) | RestoreError::Stage { .. } | RestoreError::Safety(_) => ProblemKind::Target,
+        RestoreError::Twice(_) => ProblemKind::BadRequest,
         RestoreError::Cancelled(_) => ProblemKind::Unavailable,
         _ => ProblemKind::Internal,
     };
-    let mut problem = Problem::new(kind, format!("restore {set} from {id}: {}", chain(error)));
+    let from = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut problem = Problem::new(kind, format!("restore {set} from {from}: {}", chain(error)));
     problem.good_backups = match error {
-        RestoreError::NoSuchFile(path) => alternatives(repository, set, id, Some(path)),
-        _ if error.is_damage() => alternatives(repository, set, id, None),
+        RestoreError::NoSuchFile { path, .. } => alternatives(repository, set, ids, Some(path)),
+        _ if error.is_damage() => alternatives(repository, set, ids, None),
         _ => vec![],
     };
     problem
 }
 
-/// The newest good backups of a set, other than this one, that have the wanted file.
-fn alternatives(repository: &Repository, set: &SetName, instead_of: BackupId, wanted: Option<&str>) -> Vec<BackupId> {
+/// The newest good backups of a set, other than these, that have the wanted file.
+fn alternatives(
+    repository: &Repository,
+    set: &SetName,
+    instead_of: &[BackupId],
+    wanted: Option<&str>,
+) -> Vec<BackupId> {
     let catalogue = repository.catalogue();
     let has_wanted = |backup: &&Backup| {
         let mut files = backup.content.iter().flat_map(|content| &content.manifest.body.files);
         wanted.is_none_or(|path| files.any(|file| file.path == path))
     };
     let backups = catalogue.set(set).map_or(&[][..], |index| index.backups());
-    let others = backups.iter().rev().filter(|backup| backup.is_good_version() && backup.id != instead_of);
+    let others = backups.iter().rev().filter(|backup| backup.is_good_version() && !instead_of.contains(&backup.id));
     others.filter(has_wanted).take(MAX_ALTERNATIVES).map(|backup| backup.id).collect()
 }
 

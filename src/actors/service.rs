@@ -18,8 +18,9 @@ use crate::api::{
     VerifyOutcome,
 };
 use crate::core::mode::{Loss, Mode, ModeEvent, RecoveryCause, RecoveryPhase};
-use crate::core::{BackupKind, BackupRef, SetName};
+use crate::core::{BackupId, BackupKind, BackupRef, SetName};
 use crate::pipeline::Progress;
+use crate::pipeline::restore::{Pick, Rules};
 use crate::settings::SetSettings;
 use crate::telemetry::Check;
 
@@ -120,11 +121,28 @@ impl Service {
     ) -> Result<RestoreOutcome, Problem> {
         let set = self.configured(set)?;
         let backup = view::resolve(&self.world.repository, Some(&set.name), reference)?;
+        let picks = vec![Pick { backup, paths: options.paths() }];
+        let rules = Rules { replace_logs: options.replace_logs, ignore_ownership: options.ignore_ownership };
+        self.restore_picks(set, picks, rules, caller).await
+    }
+
+    /// Restores files of one set in place, each from the backup it was picked from, all in one transaction.
+    pub async fn restore_picks(
+        &self,
+        set: SetSettings,
+        picks: Vec<Pick>,
+        rules: Rules,
+        caller: &Caller,
+    ) -> Result<RestoreOutcome, Problem> {
         self.refuse_unless_working()?;
-        let target = set.source.display().to_string();
-        let message = Restore { set, backup: backup.clone(), options: options.clone(), caller: caller.clone() };
+        let (name, target) = (set.name.clone(), set.source.display().to_string());
+        let backups: Vec<BackupId> = picks.iter().map(|pick| pick.backup.id).collect();
+        let Some(newest) = backups.iter().max().copied() else {
+            return Err(Problem::new(ProblemKind::BadRequest, "nothing to restore is named"));
+        };
+        let message = Restore { set, picks, rules, caller: caller.clone() };
         let restored = self.archiver.send(message).await.map_err(|_| problems::of_silence("archiver"))??;
-        Ok(view::restored(&backup, target, restored))
+        Ok(view::restored(&name, newest, backups, target, restored))
     }
 
     /// Everything at a glance.

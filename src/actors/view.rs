@@ -15,7 +15,7 @@ use crate::api::{
 };
 use crate::core::mode::{Mode, RecoveryPhase};
 use crate::core::schedule::Due;
-use crate::core::{BackupKind, BackupState, SetName};
+use crate::core::{BackupId, BackupKind, BackupState, SetName};
 use crate::pipeline::restore::Restored;
 use crate::pipeline::verify::{Verdict, Verification};
 use crate::repository::Repository;
@@ -151,11 +151,18 @@ pub fn verification(backup: &Backup, verification: Verification) -> VerifyOutcom
 }
 
 /// What a restore did.
-pub fn restored(backup: &Backup, target: String, restored: Restored) -> RestoreOutcome {
-    let undo = restored.safety_backup.map(|id| format!("fiovana-app restore {} {id}", backup.set));
+pub fn restored(
+    set: &SetName,
+    backup: BackupId,
+    backups: Vec<BackupId>,
+    target: String,
+    restored: Restored,
+) -> RestoreOutcome {
+    let undo = restored.safety_backup.map(|id| format!("fiovana-app restore {set} {id}"));
     RestoreOutcome {
-        set: backup.set.clone(),
-        backup: backup.id,
+        set: set.clone(),
+        backup,
+        backups,
         target,
         restored: restored
             .files

@@ -13,9 +13,26 @@ pub struct RestoreOptions {
     /// Only this file.
     #[serde(default)]
     pub file: Option<String>,
+    /// Only these files, and `file` if that is given too.
+    #[serde(default)]
+    pub files: Vec<String>,
     /// Whether live logs may be replaced.
     #[serde(default)]
     pub replace_logs: bool,
+    /// Whether files are restored whose owner cannot be kept.
+    #[serde(default)]
+    pub ignore_ownership: bool,
+}
+
+impl RestoreOptions {
+    /// The files asked for; `None` if none is named: all.
+    pub fn paths(&self) -> Option<Vec<String>> {
+        let mut paths = self.files.clone();
+        paths.extend(self.file.clone());
+        paths.sort_unstable();
+        paths.dedup();
+        (!paths.is_empty()).then_some(paths)
+    }
 }
 
 /// What a restore did.
@@ -23,8 +40,11 @@ pub struct RestoreOptions {
 pub struct RestoreOutcome {
     /// The set.
     pub set: SetName,
-    /// The backup that was restored.
+    /// The backup that was restored; the newest, if files came from several.
     pub backup: BackupId,
+    /// Every backup that files came from.
+    #[serde(default)]
+    pub backups: Vec<BackupId>,
     /// Where the files are now.
     pub target: String,
     /// The files that are back.

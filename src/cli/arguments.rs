@@ -127,12 +127,15 @@ pub struct RestoreArguments {
     /// Restore into this directory instead of over the live files
     #[arg(long, value_name = "DIR")]
     pub to: Option<PathBuf>,
-    /// Only this file, by its path in the backup
-    #[arg(long, value_name = "FILE")]
-    pub file: Option<String>,
+    /// Only this file, by its path in the backup; may be given again
+    #[arg(long = "file", value_name = "FILE")]
+    pub files: Vec<String>,
     /// Let live logs be replaced too
     #[arg(long, conflicts_with = "to")]
     pub replace_logs: bool,
+    /// Restore files whose owner cannot be kept all the same; they will belong to whoever restores them
+    #[arg(long, conflicts_with = "to")]
+    pub ignore_ownership: bool,
 }
 
 /// Recovery mode.
@@ -236,7 +239,7 @@ mod tests {
             panic!("no restore")
         };
         assert_eq!((restore.id, restore.to), (BackupRef::Latest, Some("/tmp/x".into())));
-        assert_eq!(restore.file.as_deref(), Some("a.json"));
+        assert_eq!(restore.files, ["a.json"]);
     }
 
     #[test]

@@ -189,12 +189,11 @@ pub fn show(reference: &BackupRef, settings: &Settings, output: &mut Output<'_>)
 
 /// Restores in place through the service, elsewhere without it.
 pub fn restore(arguments: RestoreArguments, settings: Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let RestoreArguments { set, id, to, file, replace_logs } = arguments;
-    let Some(to) = to else {
-        return work(Work::Restore(set, id, RestoreOptions { file, replace_logs }), settings, output);
-    };
+    let RestoreArguments { set, id, to, files, replace_logs, ignore_ownership } = arguments;
+    let options = RestoreOptions { file: None, files, replace_logs, ignore_ownership };
+    let Some(to) = to else { return work(Work::Restore(set, id, options), settings, output) };
     let directory = std::path::absolute(to).map_err(Failure::WorkingDirectory)?;
-    let outcome = Reader::open(&settings)?.restore_to(&set, &id, file.as_deref(), &directory)?;
+    let outcome = Reader::open(&settings)?.restore_to(&set, &id, options.paths(), &directory)?;
     output.document(&outcome, render::restored)?;
     Ok(Exit::of_restore(&outcome))
 }

@@ -13,7 +13,7 @@ use crate::api::{BackupDetails, BackupList, ListQuery, Problem, RestoreOutcome};
 use crate::core::{BackupRef, SetName};
 use crate::daemon;
 use crate::pipeline::Progress;
-use crate::pipeline::restore::{Target, restore};
+use crate::pipeline::restore::{Pick, Target, restore};
 use crate::repository::Repository;
 use crate::settings::Settings;
 
@@ -39,22 +39,29 @@ impl<'s> Reader<'s> {
         Ok(view::details(&view::resolve(&self.repository, None, &reference.to_string())?))
     }
 
-    /// Restores a backup, or one file of it, into a directory, given absolute.
+    /// Restores a backup, or these files of it, into a directory, given absolute.
     pub fn restore_to(
         &self,
         set: &SetName,
         reference: &BackupRef,
-        file: Option<&str>,
+        paths: Option<Vec<String>>,
         directory: &Path,
     ) -> Result<RestoreOutcome, Problem> {
         let backup = view::resolve(&self.repository, Some(set), &reference.to_string())?;
         let progress = Arc::new(Progress::default());
         let bar = Bar::show("restore", &progress);
-        let restored = restore(&self.repository, &backup, file, &Target::Directory(directory), &progress);
+        let restored = restore(
+            &self.repository,
+            &[Pick { backup: backup.clone(), paths }],
+            &Target::Directory(directory),
+            &progress,
+        );
         drop(bar);
         match restored {
-            Ok(restored) => Ok(view::restored(&backup, directory.display().to_string(), restored)),
-            Err(error) => Err(problems::of_restore(&self.repository, &backup.set, backup.id, &error)),
+            Ok(restored) => {
+                Ok(view::restored(set, backup.id, vec![backup.id], directory.display().to_string(), restored))
+            }
+            Err(error) => Err(problems::of_restore(&self.repository, &backup.set, &[backup.id], &error)),
         }
     }
 }

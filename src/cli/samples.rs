@@ -84,6 +84,7 @@ pub fn restored() -> RestoreOutcome {
     RestoreOutcome {
         set: "security".parse().unwrap(),
         backup: id('3'),
+        backups: vec![id('3')],
         target: "/srv/app/config".into(),
         restored: vec![file],
         skipped: vec![SkippedDocument {

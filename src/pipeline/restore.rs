@@ -4,6 +4,7 @@
 //! Everything is read, checked and written beside its target first; the live files are backed up; only then are they
 //! replaced, one rename each. Nothing outside the target directory can be written.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,14 +27,39 @@ use chrono::{DateTime, Utc};
 /// The audit log of this service: never replaced in place.
 const OWN_AUDIT_LOG: &str = "security_audit.log";
 
+/// What to take from one backup. Several of one set, with no path in common, are restored as one.
+#[derive(Clone, Debug)]
+pub struct Pick {
+    /// The backup.
+    pub backup: Backup,
+    /// These files of it, by path; `None` is all it has.
+    pub paths: Option<Vec<String>>,
+}
+
+impl Pick {
+    /// A whole backup.
+    pub const fn whole(backup: Backup) -> Self {
+        Self { backup, paths: None }
+    }
+}
+
+/// What a restore over live files may do that it does not do unasked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Replace live logs.
+    pub replace_logs: bool,
+    /// Go on where the owner of a file cannot be kept.
+    pub ignore_ownership: bool,
+}
+
 /// Where the files go.
 pub enum Target<'a> {
     /// The set's own source: live files are replaced, after they were backed up.
     Live {
         /// The set.
         set: &'a SetSettings,
-        /// Whether live logs may be replaced too.
-        logs: bool,
+        /// What is allowed.
+        rules: Rules,
         /// The time now.
         now: DateTime<Utc>,
     },
@@ -66,9 +92,15 @@ pub struct RestoredFile {
 /// Why nothing, or not everything, was restored.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// The manifest cannot be had.
-    #[error("the backup's manifest cannot be used")]
-    Manifest(#[source] ReadError),
+    /// The manifest cannot be had. No live file was touched.
+    #[error("the manifest of {backup} cannot be used; no live file was touched")]
+    Manifest {
+        /// The backup.
+        backup: BackupId,
+        /// Why.
+        #[source]
+        source: ReadError,
+    },
     /// The content cannot be had. No live file was touched.
     #[error("{path} cannot be restored from this backup; no live file was touched")]
     Content {
@@ -79,8 +111,16 @@ pub enum RestoreError {
         fault: ContentFault,
     },
     /// The backup does not have this file.
-    #[error("the backup does not have the file {0:?}")]
-    NoSuchFile(String),
+    #[error("backup {backup} does not have the file {path:?}")]
+    NoSuchFile {
+        /// The backup.
+        backup: BackupId,
+        /// The file.
+        path: String,
+    },
+    /// Two picks mean the same file.
+    #[error("{0:?} is asked for twice")]
+    Twice(String),
     /// A live log would have been replaced.
     #[error("{0} is a log: restore it elsewhere with --to DIR, or say that live logs may be replaced")]
     LiveLog(String),
@@ -130,30 +170,40 @@ impl RestoreError {
     /// Whether the backup itself is at fault: damaged, not merely unreadable.
     pub const fn is_damage(&self) -> bool {
         match self {
-            Self::Manifest(error) => error.is_damage(),
+            Self::Manifest { source, .. } => source.is_damage(),
             Self::Content { fault, .. } => fault.is_damage(),
             _ => false,
         }
     }
 }
 
-/// Restores a backup, or the one `file` of it.
+/// Restores what was picked: all of it, or, if this is an error that says so, none of it.
 pub fn restore(
     repository: &Repository,
-    backup: &Backup,
-    file: Option<&str>,
+    picks: &[Pick],
     target: &Target<'_>,
     progress: &Progress,
 ) -> Result<Restored, RestoreError> {
-    let content = repository.read_manifest(backup).map_err(RestoreError::Manifest)?;
+    let mut contents = Vec::with_capacity(picks.len());
+    for pick in picks {
+        let read = repository.read_manifest(&pick.backup);
+        contents.push(read.map_err(|source| RestoreError::Manifest { backup: pick.backup.id, source })?);
+    }
+    let mut chosen = BTreeMap::new();
+    for (pick, content) in picks.iter().zip(&contents) {
+        choose(pick, &content.manifest.body.files, &mut chosen)?;
+    }
     let mut restored = Restored::default();
-    let chosen = choose(&content.manifest.body.files, file, target, &mut restored)?;
-    let root = match target {
-        Target::Live { set, .. } => set.source.as_path(),
-        Target::Directory(directory) => directory,
+    if let Target::Live { rules, .. } = target {
+        spare_logs(&mut chosen, *rules, &mut restored)?;
+    }
+    let chosen: Vec<&FileEntry> = chosen.into_values().collect();
+    let (root, ownership) = match target {
+        Target::Live { set, rules, .. } => (set.source.as_path(), !rules.ignore_ownership),
+        Target::Directory(directory) => (*directory, false),
     };
     let disk = open_target(root)?;
-    let mut stage = Stage::new(disk, root, matches!(target, Target::Directory(_)));
+    let mut stage = Stage::new(disk, root, matches!(target, Target::Directory(_)), ownership);
     progress.expect(chosen.iter().map(|file| file.size_bytes).sum());
     read_files(&ChunkReader::new(repository, ReadFrom::Anywhere), &chosen, parallel::threads(), progress, &mut stage)?;
     stage.sync()?;
@@ -169,32 +219,42 @@ fn restored_file(file: &FileEntry) -> RestoredFile {
     RestoredFile { path: file.path.clone(), size_bytes: file.size_bytes, sha256: file.sha256 }
 }
 
-/// The files to restore.
+/// Adds the files that `pick` means.
 fn choose<'f>(
+    pick: &Pick,
     files: &'f [FileEntry],
-    only: Option<&str>,
-    target: &Target<'_>,
-    restored: &mut Restored,
-) -> Result<Vec<&'f FileEntry>, RestoreError> {
-    let mut chosen: Vec<&FileEntry> = match only {
+    chosen: &mut BTreeMap<&'f str, &'f FileEntry>,
+) -> Result<(), RestoreError> {
+    let named: Vec<&FileEntry> = match &pick.paths {
         None => files.iter().collect(),
-        Some(path) => {
-            vec![files.iter().find(|file| file.path == path).ok_or_else(|| RestoreError::NoSuchFile(path.to_owned()))?]
+        Some(paths) => {
+            let entry = |path: &String| files.iter().find(|file| file.path == *path).ok_or_else(|| path.clone());
+            let named: Result<_, String> = paths.iter().map(entry).collect();
+            named.map_err(|path| RestoreError::NoSuchFile { backup: pick.backup.id, path })?
         }
     };
-    if let Target::Live { logs, .. } = target {
-        if let Some(log) = chosen.iter().find(|file| is_log(&file.path) && !logs) {
-            return Err(RestoreError::LiveLog(log.path.clone()));
+    for file in named {
+        if chosen.insert(&file.path, file).is_some() {
+            return Err(RestoreError::Twice(file.path.clone()));
         }
-        chosen.retain(|file| {
-            let own = file.path == OWN_AUDIT_LOG;
-            if own {
-                restored.skipped.push((file.path.clone(), "the audit log is never replaced in place"));
-            }
-            !own
-        });
     }
-    Ok(chosen)
+    Ok(())
+}
+
+/// Takes out what is never replaced in place, and refuses what is not replaced unasked.
+fn spare_logs(
+    chosen: &mut BTreeMap<&str, &FileEntry>,
+    rules: Rules,
+    restored: &mut Restored,
+) -> Result<(), RestoreError> {
+    if let Some(log) = chosen.keys().find(|path| is_log(path) && !rules.replace_logs) {
+        return Err(RestoreError::LiveLog((*log).to_owned()));
+    }
+    let own = |path: &str| path.rsplit('/').next() == Some(OWN_AUDIT_LOG);
+    let spared = chosen.keys().filter(|path| own(path)).map(|path| (*path).to_owned());
+    restored.skipped.extend(spared.map(|path| (path, "the audit log is never replaced in place")));
+    chosen.retain(|path, _| !own(path));
+    Ok(())
 }
 
 fn open_target(root: &Path) -> Result<Arc<dyn Disk>, RestoreError> {

@@ -26,8 +26,10 @@ const MAX_UNSYNCED: usize = 8;
 pub struct Stage {
     disk: Arc<dyn Disk>,
     root: PathBuf,
-    /// Whether the target is a fresh place: nothing is replaced there, and an owner that cannot be kept is let go.
+    /// Whether the target is a fresh place: nothing is replaced there.
     fresh: bool,
+    /// Whether a file whose owner cannot be kept is refused.
+    ownership: bool,
     files: Vec<Staged>,
     open: Option<Box<dyn DiskFile>>,
     /// Written whole, not durable yet.
@@ -43,8 +45,8 @@ struct Staged {
 
 impl Stage {
     /// An empty stage for files below `root`, which is `disk`'s own.
-    pub fn new(disk: Arc<dyn Disk>, root: &Path, fresh: bool) -> Self {
-        Self { disk, root: root.to_owned(), fresh, files: Vec::new(), open: None, unsynced: Vec::new() }
+    pub fn new(disk: Arc<dyn Disk>, root: &Path, fresh: bool, ownership: bool) -> Self {
+        Self { disk, root: root.to_owned(), fresh, ownership, files: Vec::new(), open: None, unsynced: Vec::new() }
     }
 
     fn failed(&self, action: &'static str, path: &Path, source: std::io::Error) -> RestoreError {
@@ -70,7 +72,7 @@ impl Stage {
     fn finish(&mut self, file: &FileEntry) -> Result<(), (&'static str, std::io::Error)> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
         match open.set_owner(file.uid, file.gid) {
-            Err(error) if !(self.fresh && error.kind() == std::io::ErrorKind::PermissionDenied) => {
+            Err(error) if self.ownership || error.kind() != std::io::ErrorKind::PermissionDenied => {
                 return Err(("keep the owner of", error));
             }
             _ => {}

@@ -57,7 +57,7 @@ impl Place {
     }
 
     fn restore(&self, set: &str, id: BackupId, file: Option<&str>, to: &Path) -> Result<RestoreOutcome, Problem> {
-        self.reader().restore_to(&set.parse().unwrap(), &id.into(), file, to)
+        self.reader().restore_to(&set.parse().unwrap(), &id.into(), file.map(|file| vec![file.to_owned()]), to)
     }
 }
 

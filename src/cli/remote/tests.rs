@@ -29,7 +29,7 @@ fn a_list_is_asked_for_with_what_was_typed_and_no_more() {
 #[test]
 fn a_restore_sends_how_it_is_to_be_done() {
     let service = TestService::start(|_| answer(200, &samples::restored()));
-    let options = RestoreOptions { file: Some("ä b.json".into()), replace_logs: true };
+    let options = RestoreOptions { file: Some("ä b.json".into()), replace_logs: true, ..RestoreOptions::default() };
     let outcome = service.remote().restore(&"security".parse().unwrap(), &BackupRef::Latest, &options).unwrap();
     assert_eq!(outcome, samples::restored());
     let (request, body) = service.requests().remove(0);

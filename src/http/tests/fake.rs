@@ -160,6 +160,7 @@ impl Api for Fake {
         Ok(RestoreOutcome {
             set: set.parse().unwrap(),
             backup: id(),
+            backups: vec![id()],
             target: "/etc/fiovana".to_owned(),
             restored: vec![],
             skipped: vec![],
