@@ -12,5 +12,7 @@ mod verify;
 pub use backups::{BackupDetails, BackupList, BackupSummary, FileDocument, ListQuery, MAX_LIST, UnreadableDocument};
 pub use problem::{Problem, ProblemKind};
 pub use restore::{RestoreOptions, RestoreOutcome, RestoredDocument, SkippedDocument};
-pub use status::{ActorStatus, AuditStatus, ModeDocument, RepositoryStatus, SetStatus, StateCounts, Status};
+pub use status::{
+    ActorStatus, AuditStatus, ModeDocument, ReasonDocument, RepositoryStatus, SetStatus, StateCounts, Status,
+};
 pub use verify::{DamageDocument, VerifyOutcome, VerifyVerdict};

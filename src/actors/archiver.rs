@@ -13,7 +13,6 @@ use super::janitor::{Janitor, Sweep};
 use super::problems::{self, chain};
 use super::service::Caller;
 use super::supervision::Child;
-use super::supervisor::{Reassess, Supervisor};
 use super::verifier::{CheckDoubtful, ReadBack, Verifier};
 use super::world::{Occupied, World};
 use crate::api::{Problem, ProblemKind};
@@ -74,19 +73,12 @@ struct Tools {
     herald: Herald,
     verifier: Addr<Verifier>,
     janitor: Addr<Janitor>,
-    supervisor: Addr<Supervisor>,
 }
 
 impl Archiver {
     /// An archiver that works with these.
-    pub fn new(
-        world: Arc<World>,
-        herald: Herald,
-        verifier: Addr<Verifier>,
-        janitor: Addr<Janitor>,
-        supervisor: Addr<Supervisor>,
-    ) -> Self {
-        Self(Tools { world, herald, verifier, janitor, supervisor })
+    pub fn new(world: Arc<World>, herald: Herald, verifier: Addr<Verifier>, janitor: Addr<Janitor>) -> Self {
+        Self(Tools { world, herald, verifier, janitor })
     }
 }
 
@@ -157,7 +149,7 @@ impl Tools {
         if matches!(result, Ok(BackedUp::Created(_))) {
             self.janitor.do_send(Sweep { set: set.name });
         }
-        self.supervisor.do_send(Reassess);
+        self.world.reassess();
         result
     }
 
@@ -291,7 +283,7 @@ impl Tools {
             Err(problem) => Event::RestoreFailed { error: problem.detail.clone() },
         };
         let _ = self.herald.tell(event, &about).await;
-        self.supervisor.do_send(Reassess);
+        self.world.reassess();
         result
     }
 

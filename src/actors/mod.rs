@@ -18,6 +18,7 @@ mod herald;
 mod janitor;
 mod lane;
 pub mod problems;
+mod reasons;
 mod scheduler;
 pub mod service;
 pub mod supervision;
@@ -43,10 +44,7 @@ use scheduler::Scheduler;
 use service::{Caller, Service};
 use supervisor::{Meet, Supervisor};
 use verifier::Verifier;
-pub use world::{ACTORS, Role, World};
-
-/// The audit log's name in the log directory.
-pub const AUDIT_LOG: &str = "security_audit.log";
+pub use world::{ACTORS, AUDIT_LOG, Role, World};
 
 /// The actors, running.
 pub struct Running {
@@ -74,10 +72,9 @@ pub async fn start(world: World) -> Running {
         .start("verifier", verifier::MAILBOX, move |world| Verifier::new(world, speaker.clone(), root_address.clone()));
     let speaker = herald("janitor");
     let janitor = children.start("janitor", janitor::MAILBOX, move |world| Janitor::new(world, speaker.clone()));
-    let (speaker, reader, root_address) = (herald("archiver"), verifier.clone(), supervisor.clone());
-    let sweeper = janitor.clone();
+    let (speaker, reader, sweeper) = (herald("archiver"), verifier.clone(), janitor.clone());
     let archiver = children.start("archiver", archiver::MAILBOX, move |world| {
-        Archiver::new(world, speaker.clone(), reader.clone(), sweeper.clone(), root_address.clone())
+        Archiver::new(world, speaker.clone(), reader.clone(), sweeper.clone())
     });
     let scheduler = (world.role == Role::Daemon).then(|| {
         let archiver = archiver.clone();
@@ -132,11 +129,15 @@ impl Children<'_> {
 impl Running {
     async fn leave_starting(&self) {
         let world = self.world.clone();
-        let look = tokio::task::spawn_blocking(move || StartFacts {
-            flag_set: world.settings().recovery_mode && world.role == Role::Daemon,
-            persisted: Supervisor::persisted(&world),
-            alarm: None,
-            reasons: supervisor::live_reasons(&world),
+        let look = tokio::task::spawn_blocking(move || {
+            let concerns = reasons::concerns(&reasons::look(&world));
+            world.set_concerns(concerns.clone());
+            StartFacts {
+                flag_set: world.settings().recovery_mode && world.role == Role::Daemon,
+                persisted: Supervisor::persisted(&world),
+                alarm: None,
+                reasons: concerns.into_keys().collect(),
+            }
         });
         match look.await {
             Ok(facts) => {

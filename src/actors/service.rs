@@ -152,7 +152,7 @@ impl Service {
 
     /// The mode.
     pub fn recovery(&self) -> ModeDocument {
-        view::mode(&self.world.mode())
+        view::mode(&self.world)
     }
 
     /// Enters recovery mode, as an operator.

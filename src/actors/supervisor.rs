@@ -3,6 +3,8 @@
 //! Hazard: a mode that is acted on before it is durable is forgotten by a crash, and one that waits for a broken disk
 //! protects nothing. What to do, and in which order, is decided by `core::mode`; here it is done, one event at a time.
 
+mod reassessment;
+
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -17,10 +19,9 @@ use super::verifier::{Validate, Verifier};
 use super::world::{ActorState, Role, World};
 use crate::api::{Problem, ProblemKind};
 use crate::core::mode::{
-    DegradedReason, Effect, IntegrityVerdict, IntegrityWindow, Mode, ModeEvent, Persistence, RecoveryCause, Transition,
-    step,
+    Effect, IntegrityVerdict, IntegrityWindow, Mode, ModeEvent, Persistence, RecoveryCause, Transition, step,
 };
-use crate::pipeline::assess::{LiveFaultKind, assess};
+use crate::pipeline::assess::assess;
 use crate::repository::state::Loaded;
 use crate::storage::Durability;
 use crate::telemetry::Event;
@@ -43,11 +44,6 @@ pub struct Happened(pub ModeEvent);
 #[derive(Message)]
 #[rtype(result = "Result<(), Problem>")]
 pub struct IntegrityFailure;
-
-/// Look whether the live files are whole.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Reassess;
 
 /// The actors that the supervisor talks to.
 #[derive(Message)]
@@ -108,10 +104,8 @@ impl Supervisor {
                 return AtomicResponse::new(Box::pin(actix::fut::ready(Err(problem))));
             }
         };
-        let herald = self.peers.as_ref().map(|peers| peers.herald.clone());
         let window = if leaves_recovery(&before.mode, &next) { self.empty_window() } else { self.window.clone() };
-        let carry_out =
-            CarryOut { world: self.world.clone(), herald, window: window.clone(), next, persisted: before.persisted };
+        let carry_out = CarryOut { window: window.clone(), ..self.carry_out(next, before.persisted) };
         AtomicResponse::new(Box::pin(
             async move { carry_out.run(&effects).await.map(|()| effects) }.into_actor(self).map(
                 |result, supervisor, ctx| {
@@ -122,6 +116,11 @@ impl Supervisor {
                 },
             ),
         ))
+    }
+
+    fn carry_out(&self, next: Mode, persisted: bool) -> CarryOut {
+        let herald = self.peers.as_ref().map(|peers| peers.herald.clone());
+        CarryOut { world: self.world.clone(), herald, window: self.window.clone(), next, persisted }
     }
 
     fn empty_window(&self) -> IntegrityWindow {
@@ -240,6 +239,9 @@ impl Actor for Supervisor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
+        if self.world.role == Role::Daemon {
+            self.keep_reassessing(ctx);
+        }
     }
 }
 
@@ -282,47 +284,6 @@ impl Handler<IntegrityFailure> for Supervisor {
         }
         self.happened(ModeEvent::IntegrityFailed(verdict))
     }
-}
-
-impl Handler<Reassess> for Supervisor {
-    type Result = ();
-
-    fn handle(&mut self, _: Reassess, ctx: &mut Self::Context) {
-        if self.world.role == Role::Command {
-            return;
-        }
-        let world = self.world.clone();
-        let work = tokio::task::spawn_blocking(move || live_reasons(&world));
-        let report = ctx.address();
-        ctx.spawn(
-            async move {
-                let Ok(found) = work.await else { return };
-                for reason in LIVE_REASONS {
-                    let event = if found.contains(&reason) {
-                        ModeEvent::ReasonRaised(reason)
-                    } else {
-                        ModeEvent::ReasonCleared(reason)
-                    };
-                    report.do_send(Happened(event));
-                }
-            }
-            .into_actor(self),
-        );
-    }
-}
-
-const LIVE_REASONS: [DegradedReason; 2] = [DegradedReason::LiveFilesMissing, DegradedReason::LiveFilesInvalid];
-
-/// What is wrong with the live files.
-pub(super) fn live_reasons(world: &World) -> std::collections::BTreeSet<DegradedReason> {
-    let faults = assess(&world.repository, &world.settings().sets);
-    faults
-        .iter()
-        .map(|fault| match fault.fault {
-            LiveFaultKind::Missing => DegradedReason::LiveFilesMissing,
-            LiveFaultKind::Invalid(_) => DegradedReason::LiveFilesInvalid,
-        })
-        .collect()
 }
 
 impl Handler<ChildEvent> for Supervisor {

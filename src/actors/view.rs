@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use super::problems;
 use super::service::reference;
-use super::world::{ActorState, ModeView, World};
+use super::world::{ActorState, World};
+use super::{problems, reasons};
 use crate::api::{
     ActorStatus, AuditStatus, BackupDetails, BackupList, BackupSummary, DamageDocument, FileDocument, ListQuery,
-    MAX_LIST, ModeDocument, Problem, ProblemKind, RepositoryStatus, RestoreOutcome, RestoredDocument, SetStatus,
-    SkippedDocument, StateCounts, Status, UnreadableDocument, VerifyOutcome, VerifyVerdict,
+    MAX_LIST, ModeDocument, Problem, ProblemKind, ReasonDocument, RepositoryStatus, RestoreOutcome, RestoredDocument,
+    SetStatus, SkippedDocument, StateCounts, Status, UnreadableDocument, VerifyOutcome, VerifyVerdict,
 };
-use crate::core::mode::{Mode, RecoveryPhase};
+use crate::core::mode::{DegradedReason, Mode, RecoveryPhase};
 use crate::core::schedule::Due;
 use crate::core::{BackupId, BackupKind, BackupState, SetName};
 use crate::pipeline::restore::Restored;
@@ -180,11 +180,14 @@ pub fn restored(
 }
 
 /// The mode.
-pub fn mode(view: &ModeView) -> ModeDocument {
+pub fn mode(world: &World) -> ModeDocument {
+    let (view, concerns) = (world.mode(), world.concerns());
+    let document = |reason: &DegradedReason| ReasonDocument {
+        code: reason.code().into(),
+        detail: reasons::detail(&concerns, *reason),
+    };
     let reasons = match &view.mode {
-        Mode::Degraded { reasons } | Mode::Recovery { reasons, .. } => {
-            reasons.iter().map(|r| r.code().into()).collect()
-        }
+        Mode::Degraded { reasons } | Mode::Recovery { reasons, .. } => reasons.iter().map(document).collect(),
         Mode::Starting | Mode::Normal | Mode::Stopping => vec![],
     };
     let losses = match view.mode.phase() {
@@ -211,7 +214,7 @@ pub fn status(world: &World) -> Status {
         version: env!("CARGO_PKG_VERSION").into(),
         started: world.started,
         enabled: facts.enabled,
-        mode: mode(&world.mode()),
+        mode: mode(world),
         sets,
         actors: world
             .actors()

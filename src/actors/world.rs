@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::lane::WriteLane;
+use super::reasons::Concerns;
 use crate::audit::Head;
 use crate::clock::Clock;
 use crate::core::mode::Mode;
@@ -20,6 +21,9 @@ use crate::repository::Repository;
 use crate::settings::{SetSettings, Settings};
 use crate::storage::{Durability, StorageError};
 use crate::telemetry::Metrics;
+
+/// The audit log's name in the log directory.
+pub const AUDIT_LOG: &str = "security_audit.log";
 
 const RUNS: &str = "schedule";
 
@@ -54,6 +58,9 @@ pub struct World {
     runs: Mutex<BTreeMap<SetName, Run>>,
     actors: Mutex<BTreeMap<&'static str, ActorView>>,
     audit: Mutex<AuditView>,
+    rejected_settings: Mutex<Option<String>>,
+    concerns: Mutex<Concerns>,
+    reassess: Notify,
     works: Mutex<Vec<std::sync::Weak<Progress>>>,
     operations: watch::Sender<usize>,
 }
@@ -153,6 +160,9 @@ impl World {
             runs: Mutex::new(runs),
             actors: Mutex::new(ACTORS.into_iter().map(|name| (name, actor.clone())).collect()),
             audit: Mutex::default(),
+            rejected_settings: Mutex::default(),
+            concerns: Mutex::default(),
+            reassess: Notify::new(),
             works: Mutex::default(),
             operations: watch::Sender::new(0),
         }
@@ -180,7 +190,10 @@ impl World {
 
     /// Changes the mode; for the supervisor alone.
     pub(super) fn set_mode(&self, mode: mode::Mode, persisted: bool) {
-        self.mode.send_replace(ModeView { mode, persisted });
+        let before = self.mode.send_replace(ModeView { mode, persisted });
+        if before.persisted != persisted {
+            self.reassess();
+        }
     }
 
     /// What is known of a set's runs.
@@ -242,7 +255,41 @@ impl World {
 
     /// Changes what is known of the audit log; for the auditor alone.
     pub(super) fn set_audit(&self, view: AuditView) {
-        *locked(&self.audit) = view;
+        let before = std::mem::replace(&mut *locked(&self.audit), view);
+        if before.failing != view.failing {
+            self.reassess();
+        }
+    }
+
+    /// Why the settings that were found are not the ones in force, if so.
+    pub fn rejected_settings(&self) -> Option<String> {
+        locked(&self.rejected_settings).clone()
+    }
+
+    /// Says so, or that it is over.
+    pub fn set_rejected_settings(&self, why: Option<String>) {
+        *locked(&self.rejected_settings) = why;
+        self.reassess();
+    }
+
+    /// What needs a person, as it was last found.
+    pub fn concerns(&self) -> Concerns {
+        locked(&self.concerns).clone()
+    }
+
+    /// Remembers what needs a person; for the supervisor alone.
+    pub(super) fn set_concerns(&self, concerns: Concerns) {
+        *locked(&self.concerns) = concerns;
+    }
+
+    /// Lets the supervisor look again, soon, whether something needs a person: a fact changed on which that depends.
+    pub fn reassess(&self) {
+        self.reassess.notify_one();
+    }
+
+    /// Waits until somebody wants that.
+    pub(super) async fn reassessment_wanted(&self) {
+        self.reassess.notified().await;
     }
 
     /// Counts an operation until what is returned is dropped: a stop waits for it, to its last record.

@@ -38,11 +38,20 @@ pub struct ModeDocument {
     /// How far recovery has come.
     pub phase: Option<String>,
     /// What needs a person.
-    pub reasons: Vec<String>,
+    pub reasons: Vec<ReasonDocument>,
     /// Losses that must be acknowledged by name to leave recovery.
     pub losses: Vec<String>,
     /// Whether the mode would survive a restart.
     pub persisted: bool,
+}
+
+/// Something that needs a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonDocument {
+    /// Its stable code, as in the audit log and the alerts.
+    pub code: String,
+    /// What is wrong, where, and what to do.
+    pub detail: String,
 }
 
 /// A configured set.

@@ -171,7 +171,10 @@ pub fn mode() -> ModeDocument {
         name: "recovery".into(),
         cause: Some("operator".into()),
         phase: Some("awaiting_decision".into()),
-        reasons: vec!["logs has no good backup".into()],
+        reasons: vec![ReasonDocument {
+            code: "live_files_missing".into(),
+            detail: "logs/error.log: missing: restore the set".into(),
+        }],
         losses: vec!["logs/error.log".into()],
         persisted: false,
     }

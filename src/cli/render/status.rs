@@ -33,7 +33,7 @@ pub fn mode(mode: &ModeDocument, look: &Look) -> String {
     let details: Vec<&str> = [&mode.phase, &mode.cause].into_iter().flatten().map(String::as_str).collect();
     line.row([Cell::toned(format!("mode {}", mode.name), tone), details.join(", ").into()]);
     let mut text = line.render(look);
-    text.extend(mode.reasons.iter().map(|reason| format!("  {}\n", plain(reason))));
+    text.extend(mode.reasons.iter().map(|reason| remark(&reason.code, &reason.detail)));
     text.extend(mode.losses.iter().map(|loss| remark("lost, to be acknowledged", loss)));
     if !mode.persisted {
         text += "  not saved: a restart would forget this mode\n";
@@ -143,7 +143,7 @@ mod tests {
     fn a_status_shows_everything_that_needs_a_person() {
         let expected = "\
 mode recovery  awaiting_decision, operator
-  logs has no good backup
+  live_files_missing: logs/error.log: missing: restore the set
   lost, to be acknowledged: logs/error.log
   not saved: a restart would forget this mode
 

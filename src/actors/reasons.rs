@@ -1,0 +1,193 @@
+//! What needs a person.
+//!
+//! Hazard: a warning that is raised in one place and cleared in another stays for ever, or never comes. What needs a
+//! person follows from facts, all of them looked at together, again and again: a reason is there while its fact is.
+
+use std::collections::BTreeMap;
+
+use super::world::{AUDIT_LOG, World};
+use crate::core::SetName;
+use crate::core::mode::DegradedReason;
+use crate::pipeline::assess::{LiveFault, LiveFaultKind, assess};
+
+/// A set whose runs failed this often in a row needs a person. The retries before take some three minutes: what heals
+/// by itself mostly has by then.
+pub const FAILING_AFTER: u32 = 3;
+
+/// The most things that one reason names; the rest is counted.
+const MAX_NAMED: usize = 3;
+
+/// Each reason there is to be degraded, with what a person should know: what, where, what to do.
+pub type Concerns = BTreeMap<DegradedReason, String>;
+
+/// What the reasons are judged by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// What is wrong with live files of which there are good copies.
+    pub live_faults: Vec<LiveFault>,
+    /// The sets whose last run failed: how often in a row, and why the last one did.
+    pub failing_sets: Vec<(SetName, u32, Option<String>)>,
+    /// The audit log, if it cannot be written.
+    pub unwritable_audit_log: Option<String>,
+    /// Whether the mode would be forgotten by a restart.
+    pub mode_not_persisted: bool,
+    /// Why the settings that are there are not the ones in force.
+    pub rejected_settings: Option<String>,
+}
+
+type Judgement = fn(&Facts) -> Option<String>;
+
+/// The reasons that come and go with their facts. The one that is not among them stays for the life of the process:
+/// that the recovery flag was still set when recovery mode was left.
+const JUDGEMENTS: [(DegradedReason, Judgement); 6] = [
+    (DegradedReason::LiveFilesMissing, |facts| {
+        let missing = |fault: &&LiveFault| fault.fault == LiveFaultKind::Missing;
+        named(facts.live_faults.iter().filter(missing).map(place), "missing: restore the set, or the one file")
+    }),
+    (DegradedReason::LiveFilesInvalid, |facts| {
+        let invalid = facts.live_faults.iter().filter_map(|fault| match &fault.fault {
+            LiveFaultKind::Invalid(why) => Some(format!("{} ({why})", place(fault))),
+            LiveFaultKind::Missing => None,
+        });
+        named(invalid, "no longer valid: mend the file, or restore it")
+    }),
+    (DegradedReason::BackupsFailing, |facts| {
+        let failing = facts.failing_sets.iter().filter(|(_, failures, _)| *failures >= FAILING_AFTER);
+        let sets = failing.map(|(set, failures, error)| {
+            format!(
+                "{set} ({failures} runs in a row: {})",
+                error.as_deref().unwrap_or("the reason is in the audit log")
+            )
+        });
+        named(sets, "not backed up any more: remove the cause; it is tried again by itself")
+    }),
+    (DegradedReason::AuditUnwritable, |facts| {
+        let path = facts.unwritable_audit_log.as_ref()?;
+        Some(format!("{path} cannot be written, so records wait: see to its owner, permissions and free space"))
+    }),
+    (DegradedReason::ModeNotPersisted, |facts| {
+        let what = "a restart would forget the present mode: see that the backup directory can be written";
+        facts.mode_not_persisted.then(|| what.to_owned())
+    }),
+    (DegradedReason::SettingsRejected, |facts| {
+        let why = facts.rejected_settings.as_ref()?;
+        Some(format!("{why}: correct the settings, see that `fiovana-app config check` accepts them, and reload"))
+    }),
+];
+
+/// What is known of a reason whose detail is not (any more).
+const fn in_general(reason: DegradedReason) -> &'static str {
+    match reason {
+        DegradedReason::RecoveryFlagSet => {
+            "recovery mode was left while FIOVANA_RECOVERY_MODE is set: unset it, or the next start is in recovery mode"
+        }
+        _ => "being looked at again",
+    }
+}
+
+/// The reasons that these facts give.
+pub fn concerns(facts: &Facts) -> Concerns {
+    JUDGEMENTS.iter().filter_map(|(reason, judge)| Some((*reason, judge(facts)?))).collect()
+}
+
+/// The reasons that [`concerns`] decides about: those that it does not give are no longer there.
+pub fn judged() -> impl Iterator<Item = DegradedReason> {
+    JUDGEMENTS.iter().map(|(reason, _)| *reason)
+}
+
+/// What a person should know of a reason.
+pub fn detail(concerns: &Concerns, reason: DegradedReason) -> String {
+    concerns.get(&reason).cloned().unwrap_or_else(|| in_general(reason).to_owned())
+}
+
+/// Finds the facts out. Reads live files, so it may block.
+pub fn look(world: &World) -> Facts {
+    let settings = world.settings();
+    let failing = settings.sets.iter().filter_map(|set| {
+        let run = world.run(&set.name);
+        let failures = run.history.consecutive_failures;
+        (failures > 0).then(|| (set.name.clone(), failures, run.last_error))
+    });
+    Facts {
+        live_faults: assess(&world.repository, &settings.sets),
+        failing_sets: failing.collect(),
+        unwritable_audit_log: world
+            .audit()
+            .failing
+            .then(|| settings.log_directory.join(AUDIT_LOG).display().to_string()),
+        mode_not_persisted: !world.mode().persisted,
+        rejected_settings: world.rejected_settings(),
+    }
+}
+
+fn place(fault: &LiveFault) -> String {
+    format!("{}/{}", fault.set, fault.path)
+}
+
+/// `a, b, c and 4 more: what is wrong with them`; nothing of nothing.
+fn named(things: impl Iterator<Item = String>, what: &str) -> Option<String> {
+    let things: Vec<String> = things.collect();
+    let more = match things.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let first = things.iter().take(MAX_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    (!things.is_empty()).then(|| format!("{first}{more}: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(name: &str) -> SetName {
+        name.parse().unwrap()
+    }
+
+    fn missing(path: &str) -> LiveFault {
+        LiveFault { set: set("security"), path: path.to_owned(), fault: LiveFaultKind::Missing }
+    }
+
+    #[test]
+    fn without_a_fact_there_is_no_reason() {
+        assert_eq!(concerns(&Facts::default()), Concerns::new());
+    }
+
+    #[test]
+    fn each_fact_gives_its_reason_and_no_other() {
+        let invalid = LiveFault { fault: LiveFaultKind::Invalid("not JSON".into()), ..missing("a.json") };
+        let table = [
+            (DegradedReason::LiveFilesMissing, Facts { live_faults: vec![missing("a.json")], ..Facts::default() }),
+            (DegradedReason::LiveFilesInvalid, Facts { live_faults: vec![invalid], ..Facts::default() }),
+            (
+                DegradedReason::BackupsFailing,
+                Facts { failing_sets: vec![(set("logs"), FAILING_AFTER, None)], ..Facts::default() },
+            ),
+            (
+                DegradedReason::AuditUnwritable,
+                Facts { unwritable_audit_log: Some("/logs/audit".into()), ..Facts::default() },
+            ),
+            (DegradedReason::ModeNotPersisted, Facts { mode_not_persisted: true, ..Facts::default() }),
+            (DegradedReason::SettingsRejected, Facts { rejected_settings: Some("bad".into()), ..Facts::default() }),
+        ];
+        assert!(table.iter().map(|(reason, _)| *reason).eq(judged()), "a judgement is not tested");
+        for (reason, facts) in table {
+            assert!(concerns(&facts).into_keys().eq([reason]), "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_that_may_pass_by_itself_needs_nobody() {
+        let facts = Facts { failing_sets: vec![(set("logs"), FAILING_AFTER - 1, None)], ..Facts::default() };
+        assert_eq!(concerns(&facts), Concerns::new());
+    }
+
+    #[test]
+    fn a_reason_names_what_where_and_what_to_do_and_does_not_grow() {
+        let live_faults: Vec<_> = (0..100).map(|n| missing(&format!("{n}.json"))).collect();
+        let concerns = concerns(&Facts { live_faults, ..Facts::default() });
+        assert_eq!(
+            detail(&concerns, DegradedReason::LiveFilesMissing),
+            "security/0.json, security/1.json, security/2.json and 97 more: missing: restore the set, or the one file"
+        );
+    }
+}
