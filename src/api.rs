@@ -5,12 +5,14 @@
 
 mod backups;
 mod problem;
+mod recovery;
 mod restore;
 mod status;
 mod verify;
 
 pub use backups::{BackupDetails, BackupList, BackupSummary, FileDocument, ListQuery, MAX_LIST, UnreadableDocument};
 pub use problem::{Problem, ProblemKind};
+pub use recovery::{ApplyOptions, ApplyOutcome, FailedRestore, PlanDocument, PlanOptions, RecoveryDocument};
 pub use restore::{RestoreOptions, RestoreOutcome, RestoredDocument, SkippedDocument};
 pub use status::{
     ActorStatus, AuditStatus, ModeDocument, ReasonDocument, RepositoryStatus, SetStatus, StateCounts, Status,

@@ -123,10 +123,11 @@ async fn serve(world: World, listener: TcpListener, address: SocketAddr, clock: 
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| Failure::System("watch signals", error))?;
     tracing::info!("listening on http://{address}");
     let mut running = actors::start(world).await;
-    if running.service.recovery().name == "recovery" {
+    if running.service.mode().name == "recovery" {
         tracing::warn!(
-            "recovery mode: nothing is deleted. See what is wrong with `fiovana-app status`, bring files back with \
-             `fiovana-app restore SET latest`, then leave with `fiovana-app recovery exit`"
+            "recovery mode: nothing is deleted. To see what would be brought back, bring it back and leave this mode, \
+             run `fiovana-app recover` in {}",
+            std::env::current_dir().unwrap_or_default().display()
         );
     }
     #[cfg(feature = "chaos")]

@@ -19,6 +19,7 @@ mod janitor;
 mod lane;
 pub mod problems;
 mod reasons;
+pub mod recovery;
 mod scheduler;
 pub mod service;
 pub mod supervision;

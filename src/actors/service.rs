@@ -2,7 +2,8 @@
 //!
 //! Hazard: two front doors with two sets of rules. The HTTP API and the command line both come in here.
 
-use std::collections::BTreeSet;
+mod recovery;
+
 use std::sync::Arc;
 
 use actix::Addr;
@@ -14,10 +15,9 @@ use super::verifier::{CheckDoubtful, Verifier, Verify};
 use super::view;
 use super::world::World;
 use crate::api::{
-    BackupDetails, BackupList, ListQuery, ModeDocument, Problem, ProblemKind, RestoreOptions, RestoreOutcome, Status,
-    VerifyOutcome,
+    BackupDetails, BackupList, ListQuery, Problem, ProblemKind, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
 };
-use crate::core::mode::{Loss, Mode, ModeEvent, RecoveryCause, RecoveryPhase};
+use crate::core::mode::{Mode, ModeEvent};
 use crate::core::{BackupId, BackupKind, BackupRef, SetName};
 use crate::pipeline::Progress;
 use crate::pipeline::restore::{Pick, Rules};
@@ -150,30 +150,6 @@ impl Service {
         view::status(&self.world)
     }
 
-    /// The mode.
-    pub fn recovery(&self) -> ModeDocument {
-        view::mode(&self.world)
-    }
-
-    /// Enters recovery mode, as an operator.
-    pub async fn enter_recovery(&self, caller: &Caller) -> Result<ModeDocument, Problem> {
-        tracing::info!(principal = caller.principal, "recovery mode was asked for");
-        self.happened(ModeEvent::RecoveryDemanded(RecoveryCause::OperatorRequest)).await?;
-        Ok(self.recovery())
-    }
-
-    /// Leaves recovery mode, after a validation that passes, or with the losses it finds acknowledged by name.
-    pub async fn exit_recovery(&self, acknowledged: Vec<String>, caller: &Caller) -> Result<ModeDocument, Problem> {
-        tracing::info!(principal = caller.principal, ?acknowledged, "leaving recovery mode was asked for");
-        let acknowledged: BTreeSet<Loss> = acknowledged.into_iter().map(Loss).collect();
-        if !self.may_leave(&acknowledged) {
-            self.validate().await?;
-        }
-        let flag_set = self.world.settings().recovery_mode;
-        self.happened(ModeEvent::ExitRequested { acknowledged, flag_set }).await?;
-        Ok(self.recovery())
-    }
-
     /// The metrics in Prometheus' text format 0.0.4.
     pub fn metrics(&self) -> Result<String, Problem> {
         let facts = view::facts(&self.world);
@@ -213,34 +189,6 @@ impl Service {
 
     pub(super) async fn happened(&self, event: ModeEvent) -> Result<(), Problem> {
         self.supervisor.send(Happened(event)).await.map_err(|_| problems::of_silence("supervisor"))?
-    }
-
-    fn may_leave(&self, acknowledged: &BTreeSet<Loss>) -> bool {
-        match self.world.mode().mode.phase() {
-            Some(RecoveryPhase::Validated) => true,
-            Some(RecoveryPhase::AwaitingDecision { losses }) => !losses.is_empty() && losses.is_subset(acknowledged),
-            // Not in recovery: the machine says what is wrong with asking.
-            None => true,
-            Some(_) => false,
-        }
-    }
-
-    /// Waits for work that is under way, then validates, and waits for what comes of it.
-    async fn validate(&self) -> Result<(), Problem> {
-        let mut mode = self.world.watch_mode();
-        let at_rest = |view: &super::world::ModeView| {
-            !matches!(
-                view.mode.phase(),
-                Some(RecoveryPhase::Assessing | RecoveryPhase::Restoring | RecoveryPhase::Validating { .. })
-            )
-        };
-        let gone = || problems::of_silence("supervisor");
-        let resting = mode.wait_for(at_rest).await.map_err(|_| gone())?.mode.clone();
-        if resting.is_recovery() && !matches!(resting.phase(), Some(RecoveryPhase::Validated)) {
-            self.happened(ModeEvent::ValidationRequested).await?;
-            mode.wait_for(at_rest).await.map_err(|_| gone())?;
-        }
-        Ok(())
     }
 
     fn configured(&self, name: &str) -> Result<SetSettings, Problem> {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::herald::{About, Herald};
 use super::problems::{self, chain};
+use super::recovery;
 use super::scheduler::{Scheduler, Wake};
 use super::service::Caller;
 use super::supervision::ChildEvent;
@@ -21,7 +22,6 @@ use crate::api::{Problem, ProblemKind};
 use crate::core::mode::{
     Effect, IntegrityVerdict, IntegrityWindow, Mode, ModeEvent, Persistence, RecoveryCause, Transition, step,
 };
-use crate::pipeline::assess::assess;
 use crate::repository::state::Loaded;
 use crate::storage::Durability;
 use crate::telemetry::Event;
@@ -135,12 +135,12 @@ impl Supervisor {
                 Effect::ResumeSchedules => peers.scheduler.iter().for_each(|scheduler| scheduler.do_send(Wake)),
                 Effect::StartAssessment => {
                     let world = self.world.clone();
-                    let work = tokio::task::spawn_blocking(move || assess(&world.repository, &world.settings().sets));
+                    let work = tokio::task::spawn_blocking(move || recovery::restorable(&world));
                     let report = ctx.address();
                     ctx.spawn(
                         async move {
                             let event = match work.await {
-                                Ok(faults) => ModeEvent::Assessed { restorable: !faults.is_empty() },
+                                Ok(restorable) => ModeEvent::Assessed { restorable },
                                 Err(_) => ModeEvent::WorkFailed,
                             };
                             report.do_send(Happened(event));
@@ -158,8 +158,10 @@ impl Supervisor {
                         .into_actor(self),
                     );
                 }
-                // Nothing asks for it yet: a plan is carried out by restoring set by set.
-                Effect::StartRestore => ctx.address().do_send(Happened(ModeEvent::WorkFailed)),
+                Effect::StartRestore => {
+                    let (report, work) = (ctx.address(), self.world.recovery.start());
+                    ctx.spawn(async move { report.do_send(Happened(work.await)) }.into_actor(self));
+                }
                 _ => {}
             }
         }

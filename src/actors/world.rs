@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use super::lane::WriteLane;
 use super::reasons::Concerns;
+use super::recovery::RecoveryDesk;
 use crate::audit::Head;
 use crate::clock::Clock;
 use crate::core::mode::Mode;
@@ -63,6 +64,8 @@ pub struct World {
     reassess: Notify,
     works: Mutex<Vec<std::sync::Weak<Progress>>>,
     operations: watch::Sender<usize>,
+    /// What recovery is to do next.
+    pub(super) recovery: RecoveryDesk,
 }
 
 /// The mode, and whether it would survive a restart.
@@ -165,6 +168,7 @@ impl World {
             reassess: Notify::new(),
             works: Mutex::default(),
             operations: watch::Sender::new(0),
+            recovery: RecoveryDesk::default(),
         }
     }
 

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::PlanDocument;
 use crate::core::BackupId;
 
 /// What went wrong, in the form of RFC 9457.
@@ -21,6 +22,9 @@ pub struct Problem {
     /// Backups that would do instead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub good_backups: Vec<BackupId>,
+    /// The plan as it is now, where another was to be applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Box<PlanDocument>>,
     /// What ties it to the audit log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
@@ -69,6 +73,8 @@ problem_kinds! {
     Busy = "urn:fiovana:problem:busy", 409, "The set is busy";
     /// The mode does not allow it.
     WrongMode = "urn:fiovana:problem:wrong-mode", 409, "The mode does not allow it";
+    /// What was planned is not what would be done now.
+    StalePlan = "urn:fiovana:problem:stale-plan", 409, "The plan has changed";
     /// The backup belongs to another set.
     SetMismatch = "urn:fiovana:problem:set-mismatch", 409, "The backup belongs to another set";
     /// More than one backup is meant.
@@ -98,6 +104,7 @@ impl Problem {
             status: kind.status(),
             detail: detail.into(),
             good_backups: vec![],
+            plan: None,
             correlation_id: None,
         }
     }

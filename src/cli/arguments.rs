@@ -83,6 +83,21 @@ Examples:
   fiovana-app restore security 20261123T1015 --file security_config.json
   fiovana-app restore logs latest --to /tmp/logs")]
     Restore(RestoreArguments),
+    /// Bring back what is missing or invalid: shows what it would do, asks once, does it, checks it
+    #[command(after_help = "\
+Without options, files that are missing or do not parse come back from the
+newest good copy of each; whatever is valid is kept. Logs are always kept. The
+live files are backed up first, and the answer says how to undo it. In recovery
+mode it also leaves that mode, once everything is well.
+
+TIME is a moment (2026-11-23T10:15:00Z, '2026-11-23 10:15', in UTC), a day
+(2026-11-23: its beginning), or how long ago ('2h ago', '3 days ago').
+
+Examples:
+  fiovana-app recover
+  fiovana-app recover --dry-run --at '2h ago'
+  fiovana-app recover --set security --yes")]
+    Recover(RecoverArguments),
     /// Read backups whole and check every hash
     #[command(group = clap::ArgGroup::new("which").required(true))]
     Verify {
@@ -95,7 +110,7 @@ Examples:
     },
     /// Show everything at a glance
     Status,
-    /// Enter or leave recovery mode
+    /// Look at, enter or leave recovery mode
     #[command(subcommand)]
     Recovery(Recovery),
     /// Show or check the settings
@@ -138,11 +153,33 @@ pub struct RestoreArguments {
     pub ignore_ownership: bool,
 }
 
+/// What to recover, and whether to ask.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct RecoverArguments {
+    /// This set wholly, files that are valid and differ included; `all` for every set; may be given again
+    #[arg(long = "set", value_name = "SET")]
+    pub sets: Vec<Sets>,
+    /// As things were then, files that are valid and differ included
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Show what would be done, and change nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Restore files whose owner cannot be kept all the same; they will belong to whoever restores them
+    #[arg(long)]
+    pub ignore_ownership: bool,
+}
+
 /// Recovery mode.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Recovery {
     /// Enter recovery mode: no schedules, nothing is deleted
     Enter,
+    /// Show the mode, and what `recover` would do
+    Status,
     /// Leave recovery mode
     Exit {
         /// A loss to accept, by the name that `status` shows
@@ -167,6 +204,15 @@ pub enum Sets {
     All,
     /// This one.
     One(SetName),
+}
+
+impl std::fmt::Display for Sets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.pad("all"),
+            Self::One(set) => set.fmt(f),
+        }
+    }
 }
 
 impl FromStr for Sets {

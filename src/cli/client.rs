@@ -10,7 +10,8 @@ use super::progress::Bar;
 use super::remote::{Refusal, Remote};
 use crate::actors::service::{Caller, Service};
 use crate::api::{
-    BackupDetails, BackupList, ListQuery, ModeDocument, Problem, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem,
+    RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
 };
 use crate::core::{BackupRef, SetName};
 use crate::pipeline::Progress;
@@ -91,6 +92,34 @@ impl Client {
         match self {
             Self::Remote(remote) => Ok(remote.status()?),
             Self::Local(service) => Ok(service.status()),
+        }
+    }
+
+    /// The mode, and what would be done.
+    pub fn recovery(&self) -> Answer<RecoveryDocument> {
+        match self {
+            Self::Remote(remote) => Ok(remote.recovery()?),
+            Self::Local(service) => Ok(service.recovery()),
+        }
+    }
+
+    /// Plans what would be restored, once the copies were read.
+    pub async fn plan(&self, options: &PlanOptions) -> Answer<PlanDocument> {
+        match self {
+            Self::Remote(remote) => Ok(remote.plan(options)?),
+            Self::Local(service) => {
+                watched("read the backups", async |caller: &Caller| service.plan(options, caller).await).await
+            }
+        }
+    }
+
+    /// Applies a plan, and validates what came of it.
+    pub async fn apply(&self, options: &ApplyOptions) -> Answer<ApplyOutcome> {
+        match self {
+            Self::Remote(remote) => Ok(remote.apply(options)?),
+            Self::Local(service) => {
+                watched("restore", async |caller: &Caller| service.apply(options, caller).await).await
+            }
         }
     }
 

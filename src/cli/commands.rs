@@ -39,17 +39,22 @@ pub enum Work {
 
 /// Does what needs the service: asks the one that runs, or is it for as long as the work takes.
 pub fn work(work: Work, settings: Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    with_client(settings, async |client: &Client| perform(work, client, output).await)
+}
+
+/// Does what needs the service, which is the one that runs, or this process for as long as it takes.
+pub fn with_client<T>(settings: Settings, body: impl AsyncFnOnce(&Client) -> Result<T, Failure>) -> Result<T, Failure> {
     match reach(&settings)? {
         Some(remote) => {
             let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Failure::Runtime)?;
-            runtime.block_on(perform(work, &Client::Remote(remote), output))
+            runtime.block_on(body(&Client::Remote(remote)))
         }
-        None => daemon::with_service(settings, async |service| perform(work, &Client::Local(service), output).await)?,
+        None => daemon::with_service(settings, async |service| body(&Client::Local(service)).await)?,
     }
 }
 
 /// The service that holds the repository; `None` if nobody does.
-fn reach(settings: &Settings) -> Result<Option<Remote>, RemoteError> {
+pub fn reach(settings: &Settings) -> Result<Option<Remote>, RemoteError> {
     let directory = &settings.backup.backup_directory;
     lock::holder(directory).map(|holder| Remote::reach(directory, holder, PATIENCE)).transpose()
 }
@@ -95,6 +100,10 @@ async fn perform(work: Work, client: &Client, output: &mut Output<'_>) -> Result
             let mode = match recovery {
                 Recovery::Enter => client.enter_recovery().await?,
                 Recovery::Exit { acknowledge } => client.exit_recovery(&acknowledge).await?,
+                Recovery::Status => {
+                    output.document(&client.recovery()?, render::recovery)?;
+                    return Ok(Exit::Done);
+                }
             };
             output.document(&mode, render::mode)?;
             Ok(Exit::Done)

@@ -2,7 +2,9 @@
 //!
 //! Hazard: a script that sees 0 believes that all is well. Every outcome that is less than that has a code of its own.
 
-use crate::api::{BackupDetails, ProblemKind, RestoreOutcome, VerifyOutcome, VerifyVerdict};
+use crate::api::{
+    ApplyOutcome, BackupDetails, PlanDocument, ProblemKind, RestoreOutcome, VerifyOutcome, VerifyVerdict,
+};
 use crate::core::BackupState;
 
 /// How a command ended, from best to worst.
@@ -54,6 +56,19 @@ impl Exit {
     /// Of a restore.
     pub fn of_restore(outcome: &RestoreOutcome) -> Self {
         if outcome.skipped.is_empty() { Self::Done } else { Self::Problems }
+    }
+
+    /// Of a plan that was only looked at, or leaves nothing to restore.
+    pub const fn of_plan(plan: &PlanDocument) -> Self {
+        if plan.problems == 0 { Self::Done } else { Self::Problems }
+    }
+
+    /// Of a plan that was applied.
+    pub fn of_recovery(plan: &PlanDocument, outcome: &ApplyOutcome) -> Self {
+        let failed = outcome.failed.iter().map(|failed| Self::of_problem(failed.problem.kind)).max();
+        let sets = outcome.restored.iter().map(Self::of_restore).max();
+        let valid = if outcome.validated { Self::Done } else { Self::Problems };
+        [failed, sets, Some(valid), Some(Self::of_plan(plan))].into_iter().flatten().max().unwrap_or(Self::Done)
     }
 
     /// Of a verification. What could not be read was not verified.

@@ -14,9 +14,11 @@ mod commands;
 mod config;
 mod exit;
 mod failure;
+mod moment;
 mod output;
 mod progress;
 mod reader;
+mod recover;
 mod remote;
 mod render;
 #[cfg(test)]
@@ -84,6 +86,12 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
         Command::List(arguments) => return commands::list(arguments, &load(output)?, output),
         Command::Show { id } => return commands::show(&id, &load(output)?, output),
         Command::Restore(arguments) => return commands::restore(arguments, load(output)?, output),
+        Command::Recover(arguments) => {
+            // At the worst of times, with the settings themselves among what is broken.
+            let (settings, errors) = Settings::salvage(&sources);
+            errors.lines().iter().for_each(|error| output.message(&format!("settings, ignored: {error}")));
+            return recover::recover(arguments, settings, output);
+        }
         Command::Backup { set } => Work::Backup(set),
         Command::Verify { id, all: _ } => id.map_or(Work::VerifyAll, Work::Verify),
         Command::Status => Work::Status,

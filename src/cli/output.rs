@@ -5,12 +5,15 @@
 //! shown, never sent.
 
 use std::borrow::Cow;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::failure::Failure;
+
+/// The longest reply to a question that is read.
+const MAX_REPLY_BYTES: u64 = 64;
 
 /// How text looks.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +75,24 @@ impl<'a> Output<'a> {
         }
         let text = render(part, &self.look);
         self.write(&text)
+    }
+
+    /// Whether results are JSON.
+    pub const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// The time now, as results are told.
+    pub const fn now(&self) -> DateTime<Utc> {
+        self.look.now
+    }
+
+    /// Asks a person a question on standard error; anything but yes is no.
+    pub fn confirm(&mut self, question: &str) -> bool {
+        let _ = write!(self.messages, "{question} [y/N] ").and_then(|()| self.messages.flush());
+        let mut answer = String::new();
+        let read = io::stdin().lock().take(MAX_REPLY_BYTES).read_line(&mut answer);
+        read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
     }
 
     /// Tells the operator something that is no result.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::failure::Failure;
 use super::progress::Bar;
-use crate::actors::{problems, view};
-use crate::api::{BackupDetails, BackupList, ListQuery, Problem, RestoreOutcome};
+use crate::actors::{problems, recovery, view};
+use crate::api::{BackupDetails, BackupList, ListQuery, PlanDocument, PlanOptions, Problem, RestoreOutcome};
 use crate::core::{BackupRef, SetName};
 use crate::daemon;
 use crate::pipeline::Progress;
@@ -37,6 +37,12 @@ impl<'s> Reader<'s> {
     /// Everything about a backup.
     pub fn show(&self, reference: &BackupRef) -> Result<BackupDetails, Problem> {
         Ok(view::details(&view::resolve(&self.repository, None, &reference.to_string())?))
+    }
+
+    /// What would be restored, as far as the backups were read before: nothing is written, not even that one was read.
+    pub fn plan(&self, options: &PlanOptions) -> Result<PlanDocument, Problem> {
+        let ask = recovery::ask(self.settings, options)?;
+        Ok(PlanDocument::new(recovery::look(&self.repository, self.settings, &ask), options.clone()))
     }
 
     /// Restores a backup, or these files of it, into a directory, given absolute.

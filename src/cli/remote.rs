@@ -13,7 +13,8 @@ use ureq::http::Response;
 use ureq::{Agent, Body};
 
 use crate::api::{
-    BackupDetails, BackupList, ListQuery, ModeDocument, Problem, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem,
+    RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
 };
 use crate::core::{BackupRef, SetName};
 use crate::repository::lock::Holder;
@@ -163,6 +164,21 @@ impl Remote {
     /// Everything at a glance.
     pub fn status(&self) -> Answer<Status> {
         self.get("/api/status", [])
+    }
+
+    /// The mode, and what would be done.
+    pub fn recovery(&self) -> Answer<RecoveryDocument> {
+        self.get("/api/recovery", [])
+    }
+
+    /// Plans what would be restored.
+    pub fn plan(&self, options: &PlanOptions) -> Answer<PlanDocument> {
+        self.post_json("/api/recovery/plan", options)
+    }
+
+    /// Applies a plan.
+    pub fn apply(&self, options: &ApplyOptions) -> Answer<ApplyOutcome> {
+        self.post_json("/api/recovery/apply", options)
     }
 
     /// Enters recovery mode.

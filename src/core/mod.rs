@@ -10,6 +10,7 @@ pub mod content;
 pub mod digest;
 pub mod mode;
 pub mod priority;
+pub mod recovery_plan;
 pub mod restart;
 pub mod retention;
 pub mod schedule;

@@ -5,7 +5,8 @@
 
 use crate::actors::service::{Caller, Service};
 use crate::api::{
-    BackupDetails, BackupList, ListQuery, ModeDocument, Problem, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem,
+    RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
 };
 
 /// The calls of [`Service`]. Those that are not `async` may block.
@@ -22,7 +23,9 @@ pub(super) trait Api: Clone + Send + Sync + 'static {
         caller: &Caller,
     ) -> Result<RestoreOutcome, Problem>;
     fn status(&self) -> Status;
-    fn recovery(&self) -> ModeDocument;
+    fn recovery(&self) -> RecoveryDocument;
+    async fn plan(&self, options: &PlanOptions, caller: &Caller) -> Result<PlanDocument, Problem>;
+    async fn apply(&self, options: &ApplyOptions, caller: &Caller) -> Result<ApplyOutcome, Problem>;
     async fn enter_recovery(&self, caller: &Caller) -> Result<ModeDocument, Problem>;
     async fn exit_recovery(&self, acknowledged: Vec<String>, caller: &Caller) -> Result<ModeDocument, Problem>;
     fn metrics(&self) -> Result<String, Problem>;
@@ -60,8 +63,16 @@ impl Api for Service {
         Service::status(self)
     }
 
-    fn recovery(&self) -> ModeDocument {
+    fn recovery(&self) -> RecoveryDocument {
         Service::recovery(self)
+    }
+
+    async fn plan(&self, options: &PlanOptions, caller: &Caller) -> Result<PlanDocument, Problem> {
+        Service::plan(self, options, caller).await
+    }
+
+    async fn apply(&self, options: &ApplyOptions, caller: &Caller) -> Result<ApplyOutcome, Problem> {
+        Service::apply(self, options, caller).await
     }
 
     async fn enter_recovery(&self, caller: &Caller) -> Result<ModeDocument, Problem> {

@@ -3,6 +3,8 @@
 //! Hazard: what comes in may be anything. Set names and ids are parsed here, so that nothing that could climb out of a
 //! directory goes further; what they mean is for the service to say.
 
+pub(super) mod recovery;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, LOCATION};
 use actix_web::web::{Data, Path, Query};
@@ -24,15 +26,6 @@ type Answer = Result<HttpResponse, Problem>;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoOptions {}
-
-/// How to leave recovery mode.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ExitOptions {
-    /// The losses that are accepted, by name.
-    #[serde(default)]
-    acknowledge: Vec<String>,
-}
 
 pub(super) async fn backup<A: Api>(
     shared: Data<Shared<A>>,
@@ -79,23 +72,6 @@ pub(super) async fn restore<A: Api>(
     let (set, id) = path.into_inner();
     let (set, id, Options(options)) = (set_name(set)?, reference(id)?, options);
     ok(&shared.operate(async move |api| api.restore(&set, &id, &options, &caller).await).await?)
-}
-
-pub(super) async fn recovery<A: Api>(shared: Data<Shared<A>>) -> Answer {
-    ok(&shared.ask(|api| api.recovery()).await?)
-}
-
-pub(super) async fn enter_recovery<A: Api>(shared: Data<Shared<A>>, caller: Caller, _: Options<NoOptions>) -> Answer {
-    ok(&shared.operate(async move |api| api.enter_recovery(&caller).await).await?)
-}
-
-pub(super) async fn exit_recovery<A: Api>(
-    shared: Data<Shared<A>>,
-    caller: Caller,
-    options: Options<ExitOptions>,
-) -> Answer {
-    let Options(ExitOptions { acknowledge }) = options;
-    ok(&shared.operate(async move |api| api.exit_recovery(acknowledge, &caller).await).await?)
 }
 
 pub(super) async fn status<A: Api>(shared: Data<Shared<A>>) -> Answer {

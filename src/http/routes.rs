@@ -11,9 +11,8 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use crate::api::{Problem, ProblemKind};
 
 use super::api::Api;
-use super::handlers::{
-    alive, backup, enter_recovery, exit_recovery, list, metrics, ready, recovery, restore, show, status, verify,
-};
+use super::handlers::recovery::{apply, content, enter_recovery, exit_recovery, plan, recovery};
+use super::handlers::{alive, backup, list, metrics, ready, restore, show, status, verify};
 
 /// All routes.
 pub(super) fn routes<A: Api>(config: &mut ServiceConfig) {
@@ -21,7 +20,10 @@ pub(super) fn routes<A: Api>(config: &mut ServiceConfig) {
         .service(reads("/api/backup/list", to(list::<A>)))
         .service(both("/api/backup/{set_or_id}", to(show::<A>), to(backup::<A>)))
         .service(acts("/api/backup/{id}/verify", to(verify::<A>)))
+        .service(reads("/api/backup/{id}/diff", to(content)))
         .service(reads("/api/recovery", to(recovery::<A>)))
+        .service(acts("/api/recovery/plan", to(plan::<A>)))
+        .service(acts("/api/recovery/apply", to(apply::<A>)))
         .service(acts("/api/recovery/enter", to(enter_recovery::<A>)))
         .service(acts("/api/recovery/exit", to(exit_recovery::<A>)))
         .service(acts("/api/recovery/{set}/{id}", to(restore::<A>)))

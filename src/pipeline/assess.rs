@@ -1,21 +1,27 @@
 //! Comparing what is live with what could be restored.
 //!
-//! Hazard: an application that lost its configuration may run on for days before anybody notices. What a backup has
-//! and the live directory lacks, or holds in a form that does not parse, is told at once.
+//! Hazard: an application that lost its configuration may run on for days before anybody notices; and a comparison
+//! that takes "cannot be read" for "gone" would replace what is there. What is found is facts; what follows from them,
+//! `core::recovery_plan` decides. Files are read in pieces: their size is nobody's memory.
 
-use std::io::Read;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufReader, ErrorKind, Read};
+use std::sync::Arc;
 
-use crate::core::SetName;
-use crate::core::content::{is_log, is_validated, json_fault};
-use crate::pipeline::source::{Found, SourceDirectory};
+use sha2::Digest as _;
+
+use crate::core::content::{is_log, is_validated};
+use crate::core::recovery_plan::{Ask, BackupFacts, FileCopy, FileFacts, Live, LiveState, SetFacts, plan};
+use crate::core::{Digest, SetName};
+use crate::pipeline::source::{Found, SourceDirectory, SourceError};
 use crate::repository::Repository;
-use crate::repository::wire::FileEntry;
+use crate::repository::catalogue::{Backup, Content, SetIndex};
 use crate::settings::SetSettings;
 
-/// The largest live file that is parsed here.
-const MAX_PARSED_BYTES: u64 = 64 << 20;
+/// How many bytes of a live file are in memory at a time.
+const BUFFER_BYTES: usize = 1 << 18;
 
-/// A live file that is not as it should be, of which there is a good copy.
+/// A live file that is not as it should be, though it was backed up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveFault {
     /// Its set.
@@ -31,45 +37,180 @@ pub struct LiveFault {
 pub enum LiveFaultKind {
     /// It is not there.
     Missing,
-    /// It does not parse: why.
+    /// It does not parse, or is no file: why.
     Invalid(String),
 }
 
-/// Live files, logs aside, that are missing or invalid, although the newest good backup of their set has them.
+/// How closely live files are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Whether they are there, and parse where they must.
+    Faults,
+    /// What they hold, logs aside.
+    Content,
+}
+
+/// Live files, logs aside, that are missing or invalid, whether or not a good copy is left.
 pub fn assess(repository: &Repository, sets: &[SetSettings]) -> Vec<LiveFault> {
-    sets.iter().flat_map(|set| assess_set(repository, set)).collect()
+    let plan = plan(&facts(repository, sets, Depth::Faults), &Ask::default());
+    let faults = plan.entries.into_iter().filter(|entry| entry.is_fault());
+    faults
+        .map(|entry| {
+            let fault = match entry.live {
+                LiveState::Missing => LiveFaultKind::Missing,
+                _ => LiveFaultKind::Invalid(entry.reason),
+            };
+            LiveFault { set: entry.set, path: entry.path, fault }
+        })
+        .collect()
 }
 
-fn assess_set(repository: &Repository, set: &SetSettings) -> Vec<LiveFault> {
-    let content = {
+/// What is known of these sets: their backups, their files, and what is live.
+pub fn facts(repository: &Repository, sets: &[SetSettings], depth: Depth) -> Vec<SetFacts> {
+    sets.iter().map(|set| set_facts(repository, set, depth)).collect()
+}
+
+fn set_facts(repository: &Repository, set: &SetSettings, depth: Depth) -> SetFacts {
+    let (backups, has_mute_backups) = {
         let catalogue = repository.catalogue();
-        catalogue.set(&set.name).and_then(|index| index.latest()).and_then(|backup| backup.content.clone())
+        let index = catalogue.set(&set.name);
+        let all = index.map_or(&[][..], SetIndex::backups);
+        let told: Vec<(BackupFacts, Arc<Content>)> = all.iter().filter_map(backup_facts).collect();
+        (told, all.iter().any(|backup| backup.content.is_none()))
     };
-    let Some(content) = content else { return Vec::new() };
-    let files = content.manifest.body.files.iter().filter(|file| !is_log(&file.path));
-    let source = SourceDirectory::open(&set.source).ok();
-    let faults = files.filter_map(|file| {
-        let fault = fault_of(source.as_ref(), set, file)?;
-        Some(LiveFault { set: set.name.clone(), path: file.path.clone(), fault })
+    let mut files: BTreeMap<&str, Vec<FileCopy>> = set.files.literals().map(|name| (name, Vec::new())).collect();
+    for (at, (_, content)) in backups.iter().enumerate() {
+        for file in content.manifest.body.files.iter().filter(|file| set.files.is_match(&file.path)) {
+            let copy = FileCopy {
+                backup: at,
+                sha256: file.sha256,
+                size_bytes: file.size_bytes,
+                is_valid: file.fault.is_none(),
+            };
+            files.entry(&file.path).or_default().push(copy);
+        }
+    }
+    let named = named_files(set, &backups);
+    let source = SourceDirectory::open(&set.source);
+    let files = files.into_iter().map(|(path, copies)| FileFacts {
+        path: path.to_owned(),
+        is_log: is_log(path),
+        is_named: named.contains(path),
+        live: live(&source, set, path, depth),
+        copies,
     });
-    faults.collect()
+    let files = files.collect();
+    SetFacts {
+        set: set.name.clone(),
+        backups: backups.into_iter().map(|(facts, _)| facts).collect(),
+        has_mute_backups,
+        files,
+    }
 }
 
-fn fault_of(source: Option<&SourceDirectory>, set: &SetSettings, file: &FileEntry) -> Option<LiveFaultKind> {
-    let Some(source) = source else { return Some(LiveFaultKind::Missing) };
-    match source.look_at(&file.path) {
-        Ok(Found::File(look)) => {
-            if !is_validated(&file.path, set.validate) || look.identity.size_bytes > MAX_PARSED_BYTES {
-                return None;
-            }
-            let (live, _) = source.open_file(&file.path).ok()?.ok()?;
-            let mut content = Vec::new();
-            live.take(MAX_PARSED_BYTES).read_to_end(&mut content).ok()?;
-            json_fault(&content).map(LiveFaultKind::Invalid)
+fn backup_facts(backup: &Backup) -> Option<(BackupFacts, Arc<Content>)> {
+    let content = backup.content.clone()?;
+    let envelope = &content.manifest.envelope;
+    let (sequence, created, kind) = (envelope.sequence, envelope.created, envelope.kind);
+    Some((BackupFacts { id: backup.id, sequence, created, state: backup.state(), kind }, content))
+}
+
+/// The files that must be there whatever backups have: those the set names, and those that the newest backup saw and
+/// could not read.
+fn named_files(set: &SetSettings, backups: &[(BackupFacts, Arc<Content>)]) -> BTreeSet<String> {
+    let newest = backups.iter().max_by_key(|(backup, _)| backup.sequence);
+    let unread = newest.into_iter().flat_map(|(_, content)| &content.manifest.body.unreadable);
+    set.files.literals().map(str::to_owned).chain(unread.map(|file| file.path.clone())).collect()
+}
+
+/// What is where a file should be.
+fn live(source: &Result<SourceDirectory, SourceError>, set: &SetSettings, path: &str, depth: Depth) -> Live {
+    let source = match source {
+        Ok(source) => source,
+        Err(SourceError::Directory(_, error)) if error.kind() == ErrorKind::NotFound => return Live::Missing,
+        Err(SourceError::Directory(_, error)) => return Live::Unreadable(error.to_string()),
+        Err(error) => return Live::Obstructed(error.to_string()),
+    };
+    match source.look_at(path) {
+        Ok(Found::Missing) => return Live::Missing,
+        Ok(Found::Unreadable(why)) => return Live::Unreadable(why),
+        Err(error) => return Live::Obstructed(error.to_string()),
+        Ok(Found::File(_)) => {}
+    }
+    let parsed = is_validated(path, set.validate);
+    if is_log(path) || (depth == Depth::Faults && !parsed) {
+        return Live::Whole(None);
+    }
+    match source.open_file(path) {
+        Ok(Ok((file, _))) => read(file, parsed),
+        Ok(Err(error)) if error.kind() == ErrorKind::NotFound => Live::Missing,
+        Ok(Err(error)) => Live::Unreadable(error.to_string()),
+        Err(error) => Live::Obstructed(error.to_string()),
+    }
+}
+
+/// Reads a file to its end: hashes it, and parses it where that is asked for.
+fn read(file: impl Read, parsed: bool) -> Live {
+    let mut content = BufReader::with_capacity(BUFFER_BYTES, Hashed { inner: file, hasher: sha2::Sha256::new() });
+    let fault = if parsed { parse(&mut content) } else { Ok(None) };
+    let read = fault.and_then(|fault| io::copy(&mut content, &mut io::sink()).map(|_| fault));
+    match read {
+        Err(error) => Live::Unreadable(error.to_string()),
+        Ok(fault) => {
+            let sha256 = Digest::from_bytes(content.into_inner().hasher.finalize().into());
+            fault.map_or(Live::Whole(Some(sha256)), |fault| Live::Invalid { fault, sha256 })
         }
-        Ok(Found::Missing) => Some(LiveFaultKind::Missing),
-        // What cannot be looked at now proves nothing.
-        Ok(Found::Unreadable(_)) => None,
-        Err(error) => Some(LiveFaultKind::Invalid(error.to_string())),
+    }
+}
+
+/// Why the content is not one JSON document, if it is not.
+fn parse(content: impl Read) -> io::Result<Option<String>> {
+    match serde_json::from_reader::<_, serde::de::IgnoredAny>(content) {
+        Ok(_) => Ok(None),
+        Err(error) if error.is_io() => Err(error.into()),
+        Err(error) => Ok(Some(error.to_string())),
+    }
+}
+
+/// Hashes what is read through it.
+struct Hashed<R> {
+    inner: R,
+    hasher: sha2::Sha256,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_hashed_whole_whether_it_parses_or_not() {
+        let long = format!("{{\"a\": \"{}\"}}", "x".repeat(3 * BUFFER_BYTES));
+        let sha256 = |text: &str| Digest::of(text.as_bytes());
+        assert_eq!(read(long.as_bytes(), true), Live::Whole(Some(sha256(&long))));
+        assert_eq!(read("{".as_bytes(), false), Live::Whole(Some(sha256("{"))));
+        let torn = format!("{{\"a\": }} {}", " ".repeat(3 * BUFFER_BYTES));
+        let Live::Invalid { fault, sha256: found } = read(torn.as_bytes(), true) else { panic!("it is not valid") };
+        assert_eq!((found, fault.contains("line 1 column 7")), (sha256(&torn), true), "{fault}");
+    }
+
+    #[test]
+    fn a_file_that_stops_being_readable_is_not_called_invalid() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::from(ErrorKind::StaleNetworkFileHandle))
+            }
+        }
+        let begun = "{\"a\": ".as_bytes();
+        assert!(matches!(read(begun.chain(Broken), true), Live::Unreadable(_)));
+        assert!(matches!(read(begun.chain(Broken), false), Live::Unreadable(_)));
     }
 }

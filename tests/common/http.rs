@@ -46,6 +46,11 @@ pub fn post(url: &str) -> Result<Answer, ureq::Error> {
     answer(agent().post(url).send_empty()?)
 }
 
+/// POST with a JSON body.
+pub fn post_json(url: &str, body: &str) -> Result<Answer, ureq::Error> {
+    answer(agent().post(url).content_type("application/json").send(body)?)
+}
+
 fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
     config.timeout_global(Some(Duration::from_secs(120))).build().into()

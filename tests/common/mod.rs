@@ -269,6 +269,12 @@ impl Daemon {
         self.try_post(path).unwrap_or_else(|error| self.fail(path, &error))
     }
 
+    /// POST with a JSON body.
+    pub fn post_json(&self, path: &str, body: &str) -> Answer {
+        let answered = http::post_json(&format!("http://{}{path}", self.authority), body);
+        answered.unwrap_or_else(|error| self.fail(path, &error))
+    }
+
     /// POST without a body to a service that may be killed meanwhile.
     pub fn try_post(&self, path: &str) -> Result<Answer, ureq::Error> {
         http::post(&format!("http://{}{path}", self.authority))

@@ -3,11 +3,13 @@
 //! Hazard: text that says less than the document it was made from. What needs a person is always shown.
 
 mod backups;
+mod recovery;
 mod settings;
 mod status;
 mod work;
 
 pub use backups::{details, list};
+pub use recovery::{applied, plan, recovered, recovery};
 pub use settings::{checked, settings};
 pub use status::{created, mode, status};
 pub use work::{backed_up, restored, verified, verified_all};

@@ -7,9 +7,11 @@ use tokio::sync::Semaphore;
 
 use crate::actors::service::Caller;
 use crate::api::{
-    AuditStatus, BackupDetails, BackupList, BackupSummary, ListQuery, ModeDocument, Problem, ProblemKind,
-    RepositoryStatus, RestoreOptions, RestoreOutcome, Status, VerifyOutcome, VerifyVerdict,
+    ApplyOptions, ApplyOutcome, AuditStatus, BackupDetails, BackupList, BackupSummary, ListQuery, ModeDocument,
+    PlanDocument, PlanOptions, Problem, ProblemKind, RecoveryDocument, RepositoryStatus, RestoreOptions,
+    RestoreOutcome, Status, VerifyOutcome, VerifyVerdict,
 };
+use crate::core::recovery_plan::Plan;
 use crate::core::{BackupId, BackupKind, BackupState};
 
 use super::super::api::Api;
@@ -189,9 +191,29 @@ impl Api for Fake {
         }
     }
 
-    fn recovery(&self) -> ModeDocument {
+    fn recovery(&self) -> RecoveryDocument {
         self.note("recovery".to_owned());
-        mode("normal")
+        RecoveryDocument { mode: mode("normal"), plan: PlanDocument::new(Plan::default(), PlanOptions::default()) }
+    }
+
+    async fn plan(&self, options: &PlanOptions, caller: &Caller) -> Result<PlanDocument, Problem> {
+        self.note(format!("plan {:?} {:?}", options.sets, options.at));
+        self.note_caller(caller);
+        Ok(PlanDocument::new(Plan::default(), options.clone()))
+    }
+
+    async fn apply(&self, options: &ApplyOptions, caller: &Caller) -> Result<ApplyOutcome, Problem> {
+        self.note(format!("apply {:?} {}", options.digest, options.ignore_ownership));
+        self.note_caller(caller);
+        Ok(ApplyOutcome {
+            plan: options.digest.unwrap(),
+            restored: vec![],
+            failed: vec![],
+            validated: true,
+            losses: vec![],
+            mode: mode("normal"),
+            duration_seconds: 0.5,
+        })
     }
 
     async fn enter_recovery(&self, caller: &Caller) -> Result<ModeDocument, Problem> {

@@ -1,0 +1,119 @@
+//! `recover`: from whatever happened back to a state that was checked, in one command.
+//!
+//! Hazard: a tired person who agrees to something else than what is then done. What would be done is shown, one
+//! question is asked, and what was shown is what is applied, by its digest; a plan that changed meanwhile is shown and
+//! asked about again.
+
+use std::io::{IsTerminal, stdin};
+
+use serde::Serialize;
+
+use super::arguments::RecoverArguments;
+use super::client::Client;
+use super::commands::{reach, with_client};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::moment;
+use super::output::Output;
+use super::reader::Reader;
+use super::render;
+use crate::api::{ApplyOptions, ApplyOutcome, ModeDocument, PlanDocument, PlanOptions, Problem, ProblemKind};
+use crate::settings::Settings;
+
+/// How often a plan that changes under our hands is shown again.
+const MAX_PLANS: u32 = 3;
+
+/// Everything that came of it.
+#[derive(Debug, Serialize)]
+pub struct Recovered {
+    /// What was planned.
+    pub plan: PlanDocument,
+    /// What came of that; absent if there was nothing to do.
+    pub outcome: Option<ApplyOutcome>,
+    /// The mode after it.
+    pub mode: ModeDocument,
+}
+
+/// Plans, asks, applies, validates, leaves recovery mode.
+pub fn recover(arguments: RecoverArguments, settings: Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let options = asked(&arguments, output)?;
+    if arguments.dry_run && reach(&settings)?.is_none() {
+        let plan = Reader::open(&settings)?.plan(&options)?;
+        output.document(&plan, render::plan)?;
+        return Ok(Exit::of_plan(&plan));
+    }
+    with_client(settings, async |client: &Client| drive(&arguments, &options, client, output).await)
+}
+
+fn asked(arguments: &RecoverArguments, output: &Output<'_>) -> Result<PlanOptions, Failure> {
+    let at = arguments.at.as_ref().map(|text| moment::parse(text, output.now())).transpose();
+    let at = at.map_err(|why| Problem::new(ProblemKind::BadRequest, why))?;
+    Ok(PlanOptions { sets: arguments.sets.iter().map(ToString::to_string).collect(), at })
+}
+
+async fn drive(
+    arguments: &RecoverArguments,
+    options: &PlanOptions,
+    client: &Client,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let mut plan = client.plan(options).await?;
+    if arguments.dry_run {
+        output.document(&plan, render::plan)?;
+        return Ok(Exit::of_plan(&plan));
+    }
+    for _plan in 0..MAX_PLANS {
+        let in_recovery = client.status()?.mode.name == "recovery";
+        output.part(&plan, render::plan)?;
+        if plan.restores == 0 && !in_recovery {
+            let (exit, mode) = (Exit::of_plan(&plan), client.status()?.mode);
+            output.document(&Recovered { plan, outcome: None, mode }, |_, _| String::new())?;
+            return Ok(exit);
+        }
+        if !arguments.yes && !agreed(&plan, output)? {
+            output.message("nothing was changed");
+            return Ok(Exit::Failed);
+        }
+        let PlanOptions { sets, at } = options.clone();
+        let ignore_ownership = arguments.ignore_ownership;
+        match client.apply(&ApplyOptions { digest: Some(plan.digest), sets, at, ignore_ownership }).await {
+            Ok(outcome) => return finish(plan, outcome, client, output).await,
+            Err(Failure::Problem(Problem { plan: Some(now), detail, .. })) => {
+                output.message(&detail);
+                plan = *now;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Err(Problem::new(ProblemKind::StalePlan, "the live files keep changing: stop the application first").into())
+}
+
+/// Whether a person agrees to the plan; a usage error where there is none to ask.
+fn agreed(plan: &PlanDocument, output: &mut Output<'_>) -> Result<bool, Failure> {
+    if output.is_json() || !stdin().is_terminal() {
+        let detail = "nothing was changed, because nobody can be asked here: add --yes to agree, or --dry-run to look";
+        return Err(Problem::new(ProblemKind::BadRequest, detail).into());
+    }
+    Ok(output.confirm(&match plan.restores {
+        0 => "Validate everything and leave recovery mode?".to_owned(),
+        1 => "Restore this file? What is live is backed up first.".to_owned(),
+        files => format!("Restore these {files} files? What is live is backed up first."),
+    }))
+}
+
+/// Leaves recovery mode if all is well, and says how it went.
+async fn finish(
+    plan: PlanDocument,
+    outcome: ApplyOutcome,
+    client: &Client,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    output.part(&outcome, render::applied)?;
+    let mut mode = outcome.mode.clone();
+    if outcome.validated && mode.name == "recovery" {
+        mode = client.exit_recovery(&[]).await?;
+    }
+    let exit = Exit::of_recovery(&plan, &outcome);
+    output.document(&Recovered { plan, outcome: Some(outcome), mode }, render::recovered)?;
+    Ok(exit)
+}
