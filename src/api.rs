@@ -6,6 +6,7 @@
 mod backups;
 mod problem;
 mod recovery;
+mod replicas;
 mod restore;
 mod status;
 mod verify;
@@ -13,6 +14,7 @@ mod verify;
 pub use backups::{BackupDetails, BackupList, BackupSummary, FileDocument, ListQuery, MAX_LIST, UnreadableDocument};
 pub use problem::{Problem, ProblemKind};
 pub use recovery::{ApplyOptions, ApplyOutcome, FailedRestore, PlanDocument, PlanOptions, RecoveryDocument};
+pub use replicas::{ReplicaCreated, ReplicaStatus};
 pub use restore::{RestoreOptions, RestoreOutcome, RestoredDocument, SkippedDocument};
 pub use status::{
     ActorStatus, AuditStatus, ModeDocument, ReasonDocument, RepositoryStatus, SetStatus, StateCounts, Status,

@@ -14,10 +14,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::actors::problems::chain;
 use crate::actors::service::Service;
 use crate::actors::{self, ACTORS, AUDIT_LOG, Role, World};
+use crate::api::ReplicaCreated;
 use crate::audit::{AuditError, read_records};
 use crate::clock::{Clock, SystemClock};
+use crate::core::ReplicaName;
 use crate::http;
 use crate::repository::lock::{Lock, LockError, holder};
+use crate::repository::replica::{Replica, ReplicaError};
 use crate::repository::{OpenError, Repository};
 use crate::settings::{LogFormat, Settings, SettingsErrors, Sources};
 use crate::storage::local::Local;
@@ -57,6 +60,17 @@ pub enum Failure {
     /// There is no repository yet.
     #[error("there is no repository in {} yet: start the daemon once, or run `fiovana-app init`", .0.display())]
     NoRepository(PathBuf),
+    /// No replica of this name is configured.
+    #[error("there is no replica {name} in the settings; there are: {known}")]
+    UnknownReplica {
+        /// What was asked for.
+        name: ReplicaName,
+        /// Those that are configured.
+        known: String,
+    },
+    /// A replica cannot be used.
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
     /// The address is taken, or not ours.
     #[error("listen on {address}: another program may use this port; set [http].bind or FIOVANA_HTTP_BIND to another")]
     Bind {
@@ -206,6 +220,25 @@ pub fn init(settings: &Settings) -> Result<Repository, Failure> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Begins a replica where there is none. The service need not be stopped: it finds the replica when it looks again.
+pub fn init_replica(name: &ReplicaName, settings: &Settings) -> Result<ReplicaCreated, Failure> {
+    let known = || settings.replicas.iter().map(|replica| replica.name.as_str()).collect::<Vec<_>>().join(", ");
+    let wanted = settings.replicas.iter().find(|replica| replica.name == *name);
+    let wanted = wanted.ok_or_else(|| Failure::UnknownReplica { name: name.clone(), known: known() })?;
+    let original = open_readonly(settings)?;
+    let replica = match Replica::open(&wanted.path, &original) {
+        Err(ReplicaError::Absent(_)) => Replica::create(&wanted.path, &original)?,
+        Err(error) => return Err(error.into()),
+        Ok(_) => return Err(OpenError::Exists(wanted.path.display().to_string()).into()),
+    };
+    Ok(ReplicaCreated {
+        name: name.clone(),
+        path: wanted.path.display().to_string(),
+        id: original.id().to_owned(),
+        same_disk: replica.shares_disk_with(&original),
+    })
 }
 
 fn world(settings: Settings, role: Role, repository: Repository, clock: Arc<dyn Clock>) -> Result<World, Failure> {

@@ -11,10 +11,11 @@ use actix::prelude::*;
 use super::herald::{About, Herald};
 use super::janitor::{Janitor, Sweep};
 use super::problems::{self, chain};
+use super::replication::Replicate;
 use super::service::Caller;
 use super::supervision::Child;
 use super::verifier::{CheckDoubtful, ReadBack, Verifier};
-use super::world::{Occupied, World};
+use super::world::{Occupied, Role, World};
 use crate::api::{Problem, ProblemKind};
 use crate::core::{BackupId, BackupKind, BackupState, Digest};
 use crate::pipeline::archive::{self, Archived, Created};
@@ -147,6 +148,7 @@ impl Tools {
         // Unrecorded: the auditor keeps the record and says so; the backup is there all the same.
         let _ = self.herald.tell(event, &about).await;
         if matches!(result, Ok(BackedUp::Created(_))) {
+            self.replicate().await;
             self.janitor.do_send(Sweep { set: set.name });
         }
         self.world.reassess();
@@ -200,6 +202,15 @@ impl Tools {
             }
         }
         Err(Problem::new(ProblemKind::Internal, "no backup was made"))
+    }
+
+    /// Has the backup copied to the replicas. The service does not wait for it; a single command, which ends after it, does.
+    async fn replicate(&self) {
+        match self.world.role {
+            Role::Daemon => self.janitor.do_send(Replicate),
+            // Nobody there: the next command, or the service, will do it.
+            Role::Command => drop(self.janitor.send(Replicate).await),
+        }
     }
 
     /// Backups that were damaged may be whole again: because objects were rewritten, or because the new backup brought

@@ -9,6 +9,7 @@ use actix::prelude::*;
 
 use super::herald::{About, Herald};
 use super::problems::chain;
+use super::replication;
 use super::service::Caller;
 use super::supervision::Child;
 use super::world::{Role, World};
@@ -49,6 +50,11 @@ impl Janitor {
     pub fn new(world: Arc<World>, herald: Herald) -> Self {
         Self(Tools { world, herald })
     }
+
+    /// What its other work needs.
+    pub(super) fn parts(&self) -> (Arc<World>, Herald) {
+        (self.0.world.clone(), self.0.herald.clone())
+    }
 }
 
 impl Actor for Janitor {
@@ -62,6 +68,7 @@ impl Child for Janitor {
         if self.0.world.role == Role::Daemon {
             let interval = self.0.world.settings().janitor.interval;
             ctx.run_later(interval, |_, ctx| ctx.notify(SweepAll));
+            replication::keep_looking(ctx);
         }
     }
 }

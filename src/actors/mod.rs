@@ -20,6 +20,8 @@ mod lane;
 pub mod problems;
 mod reasons;
 pub mod recovery;
+pub mod replicas;
+mod replication;
 mod scheduler;
 pub mod service;
 pub mod supervision;

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::world::{AUDIT_LOG, World};
-use crate::core::SetName;
 use crate::core::mode::DegradedReason;
+use crate::core::{ReplicaName, SetName};
 use crate::pipeline::assess::{LiveFault, LiveFaultKind, assess};
 
 /// A set whose runs failed this often in a row needs a person. The retries before take some three minutes: what heals
@@ -27,6 +27,8 @@ pub struct Facts {
     pub live_faults: Vec<LiveFault>,
     /// The sets whose last run failed: how often in a row, and why the last one did.
     pub failing_sets: Vec<(SetName, u32, Option<String>)>,
+    /// The replicas that lack what they should have: how many backups as far as is known, and why.
+    pub lagging_replicas: Vec<(ReplicaName, usize, String)>,
     /// The audit log, if it cannot be written.
     pub unwritable_audit_log: Option<String>,
     /// Whether the mode would be forgotten by a restart.
@@ -39,7 +41,7 @@ type Judgement = fn(&Facts) -> Option<String>;
 
 /// The reasons that come and go with their facts. The one that is not among them stays for the life of the process:
 /// that the recovery flag was still set when recovery mode was left.
-const JUDGEMENTS: [(DegradedReason, Judgement); 6] = [
+const JUDGEMENTS: [(DegradedReason, Judgement); 7] = [
     (DegradedReason::LiveFilesMissing, |facts| {
         let missing = |fault: &&LiveFault| fault.fault == LiveFaultKind::Missing;
         named(facts.live_faults.iter().filter(missing).map(place), "missing: restore the set, or the one file")
@@ -60,6 +62,11 @@ const JUDGEMENTS: [(DegradedReason, Judgement); 6] = [
             )
         });
         named(sets, "not backed up any more: remove the cause; it is tried again by itself")
+    }),
+    (DegradedReason::ReplicaLagging, |facts| {
+        let lagging = facts.lagging_replicas.iter();
+        let replicas = lagging.map(|(name, lag, why)| format!("{name} ({lag} backups: {why})"));
+        named(replicas, "a replica lacks backups: remove the cause; it is tried again by itself")
     }),
     (DegradedReason::AuditUnwritable, |facts| {
         let path = facts.unwritable_audit_log.as_ref()?;
@@ -111,6 +118,12 @@ pub fn look(world: &World) -> Facts {
     Facts {
         live_faults: assess(&world.repository, &settings.sets),
         failing_sets: failing.collect(),
+        lagging_replicas: world
+            .replicas
+            .views(&settings, &world.repository)
+            .into_iter()
+            .filter_map(|view| Some((view.name, view.lag_backups, view.fault?.message)))
+            .collect(),
         unwritable_audit_log: world
             .audit()
             .failing
@@ -161,6 +174,13 @@ mod tests {
             (
                 DegradedReason::BackupsFailing,
                 Facts { failing_sets: vec![(set("logs"), FAILING_AFTER, None)], ..Facts::default() },
+            ),
+            (
+                DegradedReason::ReplicaLagging,
+                Facts {
+                    lagging_replicas: vec![("usb".parse().unwrap(), 0, "mount its disk".into())],
+                    ..Facts::default()
+                },
             ),
             (
                 DegradedReason::AuditUnwritable,

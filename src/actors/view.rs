@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use super::replicas::ReplicaView;
 use super::service::reference;
 use super::world::{ActorState, World};
 use super::{problems, reasons};
 use crate::api::{
     ActorStatus, AuditStatus, BackupDetails, BackupList, BackupSummary, DamageDocument, FileDocument, ListQuery,
-    MAX_LIST, ModeDocument, Problem, ProblemKind, ReasonDocument, RepositoryStatus, RestoreOutcome, RestoredDocument,
-    SetStatus, SkippedDocument, StateCounts, Status, UnreadableDocument, VerifyOutcome, VerifyVerdict,
+    MAX_LIST, ModeDocument, Problem, ProblemKind, ReasonDocument, ReplicaStatus, RepositoryStatus, RestoreOutcome,
+    RestoredDocument, SetStatus, SkippedDocument, StateCounts, Status, UnreadableDocument, VerifyOutcome,
+    VerifyVerdict,
 };
 use crate::core::mode::{DegradedReason, Mode, RecoveryPhase};
 use crate::core::schedule::Due;
@@ -21,7 +23,7 @@ use crate::pipeline::verify::{Verdict, Verification};
 use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Catalogue, Finding, SetIndex};
 use crate::settings::{SetSettings, Settings};
-use crate::telemetry::facts::{Facts, SetFacts};
+use crate::telemetry::facts::{Facts, ReplicaFacts, SetFacts};
 
 const DEFAULT_LIST: usize = 100;
 const MAX_LOST_SHOWN: usize = 20;
@@ -234,12 +236,30 @@ pub fn status(world: &World) -> Status {
             stored_bytes: facts.repository_bytes,
             free_bytes: facts.free_bytes,
         },
+        replicas: replicas(world),
         audit: AuditStatus {
             path: world.settings().log_directory.join(super::AUDIT_LOG).display().to_string(),
             head_sequence: audit.head.map(|head| head.seq),
             writable: !audit.failing,
         },
     }
+}
+
+fn replicas(world: &World) -> Vec<ReplicaStatus> {
+    let document = |view: ReplicaView| ReplicaStatus {
+        name: view.name,
+        path: view.path.display().to_string(),
+        reachable: view.reachable,
+        lag: view.lag_backups as u64,
+        last_success: view.last_success,
+        same_disk: view.same_disk,
+        fault: view.fault.map(|fault| fault.message),
+    };
+    replica_views(world).into_iter().map(document).collect()
+}
+
+fn replica_views(world: &World) -> Vec<ReplicaView> {
+    world.replicas.views(&world.settings(), &world.repository)
 }
 
 fn set_status(world: &World, facts: &SetFacts, set: &SetSettings) -> SetStatus {
@@ -283,6 +303,10 @@ pub fn facts(world: &World) -> Facts {
         repository_bytes,
         repository_objects,
         free_bytes: world.repository.free_bytes().ok(),
+        replicas: replica_views(world)
+            .into_iter()
+            .map(|view| ReplicaFacts { name: view.name, lag_backups: view.lag_backups, same_disk: view.same_disk })
+            .collect(),
         audit_head_sequence: world.audit().head.map_or(0, |head| head.seq),
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use super::lane::WriteLane;
 use super::reasons::Concerns;
 use super::recovery::RecoveryDesk;
+use super::replicas::Replicas;
 use crate::audit::Head;
 use crate::clock::Clock;
 use crate::core::mode::Mode;
@@ -50,6 +51,8 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// Who may write.
     pub lane: WriteLane,
+    /// The replicas.
+    pub replicas: Replicas,
     /// What Prometheus is told.
     pub metrics: Metrics,
     /// When this process started.
@@ -153,6 +156,7 @@ impl World {
         let actor = ActorView { state: ActorState::Up, since: started, restarts: 0, last_error: None };
         Self {
             role,
+            replicas: Replicas::recall(&repository),
             repository,
             clock,
             lane: WriteLane::open(),

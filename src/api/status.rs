@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::ReplicaStatus;
 use crate::core::{BackupId, BackupPriority, SetName};
 
 /// Everything at a glance.
@@ -24,6 +25,9 @@ pub struct Status {
     pub actors: Vec<ActorStatus>,
     /// The repository.
     pub repository: RepositoryStatus,
+    /// The configured replicas.
+    #[serde(default)]
+    pub replicas: Vec<ReplicaStatus>,
     /// The audit log.
     pub audit: AuditStatus,
 }

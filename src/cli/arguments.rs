@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::api::MAX_LIST;
 use crate::core::set_name::SetNameError;
-use crate::core::{BackupRef, SetName};
+use crate::core::{BackupRef, ReplicaName, SetName};
 use crate::settings::LogFormat;
 
 const EXAMPLES: &str = "\
@@ -60,7 +60,11 @@ pub struct Global {
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Create the repository in the backup directory
-    Init,
+    Init {
+        /// Begin this replica instead, where the one that was there is gone for good
+        #[arg(long, value_name = "NAME")]
+        replica: Option<ReplicaName>,
+    },
     /// Back up a set now, and read it back
     Backup {
         /// The set, or `all` for every enabled one

@@ -16,7 +16,7 @@ use crate::actors::problems::chain;
 use crate::api::{
     BackupDetails, BackupSummary, ListQuery, MAX_LIST, Problem, ProblemKind, RepositoryStatus, RestoreOptions,
 };
-use crate::core::{BackupRef, SetName};
+use crate::core::{BackupRef, ReplicaName, SetName};
 use crate::daemon;
 use crate::repository::lock;
 use crate::settings::Settings;
@@ -219,6 +219,13 @@ pub fn init(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failur
         free_bytes: repository.free_bytes().ok(),
     };
     output.document(&created, render::created)?;
+    Ok(Exit::Done)
+}
+
+/// Begins a replica.
+pub fn init_replica(name: &ReplicaName, settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let created = daemon::init_replica(name, settings)?;
+    output.document(&created, render::replica_created)?;
     Ok(Exit::Done)
 }
 

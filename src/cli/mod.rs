@@ -82,7 +82,8 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
     };
     let work = match command {
         Command::Config(what) => return config::run(what, &sources, output),
-        Command::Init => return commands::init(&load(output)?, output),
+        Command::Init { replica: None } => return commands::init(&load(output)?, output),
+        Command::Init { replica: Some(name) } => return commands::init_replica(&name, &load(output)?, output),
         Command::List(arguments) => return commands::list(arguments, &load(output)?, output),
         Command::Show { id } => return commands::show(&id, &load(output)?, output),
         Command::Restore(arguments) => return commands::restore(arguments, load(output)?, output),

@@ -158,6 +158,15 @@ pub fn status() -> Status {
             stored_bytes: 307_200,
             free_bytes: Some(10 << 30),
         },
+        replicas: vec![ReplicaStatus {
+            name: "usb".parse().unwrap(),
+            path: "/mnt/usb/replica".into(),
+            reachable: false,
+            lag: 2,
+            last_success: Some(now() - TimeDelta::hours(3)),
+            same_disk: true,
+            fault: Some("mount its disk".into()),
+        }],
         audit: AuditStatus {
             path: "/srv/app/logs/security_audit.log".into(),
             head_sequence: Some(42),

@@ -9,6 +9,7 @@ pub mod capture;
 mod content;
 mod parallel;
 mod progress;
+pub mod replicate;
 pub mod restore;
 pub mod source;
 mod stage;

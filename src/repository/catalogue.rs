@@ -311,6 +311,13 @@ impl Catalogue {
         self.set_mut(&backup.set.clone()).insert(backup);
     }
 
+    /// Adds a backup whose manifest came back, in the place of what was known of it; a pin stays.
+    pub fn put_backup(&mut self, backup: Backup) {
+        let known = self.get(backup.id).map(|known| known.pinned);
+        self.set_mut(&backup.set.clone()).backups.retain(|known| known.id != backup.id);
+        self.add_backup(Backup { pinned: known.unwrap_or(backup.pinned), ..backup });
+    }
+
     /// Removes backups from sight; they stay condemned until [`Catalogue::executed`] says that they are gone.
     pub fn condemn(&mut self, set: &SetName, ids: &[BackupId]) {
         self.set_mut(set).backups.retain(|backup| !ids.contains(&backup.id));

@@ -102,3 +102,41 @@ pub fn manifest_file(name: &str) -> Option<ManifestFile> {
         name.strip_suffix(PIN_ENDING)?.parse().ok().map(ManifestFile::Pin)
     }
 }
+
+/// What a stored file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredFile {
+    /// `repository.json`.
+    Repository,
+    /// `RESTORE.txt`.
+    RestoreTxt,
+    /// The object of this name.
+    Object(Digest),
+    /// The manifest of this backup.
+    Manifest(SetName, BackupId),
+    /// The pin of this backup.
+    Pin(SetName, BackupId),
+    /// The list of sequences of this set that were deleted on purpose.
+    Pruned(SetName),
+}
+
+/// What the file at `path` is; `None` for what is not stored for keeps: state, quarantine, the lock.
+pub fn stored_file(path: &StoragePath) -> Option<StoredFile> {
+    match path.as_str().split('/').collect::<Vec<_>>().as_slice() {
+        [REPOSITORY] => Some(StoredFile::Repository),
+        [RESTORE_TXT] => Some(StoredFile::RestoreTxt),
+        [OBJECTS, _, name] => {
+            let name = name.parse().ok()?;
+            (object(&name) == *path).then_some(StoredFile::Object(name))
+        }
+        [MANIFESTS, set, PRUNED] => Some(StoredFile::Pruned(set.parse().ok()?)),
+        [MANIFESTS, set, file] => {
+            let set = set.parse().ok()?;
+            Some(match manifest_file(file)? {
+                ManifestFile::Manifest(id) => StoredFile::Manifest(set, id),
+                ManifestFile::Pin(id) => StoredFile::Pin(set, id),
+            })
+        }
+        _ => None,
+    }
+}

@@ -12,9 +12,11 @@ pub mod object;
 mod open;
 pub mod pruned;
 mod read;
+pub mod replica;
 pub mod reserve;
 mod sealed;
 pub mod state;
+mod stored;
 mod verification;
 pub mod wire;
 
@@ -23,7 +25,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::{DateTime, Utc};
 
-use crate::core::{BackupId, Digest, SetName};
+use crate::core::{BackupId, Digest, Sequence, SetName};
 use crate::storage::{Durability, Put, Staged, Storage, StorageError, StorageErrorKind};
 use catalogue::{Backup, Catalogue, Content, Finding};
 use object::{Encoded, MAX_STORED_BYTES, ObjectFault};
@@ -52,6 +54,14 @@ pub enum WriteError {
     /// Another backup of the same second has a manifest whose hash begins alike: one in four thousand million.
     #[error("the id {0} is taken: try again")]
     IdTaken(BackupId),
+    /// Bytes that do not belong where they were to be put.
+    #[error("not put in the place of {path}: {fault}")]
+    Misplaced {
+        /// The place.
+        path: String,
+        /// What is wrong with the bytes.
+        fault: String,
+    },
 }
 
 impl WriteError {
@@ -188,6 +198,26 @@ impl Repository {
             self.storage.remove(&[path])?;
         }
         self.catalogue_mut().update(id, |backup| backup.pinned = pinned);
+        Ok(())
+    }
+
+    /// Lists as pruned what `other` lists for a set, as far as it is not here: it will not come.
+    pub fn merge_pruned(&self, set: &SetName, other: &Pruned) -> Result<(), WriteError> {
+        let merged = {
+            let catalogue = self.catalogue();
+            let index = catalogue.set(set);
+            let present: Vec<Sequence> =
+                index.map_or(&[][..], |index| index.backups()).iter().filter_map(Backup::sequence).collect();
+            let ours = index.map_or_else(Pruned::default, |index| index.pruned.clone());
+            let merged = ours.and(other, &present);
+            if merged == ours {
+                return Ok(());
+            }
+            merged
+        };
+        let document = serde_json::to_vec(&merged.to_document(set))?;
+        self.replace_at_all_costs(&layout::pruned(set), &sealed::seal(&document))?;
+        self.catalogue_mut().set_mut(set).pruned = merged;
         Ok(())
     }
 

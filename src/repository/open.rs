@@ -17,7 +17,7 @@ use super::{ReadError, ReadFrom, Repository, read, sealed, verification};
 use crate::core::{BackupId, Digest, SetName};
 use crate::storage::{Durability, Put, Storage, StorageError, StorageErrorKind, StoragePath};
 
-const MAX_DOCUMENT_BYTES: u64 = 1 << 20;
+pub(super) const MAX_DOCUMENT_BYTES: u64 = 1 << 20;
 const RESTORE_TXT: &str = include_str!("RESTORE.txt");
 
 /// Why a repository could not be opened or created.
@@ -65,24 +65,20 @@ pub struct OpenReport {
 impl Repository {
     /// Creates a repository in an empty place. It exists once its last file, `repository.json`, does.
     pub fn create(storage: Arc<dyn Storage>, now: DateTime<Utc>) -> Result<(), OpenError> {
-        if !storage.list_directories(&layout::top(layout::MANIFESTS))?.is_empty() {
-            return Err(OpenError::Headless(storage.location()));
-        }
-        for directory in [layout::MANIFESTS, layout::OBJECTS, layout::QUARANTINE, layout::STATE] {
-            storage.create_directory(&layout::top(directory))?;
-        }
-        for first in 0..=u8::MAX {
-            storage.create_directory(&layout::object_directory(first))?;
-        }
-        storage.replace(&layout::top(layout::RESTORE_TXT), RESTORE_TXT.as_bytes(), Durability::Durable)?;
         let id = format!("{:032x}", fastrand::u128(..));
         let document = RepositoryDocument { format: FORMAT, id, created: super::backup_time(now) };
-        let bytes = serde_json::to_vec_pretty(&document)
-            .map_err(|error| StorageError::new("write", storage.location(), error.into()))?;
-        match storage.put_new(&layout::top(layout::REPOSITORY), &sealed::seal(&bytes))? {
-            Put::Created => Ok(()),
-            Put::Existed => Err(OpenError::Exists(storage.location())),
-        }
+        create_as(storage.as_ref(), &render_document(&document)?)
+    }
+
+    /// Creates a replica of this repository in an empty place: the same document, and nothing in it yet.
+    pub fn create_replica(&self, storage: Arc<dyn Storage>) -> Result<(), OpenError> {
+        let document = self.read_stored(&layout::top(layout::REPOSITORY), ReadFrom::Disk);
+        create_as(storage.as_ref(), &document.map_or_else(|_| render_document(&self.document), Ok)?)
+    }
+
+    /// The id of the repository in `storage`.
+    pub fn id_of(storage: &dyn Storage) -> Result<String, OpenError> {
+        read_document(storage).map(|document| document.id)
     }
 
     /// Opens a repository: clears leftovers, reads every manifest, recalls what was found before. Needs the lock if
@@ -102,6 +98,28 @@ impl Repository {
         }
         mark_incomplete(&mut catalogue);
         Ok((Self { storage, document, catalogue: RwLock::new(catalogue) }, report))
+    }
+}
+
+fn render_document(document: &RepositoryDocument) -> Result<Vec<u8>, StorageError> {
+    let bytes = serde_json::to_vec_pretty(document);
+    Ok(sealed::seal(&bytes.map_err(|error| StorageError::new("write", layout::REPOSITORY, error.into()))?))
+}
+
+fn create_as(storage: &dyn Storage, document: &[u8]) -> Result<(), OpenError> {
+    if !storage.list_directories(&layout::top(layout::MANIFESTS))?.is_empty() {
+        return Err(OpenError::Headless(storage.location()));
+    }
+    for directory in [layout::MANIFESTS, layout::OBJECTS, layout::QUARANTINE, layout::STATE] {
+        storage.create_directory(&layout::top(directory))?;
+    }
+    for first in 0..=u8::MAX {
+        storage.create_directory(&layout::object_directory(first))?;
+    }
+    storage.replace(&layout::top(layout::RESTORE_TXT), RESTORE_TXT.as_bytes(), Durability::Durable)?;
+    match storage.put_new(&layout::top(layout::REPOSITORY), document)? {
+        Put::Created => Ok(()),
+        Put::Existed => Err(OpenError::Exists(storage.location())),
     }
 }
 
@@ -221,11 +239,16 @@ fn read_pruned(storage: &dyn Storage, set: &SetName) -> Result<Pruned, String> {
         Err(error) if error.kind == StorageErrorKind::NotFound => return Ok(Pruned::default()),
         Err(error) => return Err(format!("{error}: {}", error.source)),
     };
-    let document: PrunedDocument = serde_json::from_slice(&bytes).map_err(|error| format!("{path}: {error}"))?;
-    if !sealed::is_sealed(&bytes) {
-        return Err(format!("{path}: {}", sealed::BROKEN));
+    parse_pruned(set, &bytes).map_err(|fault| format!("{path}: {fault}"))
+}
+
+/// The list that a set's `pruned.json` is; what is wrong with it, if it is none.
+pub(super) fn parse_pruned(set: &SetName, bytes: &[u8]) -> Result<Pruned, String> {
+    let document: PrunedDocument = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if !sealed::is_sealed(bytes) {
+        return Err(sealed::BROKEN.to_owned());
     }
-    Pruned::from_document(set, document).map_err(|fault| format!("{path}: {fault}"))
+    Pruned::from_document(set, document).map_err(str::to_owned)
 }
 
 /// A backup that needs an object which is not there, or has another size, is damaged whatever was found before.

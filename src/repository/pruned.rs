@@ -36,6 +36,32 @@ impl Pruned {
         }
     }
 
+    /// This list and `other`, without what `other` lists and is `present` (ascending) here all the same.
+    pub fn and(&self, other: &Self, present: &[Sequence]) -> Self {
+        let mut ranges = self.ranges.clone();
+        for (first, last) in &other.ranges {
+            let mut next = *first;
+            for here in present.iter().filter(|here| first <= *here && *here <= last) {
+                if next < *here {
+                    ranges.push((next, Sequence(here.0 - 1)));
+                }
+                next = here.next();
+            }
+            if next <= *last {
+                ranges.push((next, *last));
+            }
+        }
+        ranges.sort_unstable();
+        let mut joined: Vec<(Sequence, Sequence)> = Vec::with_capacity(ranges.len());
+        for (first, last) in ranges {
+            match joined.last_mut() {
+                Some((_, end)) if first <= end.next() => *end = last.max(*end),
+                _ => joined.push((first, last)),
+            }
+        }
+        Self { ranges: joined }
+    }
+
     /// Whether it is listed.
     pub fn contains(&self, sequence: Sequence) -> bool {
         let at = self.ranges.partition_point(|(_, last)| *last < sequence);
@@ -110,6 +136,22 @@ mod tests {
             let lost = pruned.lost(&[Sequence(7), Sequence(9)], Sequence(20), usize::MAX);
             let expected: Vec<_> = (1..=20).filter(|s| !plain.contains(s) && *s != 7 && *s != 9).map(Sequence).collect();
             prop_assert_eq!(lost, expected);
+        }
+
+        #[test]
+        fn two_lists_together_hold_what_plain_sets_would_hold(
+            here in proptest::collection::btree_set(1u64..40, 0..30),
+            there in proptest::collection::btree_set(1u64..40, 0..30),
+            present in proptest::collection::btree_set(1u64..40, 0..10),
+        ) {
+            let list = |sequences: &BTreeSet<u64>| {
+                let mut list = Pruned::default();
+                sequences.iter().for_each(|sequence| list.insert(Sequence(*sequence)));
+                list
+            };
+            let present_ones: Vec<Sequence> = present.iter().copied().map(Sequence).collect();
+            let expected: BTreeSet<u64> = here.iter().chain(there.difference(&present)).copied().collect();
+            prop_assert_eq!(list(&here).and(&list(&there), &present_ones), list(&expected));
         }
     }
 }

@@ -74,6 +74,6 @@ fn same_glob(a: &Decided, b: &Decided) -> Option<String> {
 }
 
 /// `path` relative to `directory`, if it is in there.
-fn relative_text(path: &Path, directory: &Path) -> Option<String> {
+pub(super) fn relative_text(path: &Path, directory: &Path) -> Option<String> {
     Some(path.strip_prefix(directory).ok()?.to_string_lossy().into_owned())
 }

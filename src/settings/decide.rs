@@ -11,6 +11,7 @@ use crate::core::BackupPriority;
 use super::document::{self, Layers, Table};
 use super::error::SettingsError;
 use super::origin::{Ledger, Origin, Said, Shown, prevailing};
+use super::replicas;
 use super::sets::{self, Decided, Grounds};
 use super::sources::{self, Sources};
 use super::stated::{self, StatedBackup, Statements};
@@ -49,10 +50,14 @@ pub(super) fn settings(sources: &Sources, errors: &mut Vec<SettingsError>) -> Se
     };
     let decided = sets::decide(&grounds, &stated.sets, &mut ledger, errors);
     let backups_origin = stated.backup.backup_directory.as_ref().map_or(Origin::BuiltIn, |said| said.origin.clone());
-    conflicts::find(&decided, &Said { value: &backup.backup_directory, origin: backups_origin }, errors);
+    let backup_directory = Said { value: backup.backup_directory.as_path(), origin: backups_origin };
+    conflicts::find(&decided, &backup_directory, errors);
+    let grounds = replicas::Grounds { sets: &decided, stated_sets: &stated.sets, backup_directory };
+    let replicas = replicas::decide(&grounds, stated.replicas.as_deref(), &mut ledger, errors);
 
     Settings {
         sets: decided.into_iter().map(|Decided { set, .. }| set).collect(),
+        replicas,
         backup,
         http: HttpSettings {
             bind: ledger.note("http.bind", prevailing(&[&stated.bind], ([127, 0, 0, 1], 8080).into())),

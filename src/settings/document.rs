@@ -120,6 +120,33 @@ impl<'a> Section<'a> {
         sets
     }
 
+    /// The tables of the array `key`, each a section; `None` if the file says nothing of it.
+    pub fn tables(&mut self, key: &'static str) -> Option<Vec<Section<'a>>> {
+        self.known.push(key);
+        let value = self.table.remove(key)?;
+        let ValueKind::Array(items) = value.kind else {
+            self.refuse(key, Raw::Toml(&value).shown(), format!("give each as a section [[{}]]", self.dotted(key)));
+            return Some(Vec::new());
+        };
+        let named = |item: &Value, number: usize| {
+            match &item.kind {
+                ValueKind::Table(table) => table.get("name").and_then(|name| Some(Raw::Toml(name).text()?.to_owned())),
+                _ => None,
+            }
+            .unwrap_or_else(|| number.to_string())
+        };
+        let sections = items.into_iter().enumerate().map(|(index, item)| {
+            let name = one_line(&named(&item, index + 1));
+            self.child(&format!("{key}.{name}"), Some(item))
+        });
+        Some(sections.collect())
+    }
+
+    /// Its name: `backup.priority_levels.high`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     fn child(&mut self, key: &str, value: Option<Value>) -> Section<'a> {
         let table = match value {
             None => Table::new(),

@@ -17,6 +17,7 @@ mod error;
 mod file_patterns;
 mod logging;
 mod origin;
+mod replicas;
 mod sets;
 mod sources;
 mod stated;
@@ -39,6 +40,7 @@ pub use error::{Place, SettingsError, SettingsErrors};
 pub use file_patterns::{FilePatternError, FilePatterns, MAX_PATTERN_BYTES, MAX_PATTERNS};
 pub use logging::{LogFormat, LogLevel, LoggingSettings, WordSyntax};
 pub use origin::{Explained, Origin};
+pub use replicas::ReplicaSettings;
 pub use sets::SetSettings;
 pub use sources::Sources;
 
@@ -49,6 +51,8 @@ pub struct Settings {
     pub backup: BackupConfig,
     /// Every set, built in or added, by priority and then by name.
     pub sets: Vec<SetSettings>,
+    /// Every replica.
+    pub replicas: Vec<ReplicaSettings>,
     /// The HTTP API.
     pub http: HttpSettings,
     /// When to enter recovery mode.

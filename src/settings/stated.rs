@@ -16,14 +16,15 @@ use super::document::{Layers, Section, Table};
 use super::error::SettingsError;
 use super::file_patterns::FilePatterns;
 use super::origin::{Said, Shown};
+use super::replicas::{self, StatedReplica};
 use super::values::{Raw, Read, directory, files, flag, loopback_address, time, whole, word};
 use super::{LogFormat, LogLevel};
 
 /// A value, if somebody said it.
 pub(super) type Stated<T> = Option<Said<T>>;
 
-const MOST_BACKUPS: i64 = 1_000_000;
-const MOST_DAYS: i64 = 36_500;
+pub(super) const MOST_BACKUPS: i64 = 1_000_000;
+pub(super) const MOST_DAYS: i64 = 36_500;
 const MOST_HOURS: i64 = 8_760;
 const MOST_MEGABYTES: i64 = 1_000_000_000;
 const SECOND: Duration = Duration::from_secs(1);
@@ -33,6 +34,7 @@ const YEAR: Duration = Duration::from_secs(365 * 86_400);
 pub(super) struct Statements {
     pub backup: StatedBackup,
     pub sets: Vec<StatedSet>,
+    pub replicas: Option<Vec<StatedReplica>>,
     pub bind: Stated<SocketAddr>,
     pub integrity_failures: Stated<u32>,
     pub window_minutes: Stated<u32>,
@@ -79,6 +81,7 @@ pub(super) struct StatedSet {
     pub retention_days: Stated<u32>,
     pub max_backups: Stated<usize>,
     pub validate: Stated<Validation>,
+    pub replicate: Stated<bool>,
 }
 
 impl StatedSet {
@@ -93,6 +96,7 @@ impl StatedSet {
             retention_days: None,
             max_backups: None,
             validate: None,
+            replicate: None,
         }
     }
 }
@@ -110,6 +114,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
     let backup = read_backup(layers, top.section("backup"), errors);
     let sets = top.section("sets").sets(errors);
     let sets = sets.into_iter().map(|(name, section)| read_set(layers, name, section, errors)).collect();
+    let replicas = replicas::read(layers.sources, &mut top, errors);
 
     let mut http = top.section("http");
     let bind = http.take("bind", loopback_address);
@@ -147,6 +152,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
     Statements {
         backup,
         sets,
+        replicas,
         bind,
         integrity_failures,
         window_minutes,
@@ -218,6 +224,7 @@ fn read_set(layers: &Layers, name: SetName, mut section: Section, errors: &mut V
         retention_days: section.take("retention_days", whole(1..=MOST_DAYS)),
         max_backups: section.take("max_backups", whole(1..=MOST_BACKUPS)),
         validate: section.take("validate", validation),
+        replicate: section.take("replicate", flag),
         name,
     };
     section.finish(errors);

@@ -127,6 +127,16 @@ pub(super) fn word<T: FromStr>(allowed: &'static str) -> impl Fn(&Raw) -> Read<T
     move |raw| raw.text().and_then(|text| text.parse().ok()).ok_or_else(|| format!("give {allowed}"))
 }
 
+/// A list of what `T` is spelt with, not empty.
+pub(super) fn list<T: FromStr>(allowed: &'static str) -> impl Fn(&Raw) -> Read<Vec<T>> {
+    move |raw| {
+        let Raw::Toml(Value { kind: ValueKind::Array(items), .. }) = raw else { return Err(allowed.to_owned()) };
+        let read = |item: &Value| Raw::Toml(item).text().and_then(|text| text.parse().ok());
+        let list: Option<Vec<T>> = items.iter().map(read).collect();
+        list.filter(|list| !list.is_empty()).ok_or_else(|| allowed.to_owned())
+    }
+}
+
 /// A loopback address with a port.
 pub(super) fn loopback_address(raw: &Raw) -> Read<SocketAddr> {
     let address = raw.text().and_then(|text| text.trim().parse::<SocketAddr>().ok());

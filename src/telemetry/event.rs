@@ -8,7 +8,7 @@ mod telling;
 use chrono::{DateTime, Utc};
 
 use crate::audit::Entry;
-use crate::core::{BackupId, BackupKind, Digest, SetName};
+use crate::core::{BackupId, BackupKind, Digest, ReplicaName, SetName};
 
 /// Something that happened, with who, when and about what.
 #[derive(Clone, Debug)]
@@ -184,6 +184,26 @@ pub enum Event {
         phase: Option<&'static str>,
         /// What for.
         cause: &'static str,
+    },
+    /// A replica lacks what it should have, and why changed.
+    ReplicaLagging {
+        /// Which.
+        replica: ReplicaName,
+        /// Where it is, or should be.
+        path: String,
+        /// How many backups it lacks, as far as is known.
+        lag_backups: usize,
+        /// A stable word for why.
+        fault: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A replica that lacked something has all it should.
+    ReplicaCaughtUp {
+        /// Which.
+        replica: ReplicaName,
+        /// Where it is.
+        path: String,
     },
     /// An actor went down and comes back.
     ActorRestarted {

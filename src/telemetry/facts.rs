@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::core::{BackupPriority, BackupState, SetName};
+use crate::core::{BackupPriority, BackupState, ReplicaName, SetName};
 
 /// Everything at one moment.
 #[derive(Debug)]
@@ -28,8 +28,21 @@ pub struct Facts {
     pub repository_objects: usize,
     /// Bytes that may still be written, if that can be told.
     pub free_bytes: Option<u64>,
+    /// Every configured replica.
+    pub replicas: Vec<ReplicaFacts>,
     /// The number of the last audit record.
     pub audit_head_sequence: u64,
+}
+
+/// One replica at one moment.
+#[derive(Debug)]
+pub struct ReplicaFacts {
+    /// Its name.
+    pub name: ReplicaName,
+    /// How many backups it lacks, as far as is known.
+    pub lag_backups: usize,
+    /// Whether it would be lost with the disk of the backup directory, or that is not known.
+    pub same_disk: bool,
 }
 
 /// One configured set at one moment. A time that is `None` never was.

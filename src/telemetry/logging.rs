@@ -122,6 +122,10 @@ fn sentence(event: &Event) -> String {
             Some(phase) => format!("mode {from} -> {to} ({phase}): {cause}"),
             None => format!("mode {from} -> {to}: {cause}"),
         },
+        Event::ReplicaLagging { replica, lag_backups, reason, .. } => {
+            format!("the replica {replica} is {lag_backups} backups behind: {reason}")
+        }
+        Event::ReplicaCaughtUp { replica, .. } => format!("the replica {replica} has all backups again"),
         Event::ActorRestarted { actor, cause, reason } => format!("actor {actor} restarts after a {cause}: {reason}"),
         Event::ActorGaveUp { actor, reason } => format!("actor {actor} gave up: {reason}"),
     }

@@ -42,6 +42,8 @@ struct States {
     repository_objects: IntGauge,
     repository_free_bytes: IntGauge,
     audit_head_sequence: IntGauge,
+    replica_lag: IntGaugeVec,
+    replica_same_disk: IntGaugeVec,
 }
 
 /// Counted from events.
@@ -227,6 +229,8 @@ impl Metrics {
             | Event::RestoreStarted { .. }
             | Event::CleanupStarted { .. }
             | Event::CleanupFailed { .. }
+            | Event::ReplicaLagging { .. }
+            | Event::ReplicaCaughtUp { .. }
             | Event::ActorGaveUp { .. } => {}
         }
     }
@@ -252,6 +256,12 @@ impl States {
             repository_objects: registrar.gauge("repository_objects", "Objects in the repository.")?,
             repository_free_bytes: registrar.gauge("repository_free_bytes", "Bytes that may still be written.")?,
             audit_head_sequence: registrar.gauge("audit_head_sequence", "The number of the last audit record.")?,
+            replica_lag: registrar.gauges("replica_lag_backups", "Backups that the replica lacks.", &["replica"])?,
+            replica_same_disk: registrar.gauges(
+                "replica_same_disk",
+                "1 if the replica is on the disk of the backup directory, or that is not known.",
+                &["replica"],
+            )?,
         })
     }
 
@@ -282,6 +292,13 @@ impl States {
         self.repository_objects.set(facts.repository_objects as i64);
         self.repository_free_bytes.set(facts.free_bytes.map_or(-1, |bytes| bytes as i64));
         self.audit_head_sequence.set(facts.audit_head_sequence as i64);
+        self.replica_lag.reset();
+        self.replica_same_disk.reset();
+        for replica in &facts.replicas {
+            let name = [replica.name.as_str()];
+            self.replica_lag.with_label_values(&name).set(replica.lag_backups as i64);
+            self.replica_same_disk.with_label_values(&name).set(replica.same_disk.into());
+        }
     }
 }
 

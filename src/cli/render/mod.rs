@@ -4,12 +4,14 @@
 
 mod backups;
 mod recovery;
+mod replicas;
 mod settings;
 mod status;
 mod work;
 
 pub use backups::{details, list};
 pub use recovery::{applied, plan, recovered, recovery};
+pub use replicas::replica_created;
 pub use settings::{checked, settings};
 pub use status::{created, mode, status};
 pub use work::{backed_up, restored, verified, verified_all};

@@ -1,6 +1,7 @@
 //! The service at a glance, as text.
 
 use super::remark;
+use super::replicas::replicas;
 use crate::api::{AuditStatus, ModeDocument, RepositoryStatus, SetStatus, StateCounts, Status};
 use crate::cli::output::{Look, plain};
 use crate::cli::table::{Align, Cell, Table, Tone};
@@ -21,6 +22,7 @@ pub fn status(status: &Status, look: &Look) -> String {
     text.extend(status.sets.iter().map(|set| troubles(set, look)));
     text.push('\n');
     text += &places(&status.repository, &status.audit, look);
+    text += &replicas(&status.replicas, look);
     text += &actors(status, look);
     text += &format!("fiovana-app {}, up since {} UTC ({})\n", status.version, time(started), age(started, look.now));
     text
@@ -155,6 +157,8 @@ logs      medium           never  in 57 min  none                       1 damage
 
 repository  /srv/app/backups                  12 objects, 300.0 KiB, 10.0 GiB free
 audit log   /srv/app/logs/security_audit.log  cannot be written
+replica usb  /mnt/usb/replica  lacks 2 backups, had all 3 h ago, on the same disk, lost with it
+  usb: mount its disk
 actor janitor restarting since now, 3 restarts: panicked: index out of bounds
 fiovana-app 0.1.0, up since 2026-11-23 10:15:00 UTC (3 h ago)
 ";

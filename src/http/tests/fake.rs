@@ -180,6 +180,7 @@ impl Api for Fake {
             mode: mode("normal"),
             sets: vec![],
             actors: vec![],
+            replicas: vec![],
             repository: RepositoryStatus {
                 location: "/backups".to_owned(),
                 id: "r".to_owned(),

@@ -141,6 +141,7 @@ fn relocated(mut settings: Settings) -> Settings {
     let home = settings.config_directory.parent().map(Path::to_owned).unwrap();
     let forget = |path: &mut PathBuf| *path = path.strip_prefix(&home).unwrap().to_owned();
     settings.sets.iter_mut().for_each(|set| forget(&mut set.source));
+    settings.replicas.iter_mut().for_each(|replica| forget(&mut replica.path));
     forget(&mut settings.config_directory);
     forget(&mut settings.log_directory);
     forget(&mut settings.backup.backup_directory);

@@ -29,6 +29,8 @@ impl Event {
             Self::CleanupCompleted { .. } => "CleanupCompleted",
             Self::CleanupFailed { .. } => "CleanupFailed",
             Self::ModeChanged { .. } => "ModeChanged",
+            Self::ReplicaLagging { .. } => "ReplicaLagging",
+            Self::ReplicaCaughtUp { .. } => "ReplicaCaughtUp",
             Self::ActorRestarted { .. } => "ActorRestarted",
             Self::ActorGaveUp { .. } => "ActorGaveUp",
         }
@@ -42,11 +44,13 @@ impl Event {
             | Self::IntegrityCheckPassed { .. }
             | Self::RepairCompleted { .. }
             | Self::RestoreCompleted { .. }
+            | Self::ReplicaCaughtUp { .. }
             | Self::CleanupCompleted { .. } => Outcome::Success,
             Self::BackupFailed { .. }
             | Self::IntegrityCheckFailed { .. }
             | Self::RestoreFailed { .. }
             | Self::CleanupFailed { .. }
+            | Self::ReplicaLagging { .. }
             | Self::ActorRestarted { .. }
             | Self::ActorGaveUp { .. } => Outcome::Failure,
             Self::ServiceStarted { .. }
@@ -105,6 +109,10 @@ impl Event {
             Self::ModeChanged { from, to, phase, cause } => {
                 json!({"from": from, "to": to, "phase": phase, "cause": cause})
             }
+            Self::ReplicaLagging { replica, path, lag_backups, fault, reason } => json!({
+                "replica": replica, "path": path, "lag_backups": lag_backups, "fault": fault, "reason": reason,
+            }),
+            Self::ReplicaCaughtUp { replica, path } => json!({"replica": replica, "path": path}),
             Self::ActorRestarted { actor, cause, reason } => {
                 json!({"actor": actor, "cause": cause, "reason": reason})
             }

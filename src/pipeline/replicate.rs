@@ -1,0 +1,343 @@
+//! Giving a replica what it lacks, and letting it forget by its own rule.
+//!
+//! Hazard: a replica that copies damage, or follows its original into loss, is no second copy. Every byte is read
+//! through the check of its hash before it is written, and read again after; objects are there before the manifest
+//! that needs them; and nothing is ever removed from a replica because the original lacks it.
+//!
+//! Each call is one small step, planned anew from both catalogues, so that whoever carries them out may stop, or give
+//! way to a backup, between any two.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+
+use super::sweep::{self, Collected};
+use super::{Cancelled, Progress};
+use crate::core::replication::{Original, wanted};
+use crate::core::retention::{DeleteReason, Guards};
+use crate::core::{BackupId, BackupState, Digest, SetName};
+use crate::repository::catalogue::{Backup, Finding, SetIndex};
+use crate::repository::object::Encoded;
+use crate::repository::wire::{AuditHead, Envelope};
+use crate::repository::{ReadError, ReadFrom, Repository, WriteError, layout};
+use crate::settings::{ReplicaSettings, SetSettings};
+use crate::storage::{Durability, StorageError, StorageErrorKind};
+
+/// The most bytes of objects, and the most objects, that one step writes.
+const STEP_BYTES: u64 = 8 << 20;
+const STEP_OBJECTS: usize = 64;
+
+/// A replica is given nothing more where less than this is free: the rest is for the original, whose disk it may be.
+pub const MIN_FREE_BYTES: u64 = 16 << 20;
+
+const AUDIT_HEAD: &str = "audit_head";
+
+/// What a run through one replica remembers from step to step. Losing it costs reading some objects again.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// Objects that were read from the replica in this run, and were right.
+    proven: HashSet<Digest>,
+    /// Backups that could not be copied because the original could not be read: why.
+    pub skipped: BTreeMap<BackupId, String>,
+    /// Objects of the replica that were found damaged or absent, and written again.
+    pub repaired: Vec<Digest>,
+    /// Backups that were copied.
+    pub copied: usize,
+}
+
+/// What is to be done after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Another step.
+    Step,
+    /// Nothing: the replica has all it is to have, but for what was skipped.
+    Nothing,
+}
+
+/// Why a replica could not be given what it lacks.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicateError {
+    /// Its disk is full.
+    #[error(
+        "no space left in {location} ({free_bytes} bytes free): free some, or give the replica a retention of its own"
+    )]
+    NoSpace {
+        /// The replica.
+        location: String,
+        /// What is still free.
+        free_bytes: u64,
+    },
+    /// It could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// What was just written does not read back.
+    #[error("what was written does not read back: check the disk")]
+    ReadBack(#[source] ReadError),
+    /// The work was told to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+impl From<StorageError> for ReplicateError {
+    fn from(error: StorageError) -> Self {
+        Self::Write(error.into())
+    }
+}
+
+impl ReplicateError {
+    /// Whether the replica cannot be written because its filesystem is read-only, or forbids it.
+    pub fn is_read_only(&self) -> bool {
+        let kind = match self {
+            Self::Write(WriteError::Storage(error)) => Some(error.kind),
+            _ => None,
+        };
+        matches!(kind, Some(StorageErrorKind::ReadOnly | StorageErrorKind::Denied))
+    }
+}
+
+/// The backups of a set that the replica lacks, newest first.
+fn lacking(original: &Repository, replica: &Repository, set: &SetName) -> Vec<Original> {
+    let (original, replica) = (original.catalogue(), replica.catalogue());
+    let originals: Vec<Original> = original.set(set).map_or_else(Vec::new, |index| {
+        let backups = index.backups().iter();
+        let known = backups.filter_map(|b| Some(Original { id: b.id, sequence: b.sequence()?, state: b.state() }));
+        known.collect()
+    });
+    let index = replica.set(set);
+    let has: BTreeSet<BackupId> = index.map_or(&[][..], SetIndex::backups).iter().map(|backup| backup.id).collect();
+    wanted(&originals, |id| has.contains(&id), |sequence| index.is_some_and(|index| index.pruned.contains(sequence)))
+}
+
+/// How many backups the replica lacks.
+pub fn lag(original: &Repository, replica: &Repository, sets: &[SetName]) -> usize {
+    sets.iter().map(|set| lacking(original, replica, set).len()).sum()
+}
+
+/// Takes one step: a batch of objects, or the manifest that they were for. The caller holds the replica's write lane.
+pub fn step(
+    original: &Repository,
+    replica: &Repository,
+    sets: &[SetName],
+    run: &mut Run,
+    now: DateTime<Utc>,
+    progress: &Progress,
+) -> Result<Next, ReplicateError> {
+    progress.advance(0)?;
+    let next = sets.iter().find_map(|set| {
+        let lacking = lacking(original, replica, set);
+        let id = lacking.into_iter().map(|original| original.id).find(|id| !run.skipped.contains_key(id))?;
+        original.catalogue().get(id).cloned()
+    });
+    let Some(backup) = next else { return Ok(Next::Nothing) };
+    match copy_some(original, replica, &backup, run, now) {
+        Ok(()) => {}
+        Err(Failed::Original(error)) => {
+            let why = error.to_string();
+            run.skipped.insert(backup.id, why);
+        }
+        Err(Failed::Replica(error)) if error_is_no_space(&error) => return Err(no_space(replica)),
+        Err(Failed::Replica(error)) => return Err(error),
+    }
+    Ok(Next::Step)
+}
+
+/// Which of the two failed.
+enum Failed {
+    Original(ReadError),
+    Replica(ReplicateError),
+}
+
+impl<E: Into<ReplicateError>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self::Replica(error.into())
+    }
+}
+
+fn error_is_no_space(error: &ReplicateError) -> bool {
+    matches!(error, ReplicateError::Write(error) if error.is_no_space())
+}
+
+fn no_space(replica: &Repository) -> ReplicateError {
+    ReplicateError::NoSpace { location: replica.location(), free_bytes: replica.free_bytes().unwrap_or(0) }
+}
+
+/// Copies some of the objects that the backup needs; if none is left to copy, its manifest.
+fn copy_some(
+    original: &Repository,
+    replica: &Repository,
+    backup: &Backup,
+    run: &mut Run,
+    now: DateTime<Utc>,
+) -> Result<(), Failed> {
+    let Some(envelope) = backup.content.as_ref().map(|content| &content.manifest.envelope) else { return Ok(()) };
+    if replica.free_bytes()? < MIN_FREE_BYTES {
+        return Err(no_space(replica).into());
+    }
+    let batch = next_batch(replica, envelope, run);
+    if !batch.is_empty() {
+        return copy_objects(original, replica, &batch, run);
+    }
+    if envelope.objects.iter().all(|object| run.proven.contains(&object.name)) {
+        return copy_manifest(original, replica, backup, run, now);
+    }
+    Ok(())
+}
+
+/// The next objects of a backup that the replica lacks. At most a step's worth is looked at: those that are there are
+/// read here, and proven if they are right.
+fn next_batch(replica: &Repository, envelope: &Envelope, run: &mut Run) -> Vec<Digest> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let unproven = envelope.objects.iter().filter(|object| !run.proven.contains(&object.name));
+    let looked_at: Vec<_> = unproven
+        .take(STEP_OBJECTS)
+        .take_while(|object| {
+            let fits = bytes < STEP_BYTES;
+            bytes += object.stored_bytes;
+            fits
+        })
+        .collect();
+    for object in looked_at {
+        let there = replica.catalogue().object(&object.name).is_some();
+        if there && replica.read_object(&object.name, ReadFrom::Disk).is_ok() {
+            run.proven.insert(object.name);
+        } else {
+            batch.push(object.name);
+        }
+    }
+    batch
+}
+
+fn copy_objects(original: &Repository, replica: &Repository, names: &[Digest], run: &mut Run) -> Result<(), Failed> {
+    let mut staged = HashMap::with_capacity(names.len());
+    let copied = names.iter().try_for_each(|name| {
+        let stored = original.read_object(name, ReadFrom::Anywhere).map_err(Failed::Original)?;
+        if replica.catalogue().object(name).is_some() {
+            replica.replace_object(name, &stored)?;
+            run.repaired.push(*name);
+        } else {
+            let stored_bytes = stored.len() as u64;
+            staged.insert(*name, (replica.stage(&Encoded { name: *name, stored })?, stored_bytes));
+        }
+        Ok(())
+    });
+    if let Err(failed) = copied {
+        replica.discard(staged.into_values().map(|(staged, _)| staged).collect());
+        return Err(failed);
+    }
+    replica.publish_objects(staged)?;
+    for name in names {
+        replica.read_object(name, ReadFrom::Disk).map_err(ReplicateError::ReadBack)?;
+        run.proven.insert(*name);
+    }
+    Ok(())
+}
+
+/// The manifest, byte for byte; from here on the backup is in the replica.
+fn copy_manifest(
+    original: &Repository,
+    replica: &Repository,
+    backup: &Backup,
+    run: &mut Run,
+    now: DateTime<Utc>,
+) -> Result<(), Failed> {
+    let path = layout::manifest(&backup.set, backup.id);
+    let bytes = original.read_stored(&path, ReadFrom::Anywhere).map_err(Failed::Original)?;
+    replica.put_back(&path, &bytes)?;
+    replica.read_stored(&path, ReadFrom::Disk).map_err(ReplicateError::ReadBack)?;
+    // Every object was just read from the replica, and was right.
+    replica.record_finding(backup.id, Finding::Intact { checked: now })?;
+    run.copied += 1;
+    Ok(())
+}
+
+/// Gives the replica what goes with its backups: pins, what was deleted on purpose, where the audit chain stands.
+/// Pins are only added: one that is absent here may have been lost.
+pub fn settle(
+    original: &Repository,
+    replica: &Repository,
+    sets: &[SetName],
+    audit_head: Option<AuditHead>,
+) -> Result<(), ReplicateError> {
+    for set in sets {
+        let (pinned, pruned) = {
+            let catalogue = original.catalogue();
+            let Some(index) = catalogue.set(set) else { continue };
+            let pinned: BTreeSet<BackupId> = index.backups().iter().filter(|b| b.pinned).map(|b| b.id).collect();
+            (pinned, index.pruned.clone())
+        };
+        let unpinned: Vec<BackupId> = {
+            let catalogue = replica.catalogue();
+            let backups = catalogue.set(set).map_or(&[][..], SetIndex::backups).iter();
+            backups.filter(|backup| !backup.pinned && pinned.contains(&backup.id)).map(|backup| backup.id).collect()
+        };
+        for id in unpinned {
+            replica.set_pinned(set, id, true)?;
+        }
+        replica.merge_pruned(set, &pruned)?;
+    }
+    if let Some(head) = audit_head {
+        let remembered = replica.load_state::<AuditHead>(AUDIT_HEAD).ok().and_then(|loaded| loaded.value());
+        if remembered != Some(head) {
+            replica.save_state(AUDIT_HEAD, &head, Durability::Lazy)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the replica's own retention would let go of, set by set; nothing of a set of which the original has lost
+/// anything, or that the replica has not all of yet.
+pub fn due_for_deletion(
+    original: &Repository,
+    replica: &Repository,
+    settings: &ReplicaSettings,
+    set: &SetSettings,
+    guards: &Guards,
+    now: DateTime<Utc>,
+) -> Vec<(BackupId, DeleteReason)> {
+    if is_hurt(original, replica, &set.name) || !lacking(original, replica, &set.name).is_empty() {
+        return Vec::new();
+    }
+    let plan = sweep::plan(replica, &with_rule(settings, set), guards, now);
+    plan.deletions().map(|(id, reason)| (id, reason.clone())).collect()
+}
+
+/// Deletes a batch of what [`due_for_deletion`] tells, and what it leaves unreferenced; returns what went.
+pub fn tidy(
+    original: &Repository,
+    replica: &Repository,
+    settings: &ReplicaSettings,
+    set: &SetSettings,
+    guards: &Guards,
+    now: DateTime<Utc>,
+) -> Result<Vec<(BackupId, DeleteReason)>, WriteError> {
+    if due_for_deletion(original, replica, settings, set, guards, now).is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(sweep::sweep(replica, &with_rule(settings, set), guards, now)?.deleted)
+}
+
+/// Deletes a batch of the replica's objects that nothing refers to. Not while something is being copied: what waits for
+/// its manifest is unreferenced, too.
+pub fn collect(replica: &Repository) -> Result<Collected, WriteError> {
+    sweep::collect(replica)
+}
+
+fn with_rule(settings: &ReplicaSettings, set: &SetSettings) -> SetSettings {
+    SetSettings {
+        max_backups: settings.max_backups.unwrap_or(set.max_backups),
+        retention_days: settings.retention_days.unwrap_or(set.retention_days),
+        ..set.clone()
+    }
+}
+
+/// Whether the original has lost backups of this set, or has damaged ones, or knows of nothing as new as the replica has:
+/// what the replica holds may be all that is left.
+fn is_hurt(original: &Repository, replica: &Repository, set: &SetName) -> bool {
+    let newest_copy = replica.catalogue().set(set).and_then(|index| index.backups().last()?.sequence());
+    let catalogue = original.catalogue();
+    let Some(index) = catalogue.set(set) else { return newest_copy.is_some() };
+    let newest = index.backups().last().and_then(Backup::sequence).max(index.pruned.highest());
+    newest < newest_copy
+        || !index.lost(1).is_empty()
+        || index.backups().iter().any(|backup| backup.state() == BackupState::Damaged)
+}

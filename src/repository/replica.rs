@@ -1,0 +1,141 @@
+//! A replica: the same repository in another place.
+//!
+//! Hazard: a path says little about what is there. A disk may not be mounted, may be somebody else's, may hold the
+//! original itself. A replica is one only if its `repository.json` names the original's id, in another directory; its
+//! own lock keeps every other writer out for as long as it is open, and its own lane every other writer in here.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::lock::{Lock, LockError};
+use super::{OpenError, Repository, layout};
+use crate::storage::local::Local;
+use crate::storage::{Storage, StorageError};
+
+/// A replica that is there, locked.
+pub struct Replica {
+    path: PathBuf,
+    repository: Repository,
+    directory: Directory,
+    lane: Mutex<()>,
+    _lock: Lock,
+}
+
+/// A directory, by what it is and not by what it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Directory {
+    device: u64,
+    inode: u64,
+}
+
+/// Why a replica cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    /// There is no replica there.
+    #[error("there is no replica in {}", .0.display())]
+    Absent(PathBuf),
+    /// The repository there is not a replica of ours.
+    #[error("{} is repository {id}, which is another one's: name another directory", path.display())]
+    Foreign {
+        /// Where.
+        path: PathBuf,
+        /// What it calls itself.
+        id: String,
+    },
+    /// Something else is there.
+    #[error("{} holds something that is no replica: name another directory, or an empty one", .0.display())]
+    Occupied(PathBuf),
+    /// The path leads to the original.
+    #[error("{} is the backup directory itself: name another directory", .0.display())]
+    Original(PathBuf),
+    /// The directory cannot be looked at or made.
+    #[error("use {}", .0.display())]
+    Directory(PathBuf, #[source] io::Error),
+    /// Another process uses it, or it cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// It cannot be opened as a repository.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+impl Replica {
+    /// Opens the replica of `original` at `path`, and locks it.
+    pub fn open(path: &Path, original: &Repository) -> Result<Self, ReplicaError> {
+        let directory = look(path)?;
+        let here = look(Path::new(&original.location())).ok();
+        if here == Some(directory) {
+            return Err(ReplicaError::Original(path.to_owned()));
+        }
+        // Looked at before it is locked: nothing is written into what is not ours.
+        let storage = storage(path)?;
+        match Repository::id_of(storage.as_ref()) {
+            Ok(id) if id == original.id() => {}
+            Ok(id) => return Err(ReplicaError::Foreign { path: path.to_owned(), id }),
+            Err(OpenError::Absent(_)) => return Err(ReplicaError::Absent(path.to_owned())),
+            Err(error) => return Err(error.into()),
+        }
+        let lock = Lock::acquire(path)?;
+        let (repository, _) = Repository::open(storage, lock.follows_a_crash())?;
+        Ok(Self { path: path.to_owned(), repository, directory, lane: Mutex::new(()), _lock: lock })
+    }
+
+    /// Begins a replica of `original` at `path`: a directory that is empty, or not there while the one above it is.
+    pub fn create(path: &Path, original: &Repository) -> Result<Self, ReplicaError> {
+        let failed = |error| ReplicaError::Directory(path.to_owned(), error);
+        match std::fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+            _ => {}
+        }
+        // What a creation that was interrupted left may be there; anything else is somebody's.
+        let ours = [layout::MANIFESTS, layout::OBJECTS, layout::QUARANTINE, layout::STATE, layout::RESTORE_TXT];
+        for entry in path.read_dir().map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let name = name.to_string_lossy();
+            if !ours.contains(&&*name) && !matches!(&*name, layout::LOCK | "lost+found") && !name.starts_with(".tmp-") {
+                return Err(ReplicaError::Occupied(path.to_owned()));
+            }
+        }
+        let lock = Lock::acquire(path)?;
+        original.create_replica(storage(path)?)?;
+        drop(lock);
+        Self::open(path, original)
+    }
+
+    /// The repository that it is.
+    pub const fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    /// Waits until nobody in this process writes to it, and keeps others waiting until what is returned is dropped. Whoever
+    /// writes to a replica holds this.
+    pub fn write_lane(&self) -> MutexGuard<'_, ()> {
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether its path still leads to it: a disk that was unmounted, or another in its place, is not it.
+    pub fn is_in_place(&self) -> bool {
+        look(&self.path).is_ok_and(|directory| directory == self.directory)
+    }
+
+    /// Whether it is on the same disk as `other`, as far as the filesystem tells; when in doubt it is.
+    pub fn shares_disk_with(&self, other: &Repository) -> bool {
+        look(Path::new(&other.location())).map_or(true, |directory| directory.device == self.directory.device)
+    }
+}
+
+fn look(path: &Path) -> Result<Directory, ReplicaError> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(Directory { device: found.dev(), inode: found.ino() }),
+        Ok(_) => Err(ReplicaError::Occupied(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ReplicaError::Absent(path.to_owned())),
+        Err(error) => Err(ReplicaError::Directory(path.to_owned(), error)),
+    }
+}
+
+fn storage(path: &Path) -> Result<Arc<dyn Storage>, ReplicaError> {
+    let open = |error: StorageError| ReplicaError::Directory(path.to_owned(), error.source);
+    Ok(Arc::new(Local::open(path).map_err(open)?))
+}
