@@ -5,6 +5,7 @@
 
 mod backups;
 mod problem;
+mod prune;
 mod recovery;
 mod replicas;
 mod restore;
@@ -13,6 +14,10 @@ mod verify;
 
 pub use backups::{BackupDetails, BackupList, BackupSummary, FileDocument, ListQuery, MAX_LIST, UnreadableDocument};
 pub use problem::{Problem, ProblemKind};
+pub use prune::{
+    DecisionDocument, DeletedDocument, ForgetOptions, ForgetOutcome, GarbageDocument, HeldDocument, PruneOptions,
+    PruneOutcome, PrunePlan, SetPlan,
+};
 pub use recovery::{ApplyOptions, ApplyOutcome, FailedRestore, PlanDocument, PlanOptions, RecoveryDocument};
 pub use replicas::{ReplicaCreated, ReplicaStatus};
 pub use restore::{RestoreOptions, RestoreOutcome, RestoredDocument, SkippedDocument};

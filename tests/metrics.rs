@@ -15,7 +15,7 @@ files = ["*.json"]
 const SETS: [&str; 5] = ["absent", "application", "logs", "security", "service"];
 
 /// What each set has from the first scrape: a name, and the labels besides `set`.
-const OF_EACH_SET: [(&str, &str); 32] = [
+const OF_EACH_SET: [(&str, &str); 33] = [
     ("backup_set_info", ""),
     ("backup_expected_interval_seconds", ""),
     ("backup_next_run_timestamp_seconds", ""),
@@ -44,6 +44,7 @@ const OF_EACH_SET: [(&str, &str); 32] = [
     ("restores_total", r#"outcome="completed""#),
     ("restores_total", r#"outcome="failed""#),
     ("restore_duration_seconds_count", ""),
+    ("cleanup_held", ""),
     ("cleanup_deleted_total", r#"reason="same_version""#),
     ("cleanup_deleted_total", r#"reason="expired""#),
     ("cleanup_deleted_total", r#"reason="too_many""#),

@@ -26,6 +26,7 @@ mod scheduler;
 pub mod service;
 pub mod supervision;
 mod supervisor;
+mod upkeep;
 mod verifier;
 pub mod view;
 mod world;
@@ -87,7 +88,7 @@ pub async fn start(world: World) -> Running {
     let victims = chaos::Victims {
         archiver: archiver.clone(),
         auditor: auditor.clone(),
-        janitor,
+        janitor: janitor.clone(),
         scheduler: scheduler.clone(),
         verifier: verifier.clone(),
     };
@@ -97,6 +98,7 @@ pub async fn start(world: World) -> Running {
         supervisor,
         archiver,
         verifier,
+        janitor,
         #[cfg(feature = "chaos")]
         victims,
     );

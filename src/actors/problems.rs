@@ -9,6 +9,7 @@ use crate::api::{Problem, ProblemKind};
 use crate::core::mode::IllegalEvent;
 use crate::core::{BackupId, SetName};
 use crate::pipeline::archive::ArchiveError;
+use crate::pipeline::forget::Refusal;
 use crate::pipeline::restore::RestoreError;
 use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Unresolved};
@@ -98,6 +99,15 @@ pub fn of_unresolved(unresolved: &Unresolved) -> Problem {
 /// Why the mode did not change.
 pub fn of_illegal(illegal: &IllegalEvent) -> Problem {
     Problem::new(ProblemKind::WrongMode, illegal.to_string())
+}
+
+/// Why something is not given up.
+pub fn of_forget(refusal: &Refusal) -> Problem {
+    let kind = match refusal {
+        Refusal::NotLost(..) | Refusal::Pinned(_) => ProblemKind::Protected,
+        Refusal::NoLoss(..) => ProblemKind::NotFound,
+    };
+    Problem::new(kind, refusal.to_string())
 }
 
 /// An actor did not answer.

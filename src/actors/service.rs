@@ -2,6 +2,7 @@
 //!
 //! Hazard: two front doors with two sets of rules. The HTTP API and the command line both come in here.
 
+mod pruning;
 mod recovery;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use actix::Addr;
 
 use super::archiver::{Archiver, BackUp, BackedUp, Restore};
+use super::janitor::Janitor;
 use super::problems;
 use super::supervisor::{Happened, Supervisor};
 use super::verifier::{CheckDoubtful, Verifier, Verify};
@@ -55,6 +57,7 @@ pub struct Service {
     supervisor: Addr<Supervisor>,
     archiver: Addr<Archiver>,
     verifier: Addr<Verifier>,
+    janitor: Addr<Janitor>,
     #[cfg(feature = "chaos")]
     victims: super::chaos::Victims,
 }
@@ -65,6 +68,7 @@ impl Service {
         supervisor: Addr<Supervisor>,
         archiver: Addr<Archiver>,
         verifier: Addr<Verifier>,
+        janitor: Addr<Janitor>,
         #[cfg(feature = "chaos")] victims: super::chaos::Victims,
     ) -> Self {
         Self {
@@ -72,6 +76,7 @@ impl Service {
             supervisor,
             archiver,
             verifier,
+            janitor,
             #[cfg(feature = "chaos")]
             victims,
         }

@@ -10,10 +10,10 @@ use super::service::reference;
 use super::world::{ActorState, World};
 use super::{problems, reasons};
 use crate::api::{
-    ActorStatus, AuditStatus, BackupDetails, BackupList, BackupSummary, DamageDocument, FileDocument, ListQuery,
-    MAX_LIST, ModeDocument, Problem, ProblemKind, ReasonDocument, ReplicaStatus, RepositoryStatus, RestoreOutcome,
-    RestoredDocument, SetStatus, SkippedDocument, StateCounts, Status, UnreadableDocument, VerifyOutcome,
-    VerifyVerdict,
+    ActorStatus, AuditStatus, BackupDetails, BackupList, BackupSummary, DamageDocument, FileDocument, HeldDocument,
+    ListQuery, MAX_LIST, ModeDocument, Problem, ProblemKind, ReasonDocument, ReplicaStatus, RepositoryStatus,
+    RestoreOutcome, RestoredDocument, SetStatus, SkippedDocument, StateCounts, Status, UnreadableDocument,
+    VerifyOutcome, VerifyVerdict,
 };
 use crate::core::mode::{DegradedReason, Mode, RecoveryPhase};
 use crate::core::schedule::Due;
@@ -286,6 +286,7 @@ fn set_status(world: &World, facts: &SetFacts, set: &SetSettings) -> SetStatus {
             damaged: count(BackupState::Damaged),
         },
         lost_sequences: index.map_or_else(Vec::new, |index| index.lost(MAX_LOST_SHOWN).iter().map(|s| s.0).collect()),
+        held: world.upkeep.held(&set.name).map(|hold| HeldDocument::new(&set.name, &hold)),
     }
 }
 
@@ -348,6 +349,7 @@ fn set_facts(world: &World, set: &SetSettings) -> SetFacts {
         backups: states,
         missing_files: newest.map_or(0, |manifest| manifest.body.missing.len()),
         lost_sequences: index.map_or(0, |index| index.lost(MAX_LOST_SHOWN).len()),
+        held_deletions: world.upkeep.held(&set.name).map_or(0, |hold| hold.deletions),
         invalid_files: newest
             .map_or(0, |manifest| manifest.body.files.iter().filter(|file| file.fault.is_some()).count()),
     }

@@ -13,9 +13,11 @@ use super::lane::WriteLane;
 use super::reasons::Concerns;
 use super::recovery::RecoveryDesk;
 use super::replicas::Replicas;
+use super::upkeep::Upkeep;
 use crate::audit::Head;
 use crate::clock::Clock;
 use crate::core::mode::Mode;
+use crate::core::retention::Guards;
 use crate::core::schedule::{Due, RunHistory, due};
 use crate::core::{SetName, mode};
 use crate::pipeline::Progress;
@@ -55,6 +57,8 @@ pub struct World {
     pub replicas: Replicas,
     /// What Prometheus is told.
     pub metrics: Metrics,
+    /// What the Janitor found.
+    pub upkeep: Upkeep,
     /// When this process started.
     pub started: DateTime<Utc>,
     settings: RwLock<Arc<Settings>>,
@@ -161,6 +165,7 @@ impl World {
             clock,
             lane: WriteLane::open(),
             metrics,
+            upkeep: Upkeep::default(),
             started,
             settings: RwLock::new(Arc::new(settings)),
             mode: watch::Sender::new(ModeView { mode: Mode::Starting, persisted: true }),
@@ -189,6 +194,11 @@ impl World {
     /// The mode now.
     pub fn mode(&self) -> ModeView {
         self.mode.borrow().clone()
+    }
+
+    /// What forbids deletion now, as far as the backups themselves do not tell it.
+    pub fn guards(&self) -> Guards {
+        Guards { recovery: !self.mode().mode.allows_deletion(), ..Guards::default() }
     }
 
     /// Follows the mode.

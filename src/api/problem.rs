@@ -75,6 +75,8 @@ problem_kinds! {
     WrongMode = "urn:fiovana:problem:wrong-mode", 409, "The mode does not allow it";
     /// What was planned is not what would be done now.
     StalePlan = "urn:fiovana:problem:stale-plan", 409, "The plan has changed";
+    /// It can still be restored, or is protected.
+    Protected = "urn:fiovana:problem:protected", 409, "It is protected";
     /// The backup belongs to another set.
     SetMismatch = "urn:fiovana:problem:set-mismatch", 409, "The backup belongs to another set";
     /// More than one backup is meant.

@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::HeldDocument;
 use super::ReplicaStatus;
 use crate::core::{BackupId, BackupPriority, SetName};
 
@@ -89,6 +90,9 @@ pub struct SetStatus {
     pub backups: StateCounts,
     /// Sequences that are neither present nor deleted on purpose: lost backups, some of them.
     pub lost_sequences: Vec<u64>,
+    /// The cleanup that waits for a person, if one does.
+    #[serde(default)]
+    pub held: Option<HeldDocument>,
 }
 
 /// How many backups there are in each state.

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 
 use crate::api::MAX_LIST;
+use crate::core::retention::PlanDigest;
 use crate::core::set_name::SetNameError;
 use crate::core::{BackupRef, ReplicaName, SetName};
 use crate::settings::LogFormat;
@@ -111,6 +112,48 @@ Examples:
         /// Every backup of every set
         #[arg(long, group = "which")]
         all: bool,
+    },
+    /// Delete what retention gives up, or show what it would
+    #[command(after_help = "\
+Without a flag, what is due is deleted. A plan that takes more than half of a
+set is held until it is confirmed by its digest.
+
+Examples:
+  fiovana-app prune --dry-run                  a reason for every backup
+  fiovana-app prune --confirm 3f9c2ab1d04e5f67")]
+    Prune {
+        /// Delete nothing, show what would become of every backup and why
+        #[arg(long, conflicts_with = "confirm")]
+        dry_run: bool,
+        /// Carry out the held plan with this digest
+        #[arg(long, value_name = "DIGEST")]
+        confirm: Option<PlanDigest>,
+    },
+    /// Protect a backup: it is never deleted automatically
+    Pin {
+        /// Its id, or a unique beginning of it
+        id: BackupRef,
+    },
+    /// Take a backup's protection away
+    Unpin {
+        /// Its id, or a unique beginning of it
+        id: BackupRef,
+    },
+    /// Give up a damaged or lost backup for good
+    #[command(after_help = "\
+Shows what would be given up, and the digest to confirm it by. As long as a
+manifest cannot be read, or a backup is lost, no stored content is collected,
+for it may be needed; giving the backup up ends that.
+
+Examples:
+  fiovana-app forget 20261123T101500Z-3f9c2ab1
+  fiovana-app forget security:7                backup 7 of security, which is lost")]
+    Forget {
+        /// The id of a damaged backup, or SET:SEQUENCE of a lost one
+        what: Forgettable,
+        /// Do it: the digest that was shown
+        #[arg(long, value_name = "DIGEST")]
+        confirm: Option<PlanDigest>,
     },
     /// Show everything at a glance
     Status,
@@ -224,6 +267,25 @@ impl FromStr for Sets {
 
     fn from_str(text: &str) -> Result<Self, SetNameError> {
         if text == "all" { Ok(Self::All) } else { text.parse().map(Self::One) }
+    }
+}
+
+/// A damaged backup, or a lost one; in the form in which the API takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forgettable(pub String);
+
+impl FromStr for Forgettable {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let checked = match text.split_once(':') {
+            Some((set, sequence)) => {
+                set.parse::<SetName>().map_err(|error| error.to_string())?;
+                sequence.parse::<u64>().map(drop).map_err(|_| "give a lost backup as SET:SEQUENCE".to_owned())
+            }
+            None => text.parse::<BackupRef>().map(drop).map_err(|error| error.to_string()),
+        };
+        checked.map(|()| Self(text.to_owned()))
     }
 }
 

@@ -10,8 +10,9 @@ use super::progress::Bar;
 use super::remote::{Refusal, Remote};
 use crate::actors::service::{Caller, Service};
 use crate::api::{
-    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem,
-    RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument,
+    PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions,
+    RestoreOutcome, Status, VerifyOutcome,
 };
 use crate::core::{BackupRef, SetName};
 use crate::pipeline::Progress;
@@ -84,6 +85,38 @@ impl Client {
                 watched("restore", async |caller: &Caller| service.restore(set, &reference, options, caller).await)
                     .await
             }
+        }
+    }
+
+    /// What would become of every backup.
+    pub fn prune_plan(&self) -> Answer<PrunePlan> {
+        match self {
+            Self::Remote(remote) => Ok(remote.prune_plan()?),
+            Self::Local(service) => Ok(service.prune_plan()),
+        }
+    }
+
+    /// Deletes what is due, and what is confirmed.
+    pub async fn prune(&self, options: &PruneOptions) -> Answer<PruneOutcome> {
+        match self {
+            Self::Remote(remote) => Ok(remote.prune(options)?),
+            Self::Local(service) => Ok(service.prune(options, &caller()).await?),
+        }
+    }
+
+    /// Pins a backup, or takes its pin away.
+    pub async fn set_pinned(&self, reference: &BackupRef, pinned: bool) -> Answer<BackupDetails> {
+        match self {
+            Self::Remote(remote) => Ok(remote.set_pinned(reference, pinned)?),
+            Self::Local(service) => Ok(service.set_pinned(&reference.to_string(), pinned, &caller()).await?),
+        }
+    }
+
+    /// Gives something up, if that is confirmed.
+    pub async fn forget(&self, what: &str, options: &ForgetOptions) -> Answer<ForgetOutcome> {
+        match self {
+            Self::Remote(remote) => Ok(remote.forget(what, options)?),
+            Self::Local(service) => Ok(service.forget(what, options, &caller()).await?),
         }
     }
 

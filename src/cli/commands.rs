@@ -3,7 +3,7 @@
 //! Hazard: a command that needs the service where reading would do, so that nothing can be seen while the service
 //! hangs. What only reads asks a service that answers, and otherwise reads for itself.
 
-use super::arguments::{ListArguments, Recovery, RestoreArguments, Sets};
+use super::arguments::{Forgettable, ListArguments, Recovery, RestoreArguments, Sets};
 use super::batch::{Batch, BatchFailure};
 use super::client::Client;
 use super::exit::Exit;
@@ -14,8 +14,10 @@ use super::remote::{PATIENCE, Remote, RemoteError};
 use super::render;
 use crate::actors::problems::chain;
 use crate::api::{
-    BackupDetails, BackupSummary, ListQuery, MAX_LIST, Problem, ProblemKind, RepositoryStatus, RestoreOptions,
+    BackupDetails, BackupSummary, ForgetOptions, ListQuery, MAX_LIST, Problem, ProblemKind, PruneOptions,
+    RepositoryStatus, RestoreOptions,
 };
+use crate::core::retention::PlanDigest;
 use crate::core::{BackupRef, ReplicaName, SetName};
 use crate::daemon;
 use crate::repository::lock;
@@ -31,6 +33,14 @@ pub enum Work {
     Verify(BackupRef),
     /// Verify every backup.
     VerifyAll,
+    /// Show what would become of every backup.
+    PrunePlan,
+    /// Delete what is due, and the held plan that is confirmed.
+    Prune(Option<PlanDigest>),
+    /// Pin a backup, or take its pin away.
+    SetPinned(BackupRef, bool),
+    /// Give something up, if it is confirmed.
+    Forget(Forgettable, Option<PlanDigest>),
     /// Show everything at a glance.
     Status,
     /// Enter or leave recovery mode.
@@ -89,6 +99,25 @@ async fn perform(work: Work, client: &Client, output: &mut Output<'_>) -> Result
             Ok(Exit::of_verification(&outcome))
         }
         Work::VerifyAll => verify_all(client, output).await,
+        Work::PrunePlan => {
+            output.document(&client.prune_plan()?, render::prune_plan)?;
+            Ok(Exit::Done)
+        }
+        Work::Prune(confirm) => {
+            let outcome = client.prune(&PruneOptions { confirm: confirm.map(|digest| digest.to_string()) }).await?;
+            output.document(&outcome, render::pruned)?;
+            Ok(Exit::of_prune(&outcome))
+        }
+        Work::SetPinned(reference, pinned) => {
+            output.document(&client.set_pinned(&reference, pinned).await?, render::pinned)?;
+            Ok(Exit::Done)
+        }
+        Work::Forget(Forgettable(what), confirm) => {
+            let options = ForgetOptions { confirm: confirm.map(|digest| digest.to_string()) };
+            let outcome = client.forget(&what, &options).await?;
+            output.document(&outcome, render::forgotten)?;
+            Ok(if outcome.done { Exit::Done } else { Exit::Problems })
+        }
         Work::Status => {
             output.document(&client.status()?, render::status)?;
             if client.is_local() {

@@ -3,7 +3,7 @@
 //! Hazard: a script that sees 0 believes that all is well. Every outcome that is less than that has a code of its own.
 
 use crate::api::{
-    ApplyOutcome, BackupDetails, PlanDocument, ProblemKind, RestoreOutcome, VerifyOutcome, VerifyVerdict,
+    ApplyOutcome, BackupDetails, PlanDocument, ProblemKind, PruneOutcome, RestoreOutcome, VerifyOutcome, VerifyVerdict,
 };
 use crate::core::BackupState;
 
@@ -69,6 +69,15 @@ impl Exit {
         let sets = outcome.restored.iter().map(Self::of_restore).max();
         let valid = if outcome.validated { Self::Done } else { Self::Problems };
         [failed, sets, Some(valid), Some(Self::of_plan(plan))].into_iter().flatten().max().unwrap_or(Self::Done)
+    }
+
+    /// Of a cleanup. What waits for a person is to be looked at.
+    pub const fn of_prune(outcome: &PruneOutcome) -> Self {
+        match (outcome.failures.is_empty(), outcome.held.is_empty() && outcome.collection_blocked.is_none()) {
+            (false, _) => Self::Failed,
+            (true, true) => Self::Done,
+            (true, false) => Self::Problems,
+        }
     }
 
     /// Of a verification. What could not be read was not verified.

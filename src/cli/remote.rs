@@ -13,8 +13,9 @@ use ureq::http::Response;
 use ureq::{Agent, Body};
 
 use crate::api::{
-    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem,
-    RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument,
+    PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions,
+    RestoreOutcome, Status, VerifyOutcome,
 };
 use crate::core::{BackupRef, SetName};
 use crate::repository::lock::Holder;
@@ -159,6 +160,27 @@ impl Remote {
     /// Restores a backup in place.
     pub fn restore(&self, set: &SetName, reference: &BackupRef, options: &RestoreOptions) -> Answer<RestoreOutcome> {
         self.post_json(&format!("/api/recovery/{set}/{reference}"), options)
+    }
+
+    /// What would become of every backup.
+    pub fn prune_plan(&self) -> Answer<PrunePlan> {
+        self.get("/api/prune", [])
+    }
+
+    /// Deletes what is due, and what is confirmed.
+    pub fn prune(&self, options: &PruneOptions) -> Answer<PruneOutcome> {
+        self.post_json("/api/prune", options)
+    }
+
+    /// Pins a backup, or takes its pin away.
+    pub fn set_pinned(&self, reference: &BackupRef, pinned: bool) -> Answer<BackupDetails> {
+        let url = self.url(&format!("/api/backup/{reference}/pin"));
+        self.answer(if pinned { self.agent.put(url).send_empty() } else { self.agent.delete(url).call() })
+    }
+
+    /// Gives something up, if that is confirmed.
+    pub fn forget(&self, what: &str, options: &ForgetOptions) -> Answer<ForgetOutcome> {
+        self.post_json(&format!("/api/backup/{what}/forget"), options)
     }
 
     /// Everything at a glance.

@@ -124,6 +124,7 @@ fn set(name: &str, priority: BackupPriority) -> SetStatus {
         latest: Some(id('3')),
         backups: StateCounts { good: 4, ..StateCounts::default() },
         lost_sequences: vec![],
+        held: None,
     }
 }
 
@@ -135,6 +136,7 @@ pub fn status() -> Status {
         latest: None,
         backups: StateCounts { damaged: 1, ..StateCounts::default() },
         lost_sequences: vec![3, 4],
+        held: None,
         ..set("logs", BackupPriority::Medium)
     };
     let actor = |name: &str, state: &str, restarts| ActorStatus {

@@ -8,6 +8,7 @@ pub mod backup;
 pub mod backup_id;
 pub mod content;
 pub mod digest;
+pub mod garbage;
 pub mod mode;
 pub mod priority;
 pub mod recovery_plan;

@@ -5,7 +5,10 @@
 //! long or by many; what is the last of its kind is never deleted; and when anything looks wrong, nothing is. The
 //! plan gives a reason for every backup; carrying it out is somebody else's work.
 
+mod hold;
+mod policy;
 mod reason;
+mod spread;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +16,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{BackupId, BackupKind, BackupState, Digest, Sequence};
 
+pub use hold::{Hold, HoldReason, PlanDigest, PlanDigestSyntax};
+pub use policy::{Policy, PolicySyntax};
 pub use reason::{Decision, DeleteReason, FreezeReason, KeepReason};
+use spread::Point;
 
 /// What retention knows of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +30,10 @@ pub struct Candidate {
     pub sequence: Sequence,
     /// When it was made, as the clock then told it.
     pub created: DateTime<Utc>,
+    /// Whether the clock was in doubt then: `created` proves nothing.
+    pub clock_suspect: bool,
+    /// When its version was superseded, if the one that superseded it was deleted since.
+    pub superseded: Option<DateTime<Utc>>,
     /// Why it was made.
     pub kind: BackupKind,
     /// What is known of its bytes and content.
@@ -45,6 +55,10 @@ pub struct Rule {
     pub retention_days: u32,
     /// For how long a pre-restore backup is kept after it was made.
     pub pre_restore_days: u32,
+    /// Which versions go when there are too many.
+    pub policy: Policy,
+    /// The usual time between two versions: what lies closer together is hardly told apart.
+    pub spacing: TimeDelta,
 }
 
 /// What forbids every deletion, as far as the backups themselves do not tell it.
@@ -63,6 +77,9 @@ pub struct Guards {
 pub struct RetentionPlan {
     /// One decision for each candidate, in sequence order.
     pub decisions: Vec<(BackupId, Decision)>,
+    /// When each version was superseded, as far as it was. Known for certain only while the version that superseded it is
+    /// there: to be remembered before that one goes.
+    pub superseded: BTreeMap<BackupId, DateTime<Utc>>,
     /// Why nothing at all is deleted, if so.
     pub frozen: Option<FreezeReason>,
 }
@@ -85,14 +102,18 @@ impl RetentionPlan {
 pub fn plan(candidates: &[Candidate], rule: &Rule, guards: &Guards, now: DateTime<Utc>) -> RetentionPlan {
     let mut left: Vec<&Candidate> = candidates.iter().collect();
     left.sort_unstable_by_key(|candidate| (candidate.sequence, candidate.id));
+    let mut superseded: BTreeMap<BackupId, DateTime<Utc>> =
+        left.iter().filter_map(|candidate| Some((candidate.id, candidate.superseded?))).collect();
     let frozen = freeze_reason(&left, guards);
     if let Some(reason) = frozen {
         let keep = |candidate: &&Candidate| (candidate.id, Decision::Keep(KeepReason::Frozen(reason)));
-        return RetentionPlan { decisions: left.iter().map(keep).collect(), frozen };
+        return RetentionPlan { decisions: left.iter().map(keep).collect(), superseded, frozen };
     }
     let mut decided = Vec::with_capacity(left.len());
     loop {
-        let decisions = decide(&left, rule, now);
+        let history = History::of(&left, &superseded);
+        superseded.extend(left.iter().zip(&history.superseded).filter_map(|(c, at)| Some((c.id, (*at)?))));
+        let decisions = history.decide(rule, now);
         let (kept, deleted): (Vec<_>, Vec<_>) =
             left.iter().copied().zip(decisions).partition(|(_, decision)| matches!(decision, Decision::Keep(_)));
         let settled = deleted.is_empty();
@@ -105,7 +126,7 @@ pub fn plan(candidates: &[Candidate], rule: &Rule, guards: &Guards, now: DateTim
     }
     decided.sort_unstable_by_key(|(candidate, _)| (candidate.sequence, candidate.id));
     let decisions = decided.into_iter().map(|(candidate, decision)| (candidate.id, decision)).collect();
-    RetentionPlan { decisions, frozen }
+    RetentionPlan { decisions, superseded, frozen }
 }
 
 fn freeze_reason(ordered: &[&Candidate], guards: &Guards) -> Option<FreezeReason> {
@@ -126,49 +147,97 @@ fn is_version(candidate: &Candidate) -> bool {
     candidate.kind != BackupKind::PreRestore && candidate.state == BackupState::Good
 }
 
-/// One decision for each of these backups, which are in sequence order.
-fn decide(ordered: &[&Candidate], rule: &Rule, now: DateTime<Utc>) -> Vec<Decision> {
-    let newer_same = newer_same_versions(ordered);
-    let ages = superseded_for(ordered, &newer_same, now);
-    let irreplaceable = irreplaceable(ordered);
-    let mut decisions: Vec<Decision> = ordered
-        .iter()
-        .enumerate()
-        .map(|(at, candidate)| {
-            decide_alone(candidate, ages[at], rule, now)
-                .or_else(|| irreplaceable.get(&at).cloned().map(Decision::Keep))
-                .or_else(|| expired(ages[at], rule.retention_days).map(Decision::Delete))
-                .unwrap_or(Decision::Keep(KeepReason::WithinRule))
-        })
-        .collect();
-    for at in surplus(ordered, &newer_same, &decisions, rule) {
-        decisions[at] = Decision::Delete(match newer_same[at] {
-            Some(newer) => DeleteReason::SameVersion { newer },
-            None => DeleteReason::TooMany { max_backups: rule.max_backups },
-        });
-    }
-    decisions
+/// Backups in sequence order, and what follows from the order.
+struct History<'a> {
+    ordered: &'a [&'a Candidate],
+    /// For each version, the next newer one if it has the same content.
+    newer_same: Vec<Option<BackupId>>,
+    /// When each was made at the latest, by clocks that can be trusted.
+    made: Vec<Option<DateTime<Utc>>>,
+    /// When each was superseded.
+    superseded: Vec<Option<DateTime<Utc>>>,
 }
 
-/// What is decided of a backup whatever the others are; `None` for what the others have a say in.
-fn decide_alone(candidate: &Candidate, age: TimeDelta, rule: &Rule, now: DateTime<Utc>) -> Option<Decision> {
-    if candidate.pinned {
-        return Some(Decision::Keep(KeepReason::Pinned));
+impl<'a> History<'a> {
+    fn of(ordered: &'a [&'a Candidate], remembered: &BTreeMap<BackupId, DateTime<Utc>>) -> Self {
+        let newer_same = newer_same_versions(ordered);
+        let made = made_by(ordered);
+        let superseded = superseded_at(ordered, &newer_same, &made, remembered);
+        Self { ordered, newer_same, made, superseded }
     }
-    if candidate.kind == BackupKind::PreRestore {
-        let age = now.signed_duration_since(candidate.created);
-        return Some(match days_beyond(age, rule.pre_restore_days) {
-            Some(age_days) => Decision::Delete(DeleteReason::PreRestoreExpired { age_days }),
-            None => Decision::Keep(KeepReason::PreRestore),
-        });
+
+    /// For how long each version has been superseded; zero if it is not.
+    fn age(&self, at: usize, now: DateTime<Utc>) -> TimeDelta {
+        self.superseded[at].map_or(TimeDelta::zero(), |superseded| now.signed_duration_since(superseded))
     }
-    match candidate.state {
-        BackupState::Damaged => Some(Decision::Keep(KeepReason::Damaged)),
-        BackupState::Unverified => Some(Decision::Keep(KeepReason::Unverified)),
-        BackupState::Suspect if expired(age, rule.retention_days).is_none() => {
-            Some(Decision::Keep(KeepReason::Suspect))
+
+    /// One decision for each backup.
+    fn decide(&self, rule: &Rule, now: DateTime<Utc>) -> Vec<Decision> {
+        let irreplaceable = irreplaceable(self.ordered);
+        let mut decisions: Vec<Decision> = (0..self.ordered.len())
+            .map(|at| {
+                self.decide_alone(at, rule, now)
+                    .or_else(|| irreplaceable.get(&at).cloned().map(Decision::Keep))
+                    .or_else(|| expired(self.age(at, now), rule.retention_days).map(Decision::Delete))
+                    .unwrap_or(Decision::Keep(KeepReason::WithinRule))
+            })
+            .collect();
+        for at in self.surplus(&decisions, rule, now) {
+            decisions[at] = Decision::Delete(match self.newer_same[at] {
+                Some(newer) => DeleteReason::SameVersion { newer },
+                None => DeleteReason::TooMany { max_backups: rule.max_backups },
+            });
         }
-        BackupState::Suspect | BackupState::Good => None,
+        decisions
+    }
+
+    /// What is decided of a backup whatever the others are; `None` for what the others have a say in.
+    fn decide_alone(&self, at: usize, rule: &Rule, now: DateTime<Utc>) -> Option<Decision> {
+        let candidate = self.ordered[at];
+        if candidate.pinned {
+            return Some(Decision::Keep(KeepReason::Pinned));
+        }
+        if candidate.kind == BackupKind::PreRestore {
+            let age = self.made[at].map_or(TimeDelta::zero(), |made| now.signed_duration_since(made));
+            return Some(match days_beyond(age, rule.pre_restore_days) {
+                Some(age_days) => Decision::Delete(DeleteReason::PreRestoreExpired { age_days }),
+                None => Decision::Keep(KeepReason::PreRestore),
+            });
+        }
+        match candidate.state {
+            BackupState::Damaged => Some(Decision::Keep(KeepReason::Damaged)),
+            BackupState::Unverified => Some(Decision::Keep(KeepReason::Unverified)),
+            BackupState::Suspect if expired(self.age(at, now), rule.retention_days).is_none() => {
+                Some(Decision::Keep(KeepReason::Suspect))
+            }
+            BackupState::Suspect | BackupState::Good => None,
+        }
+    }
+
+    /// The positions of the backups that are too many for the rule. Copies of a version that a newer backup holds go
+    /// first: without them nothing is lost.
+    fn surplus(&self, decisions: &[Decision], rule: &Rule, now: DateTime<Utc>) -> Vec<usize> {
+        let kept = |at: &usize| is_version(self.ordered[*at]) && matches!(decisions[*at], Decision::Keep(_));
+        let counted = (0..self.ordered.len()).filter(kept).filter(|at| !self.ordered[*at].pinned).count();
+        let excess = counted.saturating_sub(rule.max_backups);
+        if excess == 0 {
+            return vec![];
+        }
+        let is_free = |at: &usize| decisions[*at] == Decision::Keep(KeepReason::WithinRule);
+        let is_copy = |at: &usize| self.newer_same[*at].is_some();
+        let copies: Vec<usize> =
+            (0..self.ordered.len()).filter(kept).filter(is_free).filter(is_copy).take(excess).collect();
+        let excess = excess - copies.len();
+        let versions = (0..self.ordered.len()).filter(kept).filter(|at| copies.binary_search(at).is_err());
+        let versions: Vec<usize> = match rule.policy {
+            Policy::Newest => versions.filter(is_free).filter(|at| !is_copy(at)).take(excess).collect(),
+            Policy::Spread => {
+                let point = |at| Point { at, age: self.age(at, now), removable: is_free(&at) };
+                let window = TimeDelta::days(rule.retention_days.into());
+                spread::thin(&versions.map(point).collect::<Vec<_>>(), excess, window, rule.spacing)
+            }
+        };
+        copies.into_iter().chain(versions).collect()
     }
 }
 
@@ -210,32 +279,55 @@ fn newer_same_versions(ordered: &[&Candidate]) -> Vec<Option<BackupId>> {
     same
 }
 
-/// For how long the version of each backup has been superseded: followed by a version with other content. Zero if it
-/// is not.
-///
-/// No backup counts as older than one before it, so a clock that once lied makes some look younger, and none older.
-fn superseded_for(ordered: &[&Candidate], newer_same: &[Option<BackupId>], now: DateTime<Utc>) -> Vec<TimeDelta> {
+/// When each backup was made, at the latest. None counts as older than one before it, so a clock that once lied makes
+/// some look younger and none older. Where the clock was in doubt, the next backup that was made by a good one tells;
+/// `None` if there is none.
+fn made_by(ordered: &[&Candidate]) -> Vec<Option<DateTime<Utc>>> {
     let mut latest = DateTime::<Utc>::MIN_UTC;
-    let created = ordered.iter().map(|candidate| {
-        latest = latest.max(candidate.created);
-        latest
-    });
-    let created: Vec<DateTime<Utc>> = created.collect();
-    // When the next newer version was made, and since when that one itself is superseded.
-    let (mut follower, mut follower_superseded) = (None, None);
-    let mut ages: Vec<TimeDelta> = (0..ordered.len())
+    let mut made: Vec<Option<DateTime<Utc>>> = Vec::with_capacity(ordered.len());
+    for candidate in ordered {
+        if !candidate.clock_suspect {
+            latest = latest.max(candidate.created);
+        }
+        made.push((!candidate.clock_suspect).then_some(latest));
+    }
+    let mut next = None;
+    for made in made.iter_mut().rev() {
+        next = made.or(next);
+        *made = next;
+    }
+    made
+}
+
+/// When the version of each backup was superseded: followed by a version with other content. What is remembered of it
+/// holds as long as there is one that follows, for then there may have been another between the two.
+fn superseded_at(
+    ordered: &[&Candidate],
+    newer_same: &[Option<BackupId>],
+    made: &[Option<DateTime<Utc>>],
+    remembered: &BTreeMap<BackupId, DateTime<Utc>>,
+) -> Vec<Option<DateTime<Utc>>> {
+    // The next newer version, and since when that one itself is superseded.
+    let (mut follower, mut follower_superseded): (Option<usize>, _) = (None, None);
+    let mut superseded: Vec<_> = (0..ordered.len())
         .rev()
         .map(|at| {
-            let superseded: Option<DateTime<Utc>> =
-                if newer_same[at].is_some() { follower_superseded } else { follower };
+            let superseded = match follower {
+                None => None,
+                Some(_) if newer_same[at].is_some() => follower_superseded,
+                Some(follower) => match (made[follower], remembered.get(&ordered[at].id)) {
+                    (Some(made), Some(remembered)) => Some(made.min(*remembered)),
+                    (made, remembered) => made.or(remembered.copied()),
+                },
+            };
             if is_version(ordered[at]) {
-                (follower, follower_superseded) = (Some(created[at]), superseded);
+                (follower, follower_superseded) = (Some(at), superseded);
             }
-            superseded.map_or(TimeDelta::zero(), |at| now.signed_duration_since(at))
+            superseded
         })
         .collect();
-    ages.reverse();
-    ages
+    superseded.reverse();
+    superseded
 }
 
 fn expired(age: TimeDelta, retention_days: u32) -> Option<DeleteReason> {
@@ -246,26 +338,6 @@ fn expired(age: TimeDelta, retention_days: u32) -> Option<DeleteReason> {
 fn days_beyond(age: TimeDelta, limit_days: u32) -> Option<u32> {
     let beyond = age > TimeDelta::days(limit_days.into());
     beyond.then(|| u32::try_from(age.num_days()).unwrap_or(u32::MAX))
-}
-
-/// The positions of the backups that are too many for the rule. Copies of a version that a newer backup holds go
-/// first: without them nothing is lost.
-fn surplus(ordered: &[&Candidate], newer_same: &[Option<BackupId>], decisions: &[Decision], rule: &Rule) -> Vec<usize> {
-    let counted: Vec<usize> = (0..ordered.len())
-        .filter(|at| is_version(ordered[*at]) && !ordered[*at].pinned)
-        .filter(|at| matches!(decisions[*at], Decision::Keep(_)))
-        .collect();
-    let excess = counted.len().saturating_sub(rule.max_backups);
-    let free = counted.into_iter().filter(|at| decisions[*at] == Decision::Keep(KeepReason::WithinRule));
-    let (copies, versions): (Vec<usize>, Vec<usize>) = free.partition(|at| newer_same[*at].is_some());
-    let copies: Vec<usize> = copies.into_iter().take(excess).collect();
-    let versions = newest_stay(versions.into_iter(), excess - copies.len());
-    copies.into_iter().chain(versions).collect()
-}
-
-/// The policy `newest`: of these versions, oldest first, the oldest go.
-fn newest_stay(versions: impl Iterator<Item = usize>, excess: usize) -> Vec<usize> {
-    versions.take(excess).collect()
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 
 use crate::actors::service::{Caller, Service};
 use crate::api::{
-    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem,
-    RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument,
+    PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions,
+    RestoreOutcome, Status, VerifyOutcome,
 };
 
 /// The calls of [`Service`]. Those that are not `async` may block.
@@ -28,6 +29,10 @@ pub(super) trait Api: Clone + Send + Sync + 'static {
     async fn apply(&self, options: &ApplyOptions, caller: &Caller) -> Result<ApplyOutcome, Problem>;
     async fn enter_recovery(&self, caller: &Caller) -> Result<ModeDocument, Problem>;
     async fn exit_recovery(&self, acknowledged: Vec<String>, caller: &Caller) -> Result<ModeDocument, Problem>;
+    fn prune_plan(&self) -> PrunePlan;
+    async fn prune(&self, options: &PruneOptions, caller: &Caller) -> Result<PruneOutcome, Problem>;
+    async fn set_pinned(&self, reference: &str, pinned: bool, caller: &Caller) -> Result<BackupDetails, Problem>;
+    async fn forget(&self, what: &str, options: &ForgetOptions, caller: &Caller) -> Result<ForgetOutcome, Problem>;
     fn metrics(&self) -> Result<String, Problem>;
     fn unready(&self) -> Option<String>;
 }
@@ -81,6 +86,22 @@ impl Api for Service {
 
     async fn exit_recovery(&self, acknowledged: Vec<String>, caller: &Caller) -> Result<ModeDocument, Problem> {
         Service::exit_recovery(self, acknowledged, caller).await
+    }
+
+    fn prune_plan(&self) -> PrunePlan {
+        Service::prune_plan(self)
+    }
+
+    async fn prune(&self, options: &PruneOptions, caller: &Caller) -> Result<PruneOutcome, Problem> {
+        Service::prune(self, options, caller).await
+    }
+
+    async fn set_pinned(&self, reference: &str, pinned: bool, caller: &Caller) -> Result<BackupDetails, Problem> {
+        Service::set_pinned(self, reference, pinned, caller).await
+    }
+
+    async fn forget(&self, what: &str, options: &ForgetOptions, caller: &Caller) -> Result<ForgetOutcome, Problem> {
+        Service::forget(self, what, options, caller).await
     }
 
     fn metrics(&self) -> Result<String, Problem> {

@@ -3,7 +3,7 @@
 //! Hazard: the first pattern that fits a path decides, so a fixed word comes before a variable in its place; and one
 //! path is one line here, or a call with the wrong method would be a path that does not exist.
 
-use actix_web::guard::{Any, Get, Head, Post};
+use actix_web::guard::{Any, Delete, Get, Head, Post, Put};
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::web::{ServiceConfig, resource, to};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use crate::api::{Problem, ProblemKind};
 
 use super::api::Api;
+use super::handlers::pruning::{forget, pin, prune, prune_plan, unpin};
 use super::handlers::recovery::{apply, content, enter_recovery, exit_recovery, plan, recovery};
 use super::handlers::{alive, backup, list, metrics, ready, restore, show, status, verify};
 
@@ -21,6 +22,9 @@ pub(super) fn routes<A: Api>(config: &mut ServiceConfig) {
         .service(both("/api/backup/{set_or_id}", to(show::<A>), to(backup::<A>)))
         .service(acts("/api/backup/{id}/verify", to(verify::<A>)))
         .service(reads("/api/backup/{id}/diff", to(content)))
+        .service(sets_and_unsets("/api/backup/{id}/pin", to(pin::<A>), to(unpin::<A>)))
+        .service(acts("/api/backup/{id}/forget", to(forget::<A>)))
+        .service(both("/api/prune", to(prune_plan::<A>), to(prune::<A>)))
         .service(reads("/api/recovery", to(recovery::<A>)))
         .service(acts("/api/recovery/plan", to(plan::<A>)))
         .service(acts("/api/recovery/apply", to(apply::<A>)))
@@ -47,6 +51,11 @@ fn acts(path: &str, act: Route) -> Resource {
 /// A path for either.
 fn both(path: &str, read: Route, act: Route) -> Resource {
     only(path, "GET, HEAD, POST").route(read.guard(Any(Get()).or(Head()))).route(act.guard(Post()))
+}
+
+/// A path that is put there and taken away.
+fn sets_and_unsets(path: &str, set: Route, unset: Route) -> Resource {
+    only(path, "PUT, DELETE").route(set.guard(Put())).route(unset.guard(Delete()))
 }
 
 fn only(path: &str, allowed: &'static str) -> Resource {

@@ -310,16 +310,20 @@ pub fn tidy(
     guards: &Guards,
     now: DateTime<Utc>,
 ) -> Result<Vec<(BackupId, DeleteReason)>, WriteError> {
-    if due_for_deletion(original, replica, settings, set, guards, now).is_empty() {
+    let due = due_for_deletion(original, replica, settings, set, guards, now);
+    let due: BTreeSet<BackupId> = due.into_iter().map(|(id, _)| id).collect();
+    if due.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(sweep::sweep(replica, &with_rule(settings, set), guards, now)?.deleted)
+    sweep::sweep(replica, &with_rule(settings, set), &due, guards, now)
 }
 
 /// Deletes a batch of the replica's objects that nothing refers to. Not while something is being copied: what waits for
 /// its manifest is unreferenced, too.
 pub fn collect(replica: &Repository) -> Result<Collected, WriteError> {
-    sweep::collect(replica)
+    replica.finish_deletions()?;
+    let batch: Vec<Digest> = replica.catalogue().unreferenced().map(|(name, _)| name).take(sweep::BATCH).collect();
+    sweep::collect(replica, &batch)
 }
 
 fn with_rule(settings: &ReplicaSettings, set: &SetSettings) -> SetSettings {

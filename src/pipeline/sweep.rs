@@ -3,32 +3,27 @@
 //! Hazard: deletion is the one thing that cannot be undone. What goes is decided elsewhere, as a plan with a reason
 //! for each backup; here it is only done, in an order that a crash can interrupt anywhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sha2::Digest as _;
 
-use crate::core::retention::{self, Candidate, DeleteReason, FreezeReason, Guards, RetentionPlan, Rule};
-use crate::core::{BackupId, BackupKind, BackupState, Digest};
+use crate::core::garbage::{self, CollectionBlock, GarbagePlan};
+use crate::core::retention::{self, Candidate, DeleteReason, Guards, RetentionPlan, Rule};
+use crate::core::{BackupId, BackupKind, BackupState, Digest, Sequence};
 use crate::repository::catalogue::{Backup, SetIndex};
+use crate::repository::pruned::Pruned;
 use crate::repository::wire::Body;
 use crate::repository::{Repository, WriteError};
 use crate::settings::SetSettings;
+use crate::storage::Durability;
 
 /// The most that is deleted at once: a backup that waits, waits for no more than this.
-const BATCH: usize = 64;
+pub const BATCH: usize = 64;
 
 /// How long the live files of before a restore are kept.
 const PRE_RESTORE_DAYS: u32 = 7;
-
-/// What a sweep of a set did.
-#[derive(Debug, Default)]
-pub struct Swept {
-    /// The backups that were deleted, and why.
-    pub deleted: Vec<(BackupId, DeleteReason)>,
-    /// Why nothing could be deleted, if so.
-    pub frozen: Option<FreezeReason>,
-}
 
 /// What a collection did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,19 +32,38 @@ pub struct Collected {
     pub objects: usize,
     /// Their stored bytes.
     pub freed_bytes: u64,
-    /// Whether there is more to collect.
-    pub more: bool,
+}
+
+impl std::ops::AddAssign for Collected {
+    fn add_assign(&mut self, more: Self) {
+        self.objects += more.objects;
+        self.freed_bytes += more.freed_bytes;
+    }
 }
 
 /// What retention would do to a set.
 pub fn plan(repository: &Repository, set: &SetSettings, guards: &Guards, now: DateTime<Utc>) -> RetentionPlan {
     let catalogue = repository.catalogue();
-    let candidates: Vec<Candidate> =
-        catalogue.set(&set.name).map_or_else(Vec::new, |index| index.backups().iter().filter_map(candidate).collect());
+    let candidates = catalogue.set(&set.name).map_or_else(Vec::new, candidates);
     let live_suspect = guards.live_suspect || catalogue.set(&set.name).is_some_and(newest_is_suspect);
-    let rule =
-        Rule { max_backups: set.max_backups, retention_days: set.retention_days, pre_restore_days: PRE_RESTORE_DAYS };
-    retention::plan(&candidates, &rule, &Guards { live_suspect, ..*guards }, now)
+    retention::plan(&candidates, &rule(set), &Guards { live_suspect, ..*guards }, now)
+}
+
+/// How much of a set's past is kept.
+fn rule(set: &SetSettings) -> Rule {
+    Rule {
+        max_backups: set.max_backups,
+        retention_days: set.retention_days,
+        pre_restore_days: PRE_RESTORE_DAYS,
+        policy: set.policy,
+        spacing: TimeDelta::from_std(set.interval).unwrap_or(TimeDelta::days(365)),
+    }
+}
+
+/// What retention knows of a set's backups, here or in a replica. One whose manifest cannot be read is none of its
+/// business.
+pub fn candidates(index: &SetIndex) -> Vec<Candidate> {
+    index.backups().iter().filter_map(|backup| candidate(backup, &index.pruned)).collect()
 }
 
 fn newest_is_suspect(index: &SetIndex) -> bool {
@@ -57,7 +71,7 @@ fn newest_is_suspect(index: &SetIndex) -> bool {
     newest.is_some_and(|backup| backup.state() == BackupState::Suspect)
 }
 
-fn candidate(backup: &Backup) -> Option<Candidate> {
+fn candidate(backup: &Backup, pruned: &Pruned) -> Option<Candidate> {
     let manifest = &backup.content.as_ref()?.manifest;
     let state = backup.state();
     let intact = matches!(state, BackupState::Good | BackupState::Suspect);
@@ -66,6 +80,8 @@ fn candidate(backup: &Backup) -> Option<Candidate> {
         id: backup.id,
         sequence: manifest.envelope.sequence,
         created: manifest.envelope.created,
+        clock_suspect: manifest.envelope.clock_suspect,
+        superseded: pruned.superseded(manifest.envelope.sequence),
         kind: manifest.envelope.kind,
         state,
         pinned: backup.pinned,
@@ -85,35 +101,72 @@ fn version(body: &Body) -> Digest {
     Digest::from_bytes(hasher.finalize().into())
 }
 
-/// Deletes what retention lets go of a set, at most a batch of it.
+/// Deletes those of the `approved` backups of a set that retention, asked again, still lets go: at most a batch of them.
+/// Returns which, and why.
 pub fn sweep(
     repository: &Repository,
     set: &SetSettings,
+    approved: &BTreeSet<BackupId>,
     guards: &Guards,
     now: DateTime<Utc>,
-) -> Result<Swept, WriteError> {
+) -> Result<Vec<(BackupId, DeleteReason)>, WriteError> {
     let plan = plan(repository, set, guards, now);
-    let deleted: Vec<(BackupId, DeleteReason)> = plan
-        .decisions
-        .iter()
-        .filter_map(|(id, decision)| match decision {
-            retention::Decision::Delete(reason) => Some((*id, reason.clone())),
-            retention::Decision::Keep(_) => None,
-        })
-        .take(BATCH)
-        .collect();
+    let approved = plan.deletions().filter(|(id, _)| approved.contains(id));
+    let deleted: Vec<(BackupId, DeleteReason)> =
+        approved.take(BATCH).map(|(id, reason)| (id, reason.clone())).collect();
     let ids: Vec<BackupId> = deleted.iter().map(|(id, _)| *id).collect();
-    repository.delete_backups(&set.name, &ids)?;
-    Ok(Swept { deleted, frozen: plan.frozen })
+    repository.delete_superseding(&set.name, &ids, &superseded(repository, set, &plan))?;
+    Ok(deleted)
 }
 
-/// Deletes objects that no manifest refers to, at most a batch of them; none while a manifest is damaged or lost. The
-/// caller holds the write lane, so that no backup is being made of them.
-pub fn collect(repository: &Repository) -> Result<Collected, WriteError> {
-    repository.finish_deletions()?;
-    let Some(unreferenced) = repository.catalogue().unreferenced() else { return Ok(Collected::default()) };
-    let batch = &unreferenced[..unreferenced.len().min(BATCH)];
-    let freed_bytes = repository.delete_objects(batch)?;
+/// When each of a set's versions was superseded, by sequence.
+fn superseded(repository: &Repository, set: &SetSettings, plan: &RetentionPlan) -> BTreeMap<Sequence, DateTime<Utc>> {
+    let catalogue = repository.catalogue();
+    let backups = catalogue.set(&set.name).map_or(&[][..], SetIndex::backups);
+    let known = backups.iter().filter_map(|backup| Some((backup.sequence()?, *plan.superseded.get(&backup.id)?)));
+    known.collect()
+}
+
+/// What of the guards also forbids to collect.
+pub fn block(guards: &Guards) -> Option<CollectionBlock> {
+    match guards {
+        Guards { recovery: true, .. } => Some(CollectionBlock::Recovery),
+        Guards { clock_suspect: true, .. } => Some(CollectionBlock::ClockSuspect),
+        Guards { .. } => None,
+    }
+}
+
+const WAITING: &str = "garbage";
+
+/// Plans the collection of what no backup needs, and remembers since when it is garbage. Asked in the write lane: no
+/// object is waiting for its manifest then.
+pub fn garbage(
+    repository: &Repository,
+    grace: Duration,
+    block: Option<CollectionBlock>,
+    now: DateTime<Utc>,
+) -> Result<GarbagePlan, WriteError> {
+    if block.is_none() {
+        repository.finish_deletions()?;
+    }
+    // Lost, the grace begins anew.
+    let since: BTreeMap<Digest, DateTime<Utc>> =
+        repository.load_state(WAITING).ok().and_then(|loaded| loaded.value()).unwrap_or_default();
+    let plan = {
+        let catalogue = repository.catalogue();
+        let unreferenced = catalogue.unreferenced().map(|(name, _)| name);
+        garbage::plan(unreferenced, &since, grace, block.or_else(|| catalogue.collection_block()), now)
+    };
+    let waiting = plan.waiting();
+    if waiting != since {
+        repository.save_state(WAITING, &waiting, Durability::Lazy)?;
+    }
+    Ok(plan)
+}
+
+/// Deletes one batch of what was planned, as far as no backup needs it by now. The caller holds the write lane.
+pub fn collect(repository: &Repository, batch: &[Digest]) -> Result<Collected, WriteError> {
+    let (objects, freed_bytes) = repository.delete_garbage(batch)?;
     repository.restock_reserve();
-    Ok(Collected { objects: batch.len(), freed_bytes, more: unreferenced.len() > batch.len() })
+    Ok(Collected { objects, freed_bytes })
 }

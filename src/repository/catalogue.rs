@@ -3,6 +3,7 @@
 //! Hazard: an index on disk can disagree with what it indexes. This one is rebuilt from manifests at every start, and
 //! changed only after the disk was.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use chrono::{DateTime, Utc};
 
 use super::pruned::Pruned;
 use super::wire::Manifest;
+use crate::core::garbage::CollectionBlock;
 use crate::core::{BackupId, BackupKind, BackupRef, BackupState, ChunkKey, Digest, Sequence, SetName};
 
 /// A backup, as far as it is known.
@@ -141,11 +143,23 @@ impl SetIndex {
         highest.map_or_else(Vec::new, |highest| self.pruned.lost(&present, highest, limit))
     }
 
+    /// Whether this sequence was given to a backup that is neither here nor was deleted on purpose. A damaged manifest hides
+    /// its sequence: that counts as lost, too.
+    pub fn is_lost(&self, sequence: Sequence) -> bool {
+        let given = (Sequence::FIRST..self.next_sequence()).contains(&sequence);
+        given && !self.pruned.contains(sequence) && self.backups.iter().all(|b| b.sequence() != Some(sequence))
+    }
+
     fn insert(&mut self, backup: Backup) {
         let key = |backup: &Backup| (backup.sequence(), backup.id);
         let at = self.backups.partition_point(|other| key(other) < key(&backup));
         self.backups.insert(at, backup);
     }
+}
+
+/// The objects that a backup needs, each once.
+fn object_names(content: &Content) -> impl Iterator<Item = Digest> {
+    content.manifest.envelope.objects.iter().map(|object| object.name)
 }
 
 /// Why a reference names no backup.
@@ -190,6 +204,8 @@ pub struct Catalogue {
     sets: BTreeMap<SetName, SetIndex>,
     chunks: HashMap<ChunkKey, StoredChunk>,
     objects: HashMap<Digest, u64>,
+    /// How many manifests refer to each object.
+    references: HashMap<Digest, u32>,
     /// Backups that are deleted, though perhaps not durably yet: until then their objects must stay.
     condemned: BTreeSet<(SetName, BackupId)>,
 }
@@ -261,18 +277,57 @@ impl Catalogue {
         self.objects.get(name).copied()
     }
 
-    /// Objects that no manifest refers to. `None` while that cannot be told: a manifest that cannot be read, or was lost,
-    /// or was removed but not durably, may refer to any.
-    pub fn unreferenced(&self) -> Option<Vec<Digest>> {
-        if !self.condemned.is_empty() || self.sets.values().any(|set| !set.lost(1).is_empty()) {
-            return None;
+    /// Why it cannot be told which objects are needed: a manifest that cannot be read, or was lost, or was removed but not
+    /// durably, may refer to any.
+    pub fn collection_block(&self) -> Option<CollectionBlock> {
+        if let Some((_, id)) = self.condemned.first() {
+            return Some(CollectionBlock::DeletionUnfinished(*id));
         }
-        let mut referenced = HashSet::with_capacity(self.objects.len());
-        for backup in self.backups() {
-            let content = backup.content.as_ref()?;
-            referenced.extend(content.manifest.envelope.objects.iter().map(|object| object.name));
+        let lost = |(set, index): (&SetName, &SetIndex)| Some((set.clone(), *index.lost(1).first()?));
+        if let Some((set, sequence)) = self.sets().find_map(lost) {
+            return Some(CollectionBlock::BackupLost(set, sequence));
         }
-        Some(self.objects.keys().filter(|name| !referenced.contains(*name)).copied().collect())
+        let unreadable = self.backups().find(|backup| backup.content.is_none());
+        unreadable.map(|backup| CollectionBlock::ManifestUnreadable(backup.id))
+    }
+
+    /// Whether a manifest that can be read refers to this object.
+    pub fn is_referenced(&self, name: &Digest) -> bool {
+        self.references.contains_key(name)
+    }
+
+    /// Objects that no manifest refers to, as far as manifests can be read.
+    pub fn unreferenced(&self) -> impl Iterator<Item = (Digest, u64)> {
+        let unreferenced = self.objects.iter().filter(|(name, _)| !self.is_referenced(name));
+        unreferenced.map(|(name, stored_bytes)| (*name, *stored_bytes))
+    }
+
+    /// Stored bytes of the objects that only these backups refer to.
+    pub fn exclusive_bytes(&self, ids: &HashSet<BackupId>) -> u64 {
+        let mut uses: HashMap<Digest, u32> = HashMap::new();
+        let leaving = self.backups().filter(|backup| ids.contains(&backup.id));
+        for object in leaving.filter_map(|backup| backup.content.as_ref()).flat_map(|content| object_names(content)) {
+            *uses.entry(object).or_default() += 1;
+        }
+        let exclusive = uses.iter().filter(|(name, count)| self.references.get(*name) == Some(*count));
+        exclusive.filter_map(|(name, _)| self.object(name)).sum()
+    }
+
+    fn refer(&mut self, content: Option<&Content>) {
+        for object in content.into_iter().flat_map(object_names) {
+            *self.references.entry(object).or_default() += 1;
+        }
+    }
+
+    fn unrefer(&mut self, content: Option<&Content>) {
+        for object in content.into_iter().flat_map(object_names) {
+            if let Entry::Occupied(mut count) = self.references.entry(object) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
     }
 
     /// Objects that a manifest refers to and that are not there.
@@ -308,6 +363,7 @@ impl Catalogue {
                 }
             }
         }
+        self.refer(backup.content.as_deref());
         self.set_mut(&backup.set.clone()).insert(backup);
     }
 
@@ -320,7 +376,8 @@ impl Catalogue {
 
     /// Removes backups from sight; they stay condemned until [`Catalogue::executed`] says that they are gone.
     pub fn condemn(&mut self, set: &SetName, ids: &[BackupId]) {
-        self.set_mut(set).backups.retain(|backup| !ids.contains(&backup.id));
+        let gone: Vec<Backup> = self.set_mut(set).backups.extract_if(.., |backup| ids.contains(&backup.id)).collect();
+        gone.iter().for_each(|backup| self.unrefer(backup.content.as_deref()));
         self.condemned.extend(ids.iter().map(|id| (set.clone(), *id)));
     }
 
@@ -338,7 +395,13 @@ impl Catalogue {
     pub fn update(&mut self, id: BackupId, change: impl FnOnce(&mut Backup)) {
         let mut backups = self.sets.values_mut().flat_map(|set| set.backups.iter_mut());
         if let Some(backup) = backups.find(|backup| backup.id == id) {
+            let before = backup.content.clone();
             change(backup);
+            let after = backup.content.clone();
+            if before.as_ref().map(Arc::as_ptr) != after.as_ref().map(Arc::as_ptr) {
+                self.refer(after.as_deref());
+                self.unrefer(before.as_deref());
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ mod stored;
 mod verification;
 pub mod wire;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::{DateTime, Utc};
@@ -215,27 +215,51 @@ impl Repository {
             }
             merged
         };
-        let document = serde_json::to_vec(&merged.to_document(set))?;
+        self.save_pruned(set, merged)
+    }
+
+    /// Lists sequences of backups that are gone as deleted on purpose.
+    pub fn list_as_pruned(&self, set: &SetName, sequences: &[Sequence]) -> Result<(), WriteError> {
+        if sequences.is_empty() {
+            return Ok(());
+        }
+        let mut pruned = self.pruned(set);
+        sequences.iter().for_each(|sequence| pruned.insert(*sequence));
+        self.save_pruned(set, pruned)
+    }
+
+    fn pruned(&self, set: &SetName) -> Pruned {
+        self.catalogue().set(set).map_or_else(Pruned::default, |index| index.pruned.clone())
+    }
+
+    fn save_pruned(&self, set: &SetName, pruned: Pruned) -> Result<(), WriteError> {
+        let document = serde_json::to_vec(&pruned.to_document(set))?;
         self.replace_at_all_costs(&layout::pruned(set), &sealed::seal(&document))?;
-        self.catalogue_mut().set_mut(set).pruned = merged;
+        self.catalogue_mut().set_mut(set).pruned = pruned;
         Ok(())
     }
 
     /// Deletes backups of one set: their sequences are listed as pruned before the first manifest goes.
     pub fn delete_backups(&self, set: &SetName, ids: &[BackupId]) -> Result<(), WriteError> {
+        self.delete_superseding(set, ids, &BTreeMap::new())
+    }
+
+    /// The same, and remembers when versions that stay were superseded: without those that go it could not be told.
+    pub fn delete_superseding(
+        &self,
+        set: &SetName,
+        ids: &[BackupId],
+        superseded: &BTreeMap<Sequence, DateTime<Utc>>,
+    ) -> Result<(), WriteError> {
         if ids.is_empty() {
             return Ok(());
         }
-        let mut pruned = {
-            let catalogue = self.catalogue();
-            catalogue.set(set).map_or_else(Pruned::default, |index| index.pruned.clone())
-        };
+        let mut pruned = self.pruned(set);
         ids.iter()
             .filter_map(|id| self.catalogue().get(*id).and_then(Backup::sequence))
             .for_each(|sequence| pruned.insert(sequence));
-        let document = serde_json::to_vec(&pruned.to_document(set))?;
-        self.replace_at_all_costs(&layout::pruned(set), &sealed::seal(&document))?;
-        self.catalogue_mut().set_mut(set).pruned = pruned;
+        superseded.iter().for_each(|(sequence, at)| pruned.remember_superseded(*sequence, backup_time(*at)));
+        self.save_pruned(set, pruned)?;
         // Out of sight first: what is half deleted after an error must not be called damaged.
         self.catalogue_mut().condemn(set, ids);
         self.finish_deletions()?;
@@ -252,16 +276,24 @@ impl Repository {
         Ok(())
     }
 
-    /// Deletes objects that nothing refers to, as [`Catalogue::unreferenced`] tells; returns how many bytes that freed.
-    pub fn delete_objects(&self, names: &[Digest]) -> Result<u64, WriteError> {
-        let freed = {
+    /// Deletes those of these objects that no manifest refers to; none while that cannot be told. Returns how many there
+    /// were, and how many bytes that freed.
+    pub fn delete_garbage(&self, names: &[Digest]) -> Result<(usize, u64), WriteError> {
+        let (names, freed): (Vec<Digest>, u64) = {
             let catalogue = self.catalogue();
-            names.iter().filter_map(|name| catalogue.object(name)).sum()
+            if catalogue.collection_block().is_some() {
+                return Ok((0, 0));
+            }
+            // What was garbage when the plan was made may be part of a backup by now.
+            let garbage = names.iter().filter(|name| !catalogue.is_referenced(name));
+            let garbage = garbage.filter_map(|name| Some((*name, catalogue.object(name)?)));
+            let (names, sizes): (Vec<Digest>, Vec<u64>) = garbage.unzip();
+            (names, sizes.iter().sum())
         };
         // Forgotten first: what is half deleted after an error must not be shared any more.
         self.catalogue_mut().remove_objects(&names.iter().copied().collect());
         self.storage.remove(&names.iter().map(layout::object).collect::<Vec<_>>())?;
-        Ok(freed)
+        Ok((names.len(), freed))
     }
 }
 

@@ -18,6 +18,8 @@ use crate::core::{BackupId, Digest, SetName};
 use crate::storage::{Durability, Put, Storage, StorageError, StorageErrorKind, StoragePath};
 
 pub(super) const MAX_DOCUMENT_BYTES: u64 = 1 << 20;
+/// A million versions, each with a line of its own.
+const MAX_PRUNED_BYTES: u64 = 64 << 20;
 const RESTORE_TXT: &str = include_str!("RESTORE.txt");
 
 /// Why a repository could not be opened or created.
@@ -234,7 +236,7 @@ fn read_manifests(
 
 fn read_pruned(storage: &dyn Storage, set: &SetName) -> Result<Pruned, String> {
     let path = layout::pruned(set);
-    let bytes = match storage.read(&path, MAX_DOCUMENT_BYTES) {
+    let bytes = match storage.read(&path, MAX_PRUNED_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind == StorageErrorKind::NotFound => return Ok(Pruned::default()),
         Err(error) => return Err(format!("{error}: {}", error.source)),

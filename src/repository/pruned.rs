@@ -3,6 +3,10 @@
 //! Hazard: after a deletion an absent backup and a lost one look the same. The list is written before anything is
 //! deleted; a sequence that is neither present nor listed is a loss.
 
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
 use super::wire::{FORMAT, PrunedDocument};
 use crate::core::{Sequence, SetName};
 
@@ -10,11 +14,14 @@ use crate::core::{Sequence, SetName};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
     ranges: Vec<(Sequence, Sequence)>,
+    /// When versions were superseded by what is listed here.
+    superseded: BTreeMap<Sequence, DateTime<Utc>>,
 }
 
 impl Pruned {
     /// Adds a sequence.
     pub fn insert(&mut self, sequence: Sequence) {
+        self.superseded.remove(&sequence);
         let at = self.ranges.partition_point(|(_, last)| last.next() < sequence);
         match self.ranges.get_mut(at) {
             Some((first, last)) if *first <= sequence && sequence <= *last => {}
@@ -59,13 +66,28 @@ impl Pruned {
                 _ => joined.push((first, last)),
             }
         }
-        Self { ranges: joined }
+        let mut both = Self { ranges: joined, superseded: BTreeMap::new() };
+        // Each knows of versions that the other lacks; of one that both have, ours is what was seen here.
+        other.superseded.iter().chain(&self.superseded).for_each(|(at, when)| both.remember_superseded(*at, *when));
+        both
     }
 
     /// Whether it is listed.
     pub fn contains(&self, sequence: Sequence) -> bool {
         let at = self.ranges.partition_point(|(_, last)| *last < sequence);
         self.ranges.get(at).is_some_and(|(first, _)| *first <= sequence)
+    }
+
+    /// Remembers when a version was superseded, for the time when what superseded it is gone.
+    pub fn remember_superseded(&mut self, sequence: Sequence, at: DateTime<Utc>) {
+        if !self.contains(sequence) {
+            self.superseded.insert(sequence, at);
+        }
+    }
+
+    /// When a version was superseded, if that is remembered.
+    pub fn superseded(&self, sequence: Sequence) -> Option<DateTime<Utc>> {
+        self.superseded.get(&sequence).copied()
     }
 
     /// The highest sequence listed.
@@ -94,7 +116,12 @@ impl Pruned {
 
     /// The document that says this of a set.
     pub fn to_document(&self, set: &SetName) -> PrunedDocument {
-        PrunedDocument { format: FORMAT, set: set.clone(), pruned: self.ranges.clone() }
+        PrunedDocument {
+            format: FORMAT,
+            set: set.clone(),
+            pruned: self.ranges.clone(),
+            superseded: self.superseded.clone(),
+        }
     }
 
     /// What a document says of `set`; why not, if it says something impossible.
@@ -107,7 +134,11 @@ impl Pruned {
         }
         let each = document.pruned.iter().all(|(first, last)| first <= last);
         let apart = document.pruned.windows(2).all(|pair| pair[0].1.next() < pair[1].0);
-        if each && apart { Ok(Self { ranges: document.pruned }) } else { Err("its ranges are out of order") }
+        if each && apart {
+            Ok(Self { ranges: document.pruned, superseded: document.superseded })
+        } else {
+            Err("its ranges are out of order")
+        }
     }
 }
 

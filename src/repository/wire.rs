@@ -152,6 +152,9 @@ pub struct PrunedDocument {
     pub set: SetName,
     /// Inclusive ranges of sequences, ascending, not touching each other.
     pub pruned: Vec<(Sequence, Sequence)>,
+    /// When versions that are still there were superseded, by sequence, as far as those that superseded them are pruned.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub superseded: BTreeMap<Sequence, DateTime<Utc>>,
 }
 
 /// Permission bits as people write them: `"0644"`.

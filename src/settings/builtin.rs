@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::core::content::Validation;
+use crate::core::retention::Policy;
 use crate::core::{BackupPriority, SetName};
 
 use super::{BackupConfig, BackupPriorityConfig};
@@ -17,6 +18,9 @@ pub(super) const SERVICE: &str = "service";
 
 /// The priority of a set that says none.
 pub(super) const DEFAULT_PRIORITY: BackupPriority = BackupPriority::Medium;
+
+/// Which versions go when there are too many, if nobody says it.
+pub(super) const POLICY: Policy = Policy::Spread;
 
 /// Where the files of a built-in set are.
 #[derive(Clone, Copy)]
@@ -129,7 +133,7 @@ pub(super) const fn priority_level(priority: BackupPriority) -> BackupPriorityCo
         BackupPriority::High => (6, 14, 256),
         BackupPriority::Medium | BackupPriority::Low => (24, 7, 10_240),
     };
-    BackupPriorityConfig { enabled: true, frequency_hours, retention_days, max_size_mb }
+    BackupPriorityConfig { enabled: true, frequency_hours, retention_days, max_size_mb, policy: POLICY }
 }
 
 fn priority_levels() -> HashMap<BackupPriority, BackupPriorityConfig> {

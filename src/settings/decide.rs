@@ -16,8 +16,8 @@ use super::sets::{self, Decided, Grounds};
 use super::sources::{self, Sources};
 use super::stated::{self, StatedBackup, Statements};
 use super::{
-    BackupConfig, BackupPriorityConfig, HttpSettings, JanitorSettings, LogFormat, LogLevel, LoggingSettings,
-    RecoverySettings, ScrubSettings, Settings, SupervisionSettings, builtin, conflicts, variables,
+    BackupConfig, BackupPriorityConfig, HttpSettings, LogFormat, LogLevel, LoggingSettings, RecoverySettings,
+    ScrubSettings, Settings, SupervisionSettings, builtin, conflicts, variables,
 };
 
 /// The settings that `sources` ask for, with built-in values where something is wrong; `errors` says what.
@@ -68,10 +68,7 @@ pub(super) fn settings(sources: &Sources, errors: &mut Vec<SettingsError>) -> Se
             read_sources_every_runs: ledger
                 .note("scrub.read_sources_every_runs", prevailing(&[&stated.read_sources_every_runs], 24)),
         },
-        janitor: JanitorSettings {
-            interval: ledger
-                .note("janitor.interval", prevailing(&[&stated.janitor_interval], Duration::from_secs(3600))),
-        },
+        janitor: stated.janitor.decide(&mut ledger),
         logging: LoggingSettings {
             level: ledger.note("logging.level", prevailing(&[&stated.log_level], LogLevel::Info)),
             format: ledger.note("logging.format", prevailing(&[&stated.log_format], LogFormat::Human)),
@@ -141,6 +138,7 @@ fn priority_level(stated: &StatedBackup, priority: BackupPriority, ledger: &mut 
         frequency_hours: ledger.note(key("frequency_hours"), frequency),
         retention_days: ledger.note(key("retention_days"), retention),
         max_size_mb: ledger.note(key("max_size_mb"), prevailing(&[&said.max_size_mb], built_in.max_size_mb)),
+        policy: ledger.note(key("policy"), prevailing(&[&said.policy], built_in.policy)),
     }
 }
 

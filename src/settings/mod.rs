@@ -15,6 +15,7 @@ mod document;
 mod duration;
 mod error;
 mod file_patterns;
+mod janitor;
 mod logging;
 mod origin;
 mod replicas;
@@ -35,9 +36,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::core::BackupPriority;
+use crate::core::retention::Policy;
 
 pub use error::{Place, SettingsError, SettingsErrors};
 pub use file_patterns::{FilePatternError, FilePatterns, MAX_PATTERN_BYTES, MAX_PATTERNS};
+pub use janitor::JanitorSettings;
 pub use logging::{LogFormat, LogLevel, LoggingSettings, WordSyntax};
 pub use origin::{Explained, Origin};
 pub use replicas::ReplicaSettings;
@@ -112,6 +115,8 @@ pub struct BackupPriorityConfig {
     pub retention_days: u32,
     /// The most that one backup may hold, in MiB.
     pub max_size_mb: u64,
+    /// Which versions of its sets go when there are too many.
+    pub policy: Policy,
 }
 
 /// The HTTP API.
@@ -148,13 +153,6 @@ pub struct SupervisionSettings {
 pub struct ScrubSettings {
     /// Every so many runs of a set, large files that seem unchanged are read all the same; 1 is every run.
     pub read_sources_every_runs: u32,
-}
-
-/// How often retention is applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JanitorSettings {
-    /// The time between two sweeps.
-    pub interval: Duration,
 }
 
 impl Settings {

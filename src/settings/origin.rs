@@ -93,7 +93,15 @@ pub(super) trait Shown {
 macro_rules! shown_as_displayed {
     ($($kind:ty),*) => { $(impl Shown for $kind { fn shown(&self) -> String { self.to_string() } })* };
 }
-shown_as_displayed!(bool, u32, u64, usize, std::net::SocketAddr, crate::core::BackupPriority);
+shown_as_displayed!(
+    bool,
+    u32,
+    u64,
+    usize,
+    std::net::SocketAddr,
+    crate::core::BackupPriority,
+    crate::core::retention::Policy
+);
 
 impl Shown for PathBuf {
     fn shown(&self) -> String {

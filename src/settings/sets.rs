@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::content::Validation;
+use crate::core::retention::Policy;
 use crate::core::{BackupPriority, SetName};
 
 use super::BackupConfig;
@@ -34,6 +35,8 @@ pub struct SetSettings {
     pub retention_days: u32,
     /// The most good versions kept.
     pub max_backups: usize,
+    /// Which versions go when there are more.
+    pub policy: Policy,
     /// Whether its files are expected to parse.
     pub validate: Validation,
     /// The most that one backup of it may hold, in MiB; `None` is no limit.
@@ -149,6 +152,7 @@ fn decide_set(grounds: &Grounds, set: Located, ledger: &mut Ledger) -> Decided {
         built_in(|set| set.retention_days, built_in_level.retention_days),
     );
     let max_backups = prevailing(&[&said.max_backups, &backup.max_backups], grounds.backup.max_backups);
+    let policy = prevailing(&[&said.policy, &level.policy], builtin::POLICY);
     let validate = prevailing(&[&said.validate], set.built_in.map_or(Validation::Json, |set| set.validate));
     let max_size_mb = prevailing(&[&level.max_size_mb], built_in_level.max_size_mb);
     let is_idle = said.name.as_str() == builtin::SERVICE && grounds.settings_file.is_none();
@@ -164,6 +168,7 @@ fn decide_set(grounds: &Grounds, set: Located, ledger: &mut Ledger) -> Decided {
         interval: ledger.note(key("interval"), interval),
         retention_days: ledger.note(key("retention_days"), retention_days),
         max_backups: ledger.note(key("max_backups"), max_backups),
+        policy: ledger.note(key("policy"), policy),
         validate: ledger.note(key("validate"), validate),
         max_size_mb: Some(ledger.note(key("max_size_mb"), max_size_mb)),
         enabled: ledger.note(key("enabled"), enabled),

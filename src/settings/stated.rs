@@ -9,12 +9,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::content::Validation;
+use crate::core::retention::Policy;
 use crate::core::{BackupPriority, SetName};
 
 use super::builtin;
 use super::document::{Layers, Section, Table};
 use super::error::SettingsError;
 use super::file_patterns::FilePatterns;
+use super::janitor::StatedJanitor;
 use super::origin::{Said, Shown};
 use super::replicas::{self, StatedReplica};
 use super::values::{Raw, Read, directory, files, flag, loopback_address, time, whole, word};
@@ -26,9 +28,10 @@ pub(super) type Stated<T> = Option<Said<T>>;
 pub(super) const MOST_BACKUPS: i64 = 1_000_000;
 pub(super) const MOST_DAYS: i64 = 36_500;
 const MOST_HOURS: i64 = 8_760;
-const MOST_MEGABYTES: i64 = 1_000_000_000;
-const SECOND: Duration = Duration::from_secs(1);
-const YEAR: Duration = Duration::from_secs(365 * 86_400);
+pub(super) const MOST_MEGABYTES: i64 = 1_000_000_000;
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
+const POLICIES: &str = "spread or newest";
 
 /// Everything that was said.
 pub(super) struct Statements {
@@ -43,7 +46,7 @@ pub(super) struct Statements {
     pub backoff_initial: Stated<Duration>,
     pub backoff_max: Stated<Duration>,
     pub read_sources_every_runs: Stated<u32>,
-    pub janitor_interval: Stated<Duration>,
+    pub janitor: StatedJanitor,
     pub log_level: Stated<LogLevel>,
     pub log_format: Stated<LogFormat>,
     pub config_directory: Stated<PathBuf>,
@@ -69,6 +72,7 @@ pub(super) struct StatedLevel {
     pub frequency_hours: Stated<u32>,
     pub retention_days: Stated<u32>,
     pub max_size_mb: Stated<u64>,
+    pub policy: Stated<Policy>,
 }
 
 /// What was said in one of `[sets]`.
@@ -80,6 +84,7 @@ pub(super) struct StatedSet {
     pub interval: Stated<Duration>,
     pub retention_days: Stated<u32>,
     pub max_backups: Stated<usize>,
+    pub policy: Stated<Policy>,
     pub validate: Stated<Validation>,
     pub replicate: Stated<bool>,
 }
@@ -95,6 +100,7 @@ impl StatedSet {
             interval: None,
             retention_days: None,
             max_backups: None,
+            policy: None,
             validate: None,
             replicate: None,
         }
@@ -137,9 +143,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
     let read_sources_every_runs = scrub.take("read_sources_every_runs", whole(1..=100_000));
     scrub.finish(errors);
 
-    let mut janitor = top.section("janitor");
-    let janitor_interval = janitor.take("interval", time(SECOND..=YEAR));
-    janitor.finish(errors);
+    let janitor = StatedJanitor::read(top.section("janitor"), errors);
 
     let mut logging = top.section("logging");
     let log_level = logging.take("level", word("error, warn, info, debug or trace"));
@@ -161,7 +165,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
         backoff_initial,
         backoff_max,
         read_sources_every_runs,
-        janitor_interval,
+        janitor,
         log_level,
         log_format,
         config_directory,
@@ -201,6 +205,7 @@ fn read_level(mut section: Section, errors: &mut Vec<SettingsError>) -> StatedLe
         frequency_hours: section.take("frequency_hours", whole(1..=MOST_HOURS)),
         retention_days: section.take("retention_days", whole(1..=MOST_DAYS)),
         max_size_mb: section.take("max_size_mb", whole(1..=MOST_MEGABYTES)),
+        policy: section.take("policy", word(POLICIES)),
     };
     section.finish(errors);
     level
@@ -223,6 +228,7 @@ fn read_set(layers: &Layers, name: SetName, mut section: Section, errors: &mut V
         interval: section.take("interval", time(SECOND..=YEAR)),
         retention_days: section.take("retention_days", whole(1..=MOST_DAYS)),
         max_backups: section.take("max_backups", whole(1..=MOST_BACKUPS)),
+        policy: section.take("policy", word(POLICIES)),
         validate: section.take("validate", validation),
         replicate: section.take("replicate", flag),
         name,

@@ -8,7 +8,8 @@ mod telling;
 use chrono::{DateTime, Utc};
 
 use crate::audit::Entry;
-use crate::core::{BackupId, BackupKind, Digest, ReplicaName, SetName};
+use crate::core::retention::Hold;
+use crate::core::{BackupId, BackupKind, Digest, ReplicaName, Sequence, SetName};
 
 /// Something that happened, with who, when and about what.
 #[derive(Clone, Debug)]
@@ -159,6 +160,26 @@ pub enum Event {
     CleanupStarted {
         /// What, and why.
         planned: Vec<(BackupId, &'static str)>,
+        /// Objects that no backup needs.
+        objects: usize,
+    },
+    /// A cleanup waits for a person.
+    CleanupHeld {
+        /// Why, how much, and what to confirm it by.
+        hold: Hold,
+        /// What would be deleted, and why.
+        planned: Vec<(BackupId, &'static str)>,
+    },
+    /// A backup was protected.
+    Pinned,
+    /// It is so no longer.
+    Unpinned,
+    /// What was damaged or lost is given up.
+    Forgotten {
+        /// The places of the backups concerned, as far as they are known.
+        sequences: Vec<Sequence>,
+        /// What is lost with it.
+        gives_up: Vec<String>,
     },
     /// It was.
     CleanupCompleted {

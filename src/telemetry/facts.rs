@@ -80,6 +80,8 @@ pub struct SetFacts {
     pub missing_files: usize,
     /// Sequences that are neither present nor deleted on purpose.
     pub lost_sequences: usize,
+    /// Backups whose deletion waits for a person.
+    pub held_deletions: usize,
     /// Files whose content was not valid in its newest backup.
     pub invalid_files: usize,
 }

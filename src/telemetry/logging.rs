@@ -57,7 +57,13 @@ fn sentence_first(writer: &mut format::Writer<'_>, field: &Field, value: &dyn st
 pub fn log(occurrence: &Occurrence) {
     let level = match (&occurrence.event, occurrence.event.outcome()) {
         (Event::ActorGaveUp { .. } | Event::IntegrityCheckFailed { .. }, _) => Level::ERROR,
-        (Event::ModeChanged { to: "recovery" | "degraded", .. }, _) | (_, Outcome::Failure) => Level::WARN,
+        (
+            Event::ModeChanged { to: "recovery" | "degraded", .. }
+            | Event::CleanupHeld { .. }
+            | Event::Forgotten { .. },
+            _,
+        )
+        | (_, Outcome::Failure) => Level::WARN,
         (Event::BackupStarted { .. } | Event::IntegrityCheckPassed { .. } | Event::BackupUnchanged { .. }, _) => {
             Level::DEBUG
         }
@@ -113,9 +119,22 @@ fn sentence(event: &Event) -> String {
         Event::RestoreStarted { target } => format!("restoring to {target}"),
         Event::RestoreCompleted { target, files, .. } => format!("{files} files restored to {target}"),
         Event::RestoreFailed { error } => format!("restore failed: {error}"),
-        Event::CleanupStarted { planned } => format!("deleting {} backups", planned.len()),
-        Event::CleanupCompleted { deleted, freed_bytes, .. } => {
-            format!("{} backups deleted, {freed_bytes} bytes freed", deleted.len())
+        Event::CleanupStarted { planned, objects: 0 } => format!("deleting {} backups", planned.len()),
+        Event::CleanupStarted { objects, .. } => format!("collecting {objects} objects that no backup needs"),
+        Event::CleanupHeld { hold, .. } => format!(
+            "a cleanup of {} of {} backups waits for a person ({}): look with `fiovana-app prune --dry-run`, then \
+             `fiovana-app prune --confirm {}`",
+            hold.deletions,
+            hold.backups,
+            hold.reason.code(),
+            hold.digest
+        ),
+        Event::Pinned => "pinned: retention leaves it alone".into(),
+        Event::Unpinned => "unpinned: retention may delete it again".into(),
+        Event::Forgotten { gives_up, .. } => format!("given up: {}", gives_up.join("; ")),
+        Event::CleanupCompleted { deleted, objects: 0, .. } => format!("{} backups deleted", deleted.len()),
+        Event::CleanupCompleted { objects, freed_bytes, .. } => {
+            format!("{objects} objects collected, {freed_bytes} bytes freed")
         }
         Event::CleanupFailed { error } => format!("cleanup failed: {error}"),
         Event::ModeChanged { from, to, phase, cause } => match phase {

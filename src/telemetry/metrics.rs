@@ -70,7 +70,7 @@ type SetValue = fn(&SetFacts) -> f64;
 /// A gauge that each set has: name, help, value.
 type SetGauge = (&'static str, &'static str, SetValue);
 
-const SET_GAUGES: [SetGauge; 14] = [
+const SET_GAUGES: [SetGauge; 15] = [
     ("backup_expected_interval_seconds", "Seconds between two scheduled backups; 0 without a schedule.", |set| {
         set.interval_seconds as f64
     }),
@@ -99,6 +99,7 @@ const SET_GAUGES: [SetGauge; 14] = [
     ("backup_lost_sequences", "Backups that are neither there nor were deleted on purpose.", |set| {
         set.lost_sequences as f64
     }),
+    ("cleanup_held", "Backups whose deletion waits for a person.", |set| set.held_deletions as f64),
 ];
 
 fn seconds(time: Option<DateTime<Utc>>) -> f64 {
@@ -231,6 +232,10 @@ impl Metrics {
             | Event::CleanupFailed { .. }
             | Event::ReplicaLagging { .. }
             | Event::ReplicaCaughtUp { .. }
+            | Event::CleanupHeld { .. }
+            | Event::Pinned
+            | Event::Unpinned
+            | Event::Forgotten { .. }
             | Event::ActorGaveUp { .. } => {}
         }
     }

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use fiovana_app::core::BackupKind;
@@ -15,7 +16,7 @@ use fiovana_app::pipeline::verify::{self, Verdict};
 use fiovana_app::pipeline::{Progress, sweep};
 use fiovana_app::repository::catalogue::Backup;
 use fiovana_app::repository::object::Decoder;
-use fiovana_app::repository::{OpenReport, ReadFrom, Repository};
+use fiovana_app::repository::{OpenReport, ReadFrom, Repository, WriteError};
 use fiovana_app::settings::SetSettings;
 use fiovana_app::storage::Storage;
 use fiovana_app::storage::faulty::Simulated;
@@ -170,11 +171,13 @@ pub fn restored(repository: &Repository, backup: &Backup) -> Files {
 
 /// Deletes what retention lets go of, batch after batch.
 pub fn sweep_all(repository: &Repository, set: &SetSettings, now: DateTime<Utc>) -> usize {
+    let plan = sweep::plan(repository, set, &Guards::default(), now);
+    let approved = plan.deletions().map(|(id, _)| id).collect();
     let mut deleted = 0;
     loop {
-        let swept = sweep::sweep(repository, set, &Guards::default(), now).expect("sweep");
-        deleted += swept.deleted.len();
-        if swept.deleted.is_empty() {
+        let swept = sweep::sweep(repository, set, &approved, &Guards::default(), now).expect("sweep");
+        deleted += swept.len();
+        if swept.is_empty() {
             return deleted;
         }
     }
@@ -182,14 +185,14 @@ pub fn sweep_all(repository: &Repository, set: &SetSettings, now: DateTime<Utc>)
 
 /// Deletes what nothing refers to, batch after batch.
 pub fn collect_all(repository: &Repository) -> usize {
-    let mut objects = 0;
-    loop {
-        let collected = sweep::collect(repository).expect("collect");
-        objects += collected.objects;
-        if !collected.more {
-            return objects;
-        }
-    }
+    collect_garbage(repository).expect("collect")
+}
+
+/// The same, as far as the disk lets it.
+pub fn collect_garbage(repository: &Repository) -> Result<usize, WriteError> {
+    let plan = sweep::garbage(repository, Duration::ZERO, None, hour(0))?;
+    let garbage: Vec<_> = plan.collectable().collect();
+    garbage.chunks(sweep::BATCH).try_fold(0, |sum, batch| Ok(sum + sweep::collect(repository, batch)?.objects))
 }
 
 /// Temporary files that somebody left on a disk.

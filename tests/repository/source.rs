@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use fiovana_app::core::BackupPriority;
 use fiovana_app::core::content::Validation;
+use fiovana_app::core::retention::Policy;
 use fiovana_app::settings::{FilePatterns, SetSettings};
 use tempfile::TempDir;
 
@@ -37,6 +38,7 @@ impl Source {
             interval: Duration::from_secs(3600),
             retention_days: 30,
             max_backups: 10,
+            policy: Policy::Newest,
             validate: Validation::Json,
             max_size_mb: Some(100),
             enabled: true,

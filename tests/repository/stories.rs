@@ -3,7 +3,6 @@
 //! Hazard: a sweep over half of what writes. Whatever is new and writes belongs here.
 
 use fiovana_app::core::BackupKind;
-use fiovana_app::pipeline::sweep::collect;
 use fiovana_app::repository::Repository;
 use fiovana_app::storage::Durability;
 use fiovana_app::storage::faulty::Simulated;
@@ -66,7 +65,7 @@ pub fn deletion(check: impl Fn(&Story)) {
     let tell = |repository: &Repository, promise: &mut Promise| {
         let all = site::backups(repository);
         delete(repository, &source, promise, &[0, 2].map(|at: usize| all[at].clone()))?;
-        while collect(repository)?.more {}
+        site::collect_garbage(repository)?;
         Ok(())
     };
     check(&Story { base, promise, source: &source, tell: &tell });

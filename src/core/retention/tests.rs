@@ -4,20 +4,28 @@ use proptest::prelude::*;
 
 use super::*;
 
-const RULE: Rule = Rule { max_backups: 10, retention_days: 30, pre_restore_days: 7 };
-const FREE: Guards = Guards { recovery: false, live_suspect: false, clock_suspect: false };
+pub(super) const RULE: Rule = Rule {
+    max_backups: 10,
+    retention_days: 30,
+    pre_restore_days: 7,
+    policy: Policy::Newest,
+    spacing: TimeDelta::hours(1),
+};
+pub(super) const FREE: Guards = Guards { recovery: false, live_suspect: false, clock_suspect: false };
 
 fn day(day: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap() + TimeDelta::days(day)
 }
 
 /// A good scheduled backup of `version`, holding `a` and `b`, made on the day of its sequence.
-fn backup(sequence: u64, version: u8) -> Candidate {
+pub(super) fn backup(sequence: u64, version: u8) -> Candidate {
     let created = day(sequence as i64);
     Candidate {
         id: BackupId::new(created, Digest::of(&sequence.to_be_bytes())),
         sequence: Sequence(sequence),
         created,
+        clock_suspect: false,
+        superseded: None,
         kind: BackupKind::Scheduled,
         state: BackupState::Good,
         pinned: false,
@@ -161,6 +169,58 @@ fn each_guard_freezes_everything_and_says_so() {
     assert!(plan.decisions.iter().all(|(_, decision)| decision.code() == "frozen_newest_unverified"));
 }
 
+#[test]
+fn a_version_is_as_old_as_it_was_before_the_one_that_superseded_it_was_deleted() {
+    let history = [backup(1, 1), backup(2, 2), backup(25, 3)];
+    let rule = Rule { max_backups: 2, policy: Policy::Spread, ..RULE };
+    let first = plan(&history, &rule, &FREE, day(25));
+    let superseded = first.superseded[&history[0].id];
+    assert_eq!(superseded, day(2));
+    let remembered = [Candidate { superseded: Some(superseded), ..history[0].clone() }, history[2].clone()];
+    assert_eq!(deleted(&remembered, &rule, day(33)), [(1, "expired")]);
+    let forgotten = [history[0].clone(), history[2].clone()];
+    assert_eq!(deleted(&forgotten, &rule, day(33)), [], "without the memory it is younger, never older");
+}
+
+#[test]
+fn a_version_that_became_the_current_one_again_has_no_age() {
+    let superseded = Some(day(2));
+    assert_eq!(deleted(&[Candidate { superseded, ..backup(1, 1) }], &RULE, day(1000)), []);
+}
+
+#[test]
+fn a_time_told_by_a_doubtful_clock_ages_nothing() {
+    let doubtful = Candidate { clock_suspect: true, created: DateTime::UNIX_EPOCH, ..backup(2, 2) };
+    let history = [backup(1, 1), doubtful.clone(), backup(50, 3)];
+    assert_eq!(deleted(&history, &RULE, day(80)), [], "superseded on day 50 at the latest");
+    assert_eq!(deleted(&history, &RULE, day(81)), [(1, "expired"), (2, "expired")]);
+    assert_eq!(deleted(&[backup(1, 1), doubtful], &RULE, day(1000)), []);
+    let safety = Candidate { kind: BackupKind::PreRestore, created: DateTime::UNIX_EPOCH, ..backup(3, 3) };
+    assert_eq!(deleted(&[backup(1, 1), safety], &RULE, day(8)), [], "made on day 1 at the earliest");
+}
+
+#[test]
+fn a_plan_that_takes_more_than_half_and_more_than_three_is_held() {
+    let held = |backups: u64, max_backups| {
+        let history: Vec<_> = (1..=backups).map(|n| backup(n, n as u8)).collect();
+        plan(&history, &Rule { max_backups, ..RULE }, &FREE, day(backups as i64)).hold(true).map(|hold| hold.deletions)
+    };
+    assert_eq!(held(4, 1), None, "three of four");
+    assert_eq!(held(5, 1), Some(4));
+    assert_eq!(held(8, 4), None, "half");
+    assert_eq!(held(9, 4), Some(5));
+}
+
+#[test]
+fn a_plan_is_held_if_nothing_is_to_go_by_itself() {
+    let history: Vec<_> = (1..=4).map(|n| backup(n, n as u8)).collect();
+    let of = |max_backups| plan(&history, &Rule { max_backups, ..RULE }, &FREE, day(4));
+    assert_eq!(of(3).hold(false).unwrap().reason, HoldReason::NotAutomatic);
+    assert_eq!(of(4).hold(false), None);
+    assert_ne!(of(3).digest(), of(2).digest());
+    assert_eq!(of(2).digest(), plan(&history, &Rule { max_backups: 2, ..RULE }, &FREE, day(5)).digest());
+}
+
 fn any_candidate() -> impl Strategy<Value = Candidate> {
     let kind = prop_oneof![
         4 => Just(BackupKind::Scheduled), 1 => Just(BackupKind::Manual), 1 => Just(BackupKind::PreRestore)
@@ -170,10 +230,12 @@ fn any_candidate() -> impl Strategy<Value = Candidate> {
         1 => Just(BackupState::Unverified), 1 => Just(BackupState::Damaged)
     ];
     let created = prop_oneof![20 => 0i64..200, 1 => Just(-20_000i64), 1 => Just(20_000i64)];
+    let flags = (proptest::bool::weighted(0.1), proptest::bool::weighted(0.1));
     let names = proptest::collection::btree_set(prop_oneof![Just("a"), Just("b"), Just("c"), Just("d")], 0..4);
-    (kind, state, created, 0u8..4, proptest::bool::weighted(0.1), names).prop_map(
-        |(kind, state, created, version, pinned, names)| Candidate {
+    (kind, state, created, 0u8..4, flags, names).prop_map(
+        |(kind, state, created, version, (pinned, clock_suspect), names)| Candidate {
             kind,
+            clock_suspect,
             state,
             created: day(created),
             pinned,
@@ -198,11 +260,18 @@ fn any_history() -> impl Strategy<Value = Vec<Candidate>> {
 }
 
 fn any_rule() -> impl Strategy<Value = Rule> {
-    (1usize..8, 0u32..60, 0u32..30).prop_map(|(max_backups, retention_days, pre_restore_days)| Rule {
-        max_backups,
-        retention_days,
-        pre_restore_days,
-    })
+    (1usize..8, 0u32..60, 0u32..30, any::<bool>()).prop_map(
+        |(max_backups, retention_days, pre_restore_days, spread)| {
+            let policy = if spread { Policy::Spread } else { Policy::Newest };
+            Rule { max_backups, retention_days, pre_restore_days, policy, ..RULE }
+        },
+    )
+}
+
+/// What is left of a history when these are gone, with what is to be remembered of it.
+fn left_of(history: &[Candidate], plan: &RetentionPlan, deleted: &BTreeSet<BackupId>) -> Vec<Candidate> {
+    let left = history.iter().filter(|candidate| !deleted.contains(&candidate.id)).cloned();
+    left.map(|candidate| Candidate { superseded: plan.superseded.get(&candidate.id).copied(), ..candidate }).collect()
 }
 
 fn is_intact(candidate: &Candidate) -> bool {
@@ -270,7 +339,7 @@ proptest! {
     ) {
         let first = plan(&history, &rule, &FREE, day(now));
         let deleted: BTreeSet<BackupId> = first.deletions().map(|(id, _)| id).collect();
-        let left: Vec<Candidate> = history.iter().filter(|c| !deleted.contains(&c.id)).cloned().collect();
+        let left = left_of(&history, &first, &deleted);
         let again = plan(&left, &rule, &FREE, day(now));
         prop_assert_eq!(again.deletions().collect::<Vec<_>>(), vec![]);
     }
@@ -282,7 +351,7 @@ proptest! {
         let first = plan(&history, &rule, &FREE, day(now));
         let mut random = fastrand::Rng::with_seed(half);
         let deleted: BTreeSet<BackupId> = first.deletions().map(|(id, _)| id).filter(|_| random.bool()).collect();
-        let left: Vec<Candidate> = history.iter().filter(|c| !deleted.contains(&c.id)).cloned().collect();
+        let left = left_of(&history, &first, &deleted);
         let again = plan(&left, &rule, &FREE, day(now));
         prop_assert_eq!(history.iter().rfind(|c| is_version(c)), left.iter().rfind(|c| is_version(c)));
         prop_assert!(again.deletions().all(|(id, _)| history.iter().any(|c| c.id == id && !c.pinned)));
@@ -300,10 +369,13 @@ proptest! {
 #[test]
 fn ten_thousand_backups_are_planned_in_milliseconds() {
     let history: Vec<_> = (1..=10_000u64).map(|n| backup(n, (n / 3 % 251) as u8)).collect();
-    let started = std::time::Duration::from_nanos(elapsed_nanos(|| {
-        assert!(plan(&history, &RULE, &FREE, day(10_000)).deletions().count() > 9_000);
-    }));
-    println!("10,000 candidates planned in {started:?}");
+    for policy in [Policy::Newest, Policy::Spread] {
+        let rule = Rule { retention_days: 36_500, policy, ..RULE };
+        let took = std::time::Duration::from_nanos(elapsed_nanos(|| {
+            assert!(plan(&history, &rule, &FREE, day(10_000)).deletions().count() > 9_000);
+        }));
+        println!("10,000 candidates planned in {took:?} ({policy})");
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a measurement, printed and not asserted")]

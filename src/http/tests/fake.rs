@@ -7,9 +7,10 @@ use tokio::sync::Semaphore;
 
 use crate::actors::service::Caller;
 use crate::api::{
-    ApplyOptions, ApplyOutcome, AuditStatus, BackupDetails, BackupList, BackupSummary, ListQuery, ModeDocument,
-    PlanDocument, PlanOptions, Problem, ProblemKind, RecoveryDocument, RepositoryStatus, RestoreOptions,
-    RestoreOutcome, Status, VerifyOutcome, VerifyVerdict,
+    ApplyOptions, ApplyOutcome, AuditStatus, BackupDetails, BackupList, BackupSummary, ForgetOptions, ForgetOutcome,
+    GarbageDocument, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem, ProblemKind, PruneOptions,
+    PruneOutcome, PrunePlan, RecoveryDocument, RepositoryStatus, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+    VerifyVerdict,
 };
 use crate::core::recovery_plan::Plan;
 use crate::core::{BackupId, BackupKind, BackupState};
@@ -227,6 +228,36 @@ impl Api for Fake {
         self.note(format!("exit {acknowledged:?}"));
         self.note_caller(caller);
         Ok(mode("normal"))
+    }
+
+    fn prune_plan(&self) -> PrunePlan {
+        self.note("prune plan".to_owned());
+        PrunePlan { sets: vec![], garbage: GarbageDocument::default() }
+    }
+
+    async fn prune(&self, options: &PruneOptions, caller: &Caller) -> Result<PruneOutcome, Problem> {
+        self.note(format!("prune {:?}", options.confirm));
+        self.note_caller(caller);
+        Ok(PruneOutcome::default())
+    }
+
+    async fn set_pinned(&self, reference: &str, pinned: bool, caller: &Caller) -> Result<BackupDetails, Problem> {
+        self.note(format!("pin {reference} {pinned}"));
+        self.note_caller(caller);
+        Ok(details())
+    }
+
+    async fn forget(&self, what: &str, options: &ForgetOptions, caller: &Caller) -> Result<ForgetOutcome, Problem> {
+        self.note(format!("forget {what} {:?}", options.confirm));
+        self.note_caller(caller);
+        Ok(ForgetOutcome {
+            set: "security".parse().unwrap(),
+            backup: None,
+            sequences: vec![7],
+            gives_up: vec![],
+            digest: "0123456789abcdef".to_owned(),
+            done: false,
+        })
     }
 
     fn metrics(&self) -> Result<String, Problem> {

@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::core::content::Validation;
+use crate::core::retention::Policy;
 
 fn is_set(set: &SetSettings, files: &[&str], hours: u64, retention_days: u32, priority: BackupPriority) {
     let named: Vec<&str> = set.files.literals().collect();
@@ -50,6 +51,7 @@ fn the_backup_configuration_is_that_of_the_procedures() {
         frequency_hours,
         retention_days,
         max_size_mb,
+        policy: Policy::Spread,
     };
     let expected = BackupConfig {
         enabled: true,

@@ -219,11 +219,11 @@ fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
         ),
         (
             "[sets.service]\nsource = '/x'",
-            r#"sets.service.source: "/x" (FILE [sets.service].source) is not a setting: known here are priority, interval, retention_days, max_backups, validate, replicate"#,
+            r#"sets.service.source: "/x" (FILE [sets.service].source) is not a setting: known here are priority, interval, retention_days, max_backups, policy, validate, replicate"#,
         ),
         (
             "[janitor]\nspeed = 'high'",
-            r#"janitor.speed: "high" (FILE [janitor].speed) is not a setting: known here are interval"#,
+            r#"janitor.speed: "high" (FILE [janitor].speed) is not a setting: known here are interval, grace, min_free_mb, min_free_percent"#,
         ),
         ("max_backups = 3", "max_backups: 3 (FILE max_backups) is not a setting: give it as [backup].max_backups"),
         (

@@ -28,6 +28,10 @@ impl Event {
             Self::CleanupStarted { .. } => "CleanupStarted",
             Self::CleanupCompleted { .. } => "CleanupCompleted",
             Self::CleanupFailed { .. } => "CleanupFailed",
+            Self::CleanupHeld { .. } => "CleanupHeld",
+            Self::Pinned => "Pinned",
+            Self::Unpinned => "Unpinned",
+            Self::Forgotten { .. } => "Forgotten",
             Self::ModeChanged { .. } => "ModeChanged",
             Self::ReplicaLagging { .. } => "ReplicaLagging",
             Self::ReplicaCaughtUp { .. } => "ReplicaCaughtUp",
@@ -45,7 +49,10 @@ impl Event {
             | Self::RepairCompleted { .. }
             | Self::RestoreCompleted { .. }
             | Self::ReplicaCaughtUp { .. }
-            | Self::CleanupCompleted { .. } => Outcome::Success,
+            | Self::CleanupCompleted { .. }
+            | Self::Pinned
+            | Self::Unpinned
+            | Self::Forgotten { .. } => Outcome::Success,
             Self::BackupFailed { .. }
             | Self::IntegrityCheckFailed { .. }
             | Self::RestoreFailed { .. }
@@ -58,6 +65,7 @@ impl Event {
             | Self::BackupStarted { .. }
             | Self::RestoreStarted { .. }
             | Self::CleanupStarted { .. }
+            | Self::CleanupHeld { .. }
             | Self::ModeChanged { .. } => Outcome::Info,
         }
     }
@@ -102,7 +110,14 @@ impl Event {
                 "target": target, "files": files, "safety_backup": safety_backup, "duration_seconds": duration_seconds,
             }),
             Self::RestoreFailed { error } | Self::CleanupFailed { error } => json!({"error": error}),
-            Self::CleanupStarted { planned } => json!({"planned": reasons(planned)}),
+            Self::CleanupStarted { planned, objects } => json!({"planned": reasons(planned), "objects": objects}),
+            Self::CleanupHeld { hold, planned } => json!({
+                "why": hold.reason.code(), "deletions": hold.deletions, "backups": hold.backups,
+                "digest": hold.digest.to_string(),
+                "planned": reasons(planned),
+            }),
+            Self::Pinned | Self::Unpinned => json!({}),
+            Self::Forgotten { sequences, gives_up } => json!({"sequences": sequences, "gives_up": gives_up}),
             Self::CleanupCompleted { deleted, objects, freed_bytes } => {
                 json!({"deleted": reasons(deleted), "objects": objects, "freed_bytes": freed_bytes})
             }

@@ -1,0 +1,102 @@
+//! Deleting, keeping and giving up, as it is asked for.
+//!
+//! Hazard: what only reads must never wait for the write lane: a plan is shown while a backup is under way.
+
+use super::{Caller, Service, problems, view};
+use crate::actors::janitor::{Forget, Prune, SetPin};
+use crate::api::{
+    BackupDetails, DecisionDocument, ForgetOptions, ForgetOutcome, GarbageDocument, HeldDocument, Problem, ProblemKind,
+    PruneOptions, PruneOutcome, PrunePlan, SetPlan,
+};
+use crate::core::retention::{PlanDigest, PlanDigestSyntax};
+use crate::core::{Sequence, SetName};
+use crate::pipeline::forget::Forgettable;
+use crate::pipeline::sweep;
+use crate::settings::SetSettings;
+
+impl Service {
+    /// What a cleanup would do now, with a reason for every backup.
+    pub fn prune_plan(&self) -> PrunePlan {
+        let sets = self.world.settings().sets.iter().map(|set| self.set_plan(set)).collect();
+        let guards = self.world.guards();
+        let catalogue = self.world.repository.catalogue();
+        let (objects, stored_bytes) =
+            catalogue.unreferenced().fold((0, 0), |(n, sum), (_, bytes)| (n + 1, sum + bytes));
+        let blocked = sweep::block(&guards).or_else(|| catalogue.collection_block());
+        let garbage = GarbageDocument { objects, stored_bytes, blocked: blocked.map(|block| block.to_string()) };
+        PrunePlan { sets, garbage }
+    }
+
+    fn set_plan(&self, set: &SetSettings) -> SetPlan {
+        let repository = &self.world.repository;
+        let plan = sweep::plan(repository, set, &self.world.guards(), self.world.clock.now());
+        let hold = plan.hold(self.world.settings().backup.auto_cleanup);
+        let catalogue = repository.catalogue();
+        let decision = |(id, decision): &(_, _)| {
+            let created = catalogue.get(*id).map_or_else(|| id.created(), |backup| backup.created());
+            DecisionDocument::new(*id, created, plan.superseded.get(id).copied(), decision)
+        };
+        SetPlan {
+            set: set.name.clone(),
+            policy: set.policy.to_string(),
+            max_backups: set.max_backups as u64,
+            retention_days: set.retention_days,
+            frozen: plan.frozen.map(|reason| reason.to_string()),
+            held: hold.map(|hold| HeldDocument::new(&set.name, &hold)),
+            backups: plan.decisions.iter().map(decision).collect(),
+            would_free_bytes: catalogue.exclusive_bytes(&plan.deletions().map(|(id, _)| id).collect()),
+        }
+    }
+
+    /// Deletes what is due now, and what is held if its digest is confirmed.
+    pub async fn prune(&self, options: &PruneOptions, caller: &Caller) -> Result<PruneOutcome, Problem> {
+        let confirmed = options.confirm.as_deref().map(digest).transpose()?;
+        if let Some(confirmed) = &confirmed {
+            self.refuse_unless_held(confirmed)?;
+        }
+        let message = Prune { confirmed, caller: caller.clone() };
+        self.janitor.send(message).await.map_err(|_| problems::of_silence("janitor"))?
+    }
+
+    fn refuse_unless_held(&self, confirmed: &PlanDigest) -> Result<(), Problem> {
+        let plan = self.prune_plan();
+        let held = || plan.sets.iter().filter_map(|set| set.held.as_ref());
+        if held().any(|held| held.digest == confirmed.to_string()) {
+            return Ok(());
+        }
+        let waiting: Vec<String> = held().map(|held| format!("{} of {}", held.digest, held.set)).collect();
+        let waiting = if waiting.is_empty() { "none".to_owned() } else { waiting.join(", ") };
+        let detail = format!("no plan {confirmed} waits (waiting: {waiting}): look again with prune --dry-run");
+        Err(Problem::new(ProblemKind::StalePlan, detail))
+    }
+
+    /// Pins a backup, or takes its pin away.
+    pub async fn set_pinned(&self, reference: &str, pinned: bool, caller: &Caller) -> Result<BackupDetails, Problem> {
+        let backup = view::resolve(&self.world.repository, None, reference)?;
+        let message = SetPin { backup, pinned, caller: caller.clone() };
+        let changed = self.janitor.send(message).await.map_err(|_| problems::of_silence("janitor"))??;
+        Ok(view::details(&changed))
+    }
+
+    /// Gives up a damaged backup (its id) or a lost one (`SET:SEQUENCE`); shows what that means unless it is confirmed.
+    pub async fn forget(&self, what: &str, options: &ForgetOptions, caller: &Caller) -> Result<ForgetOutcome, Problem> {
+        let confirmed = options.confirm.as_deref().map(digest).transpose()?;
+        let what = match lost(what) {
+            Some((set, sequence)) => Forgettable::Lost(set, sequence),
+            None => Forgettable::Backup(view::resolve(&self.world.repository, None, what)?),
+        };
+        let message = Forget { what, confirmed, caller: caller.clone() };
+        self.janitor.send(message).await.map_err(|_| problems::of_silence("janitor"))?
+    }
+}
+
+/// The place of a lost backup: `security:7`.
+fn lost(text: &str) -> Option<(SetName, Sequence)> {
+    let (set, sequence) = text.split_once(':')?;
+    Some((set.parse().ok()?, Sequence(sequence.parse().ok()?)))
+}
+
+fn digest(text: &str) -> Result<PlanDigest, Problem> {
+    let refuse = |error: PlanDigestSyntax| Problem::new(ProblemKind::BadRequest, format!("{text:?}: {error}"));
+    text.parse().map_err(refuse)
+}
