@@ -4,6 +4,7 @@
 //! Hazard: a field that is renamed breaks somebody's script silently. Fields are added, never renamed.
 
 mod backups;
+mod drill;
 mod problem;
 mod prune;
 mod recovery;
@@ -13,6 +14,7 @@ mod status;
 mod verify;
 
 pub use backups::{BackupDetails, BackupList, BackupSummary, FileDocument, ListQuery, MAX_LIST, UnreadableDocument};
+pub use drill::{DrillOutcome, DrillVerdict};
 pub use problem::{Problem, ProblemKind};
 pub use prune::{
     DecisionDocument, DeletedDocument, ForgetOptions, ForgetOutcome, GarbageDocument, HeldDocument, PruneOptions,

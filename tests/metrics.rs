@@ -15,13 +15,15 @@ files = ["*.json"]
 const SETS: [&str; 5] = ["absent", "application", "logs", "security", "service"];
 
 /// What each set has from the first scrape: a name, and the labels besides `set`.
-const OF_EACH_SET: [(&str, &str); 33] = [
+const OF_EACH_SET: [(&str, &str); 35] = [
     ("backup_set_info", ""),
     ("backup_expected_interval_seconds", ""),
     ("backup_next_run_timestamp_seconds", ""),
     ("backup_last_attempt_timestamp_seconds", ""),
     ("backup_last_success_timestamp_seconds", ""),
     ("backup_last_verified_timestamp_seconds", ""),
+    ("backup_last_drill_timestamp_seconds", ""),
+    ("drill_duration_seconds_count", ""),
     ("backup_newest_restorable_timestamp_seconds", ""),
     ("backup_oldest_restorable_timestamp_seconds", ""),
     ("backup_consecutive_failures", ""),
@@ -52,7 +54,7 @@ const OF_EACH_SET: [(&str, &str); 33] = [
 ];
 
 /// What there is once, or for each actor, mode or kind of check.
-const OF_THE_SERVICE: [(&str, &str); 23] = [
+const OF_THE_SERVICE: [(&str, &str); 25] = [
     ("backup_enabled", ""),
     ("mode", r#"mode="starting""#),
     ("mode", r#"mode="normal""#),
@@ -68,6 +70,8 @@ const OF_THE_SERVICE: [(&str, &str); 23] = [
     ("actor_up", r#"actor="auditor""#),
     ("actor_restarts_total", r#"actor="archiver",cause="panic""#),
     ("integrity_checks_total", r#"kind="read_back",outcome="passed""#),
+    ("integrity_checks_total", r#"kind="drill",outcome="passed""#),
+    ("integrity_checks_total", r#"kind="drill",outcome="failed""#),
     ("integrity_failures_total", ""),
     ("repairs_total", r#"source="source""#),
     ("audit_head_sequence", ""),

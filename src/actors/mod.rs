@@ -14,6 +14,7 @@ mod archiver;
 mod auditor;
 #[cfg(feature = "chaos")]
 pub mod chaos;
+mod drills;
 mod herald;
 mod janitor;
 mod lane;

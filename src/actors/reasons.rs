@@ -9,10 +9,14 @@ use super::world::{AUDIT_LOG, World};
 use crate::core::mode::DegradedReason;
 use crate::core::{ReplicaName, SetName};
 use crate::pipeline::assess::{LiveFault, LiveFaultKind, assess};
+use crate::settings::SetSettings;
 
 /// A set whose runs failed this often in a row needs a person. The retries before take some three minutes: what heals
 /// by itself mostly has by then.
 pub const FAILING_AFTER: u32 = 3;
+
+/// A drill that failed is held again after a minute: that one decides.
+pub const DRILLS_FAILING_AFTER: u32 = 2;
 
 /// The most things that one reason names; the rest is counted.
 const MAX_NAMED: usize = 3;
@@ -29,6 +33,8 @@ pub struct Facts {
     pub failing_sets: Vec<(SetName, u32, Option<String>)>,
     /// The replicas that lack what they should have: how many backups as far as is known, and why.
     pub lagging_replicas: Vec<(ReplicaName, usize, String)>,
+    /// The sets whose drills fail that are to be held: how often in a row, and why the last one did.
+    pub failing_drills: Vec<(SetName, u32, Option<String>)>,
     /// The audit log, if it cannot be written.
     pub unwritable_audit_log: Option<String>,
     /// Whether the mode would be forgotten by a restart.
@@ -41,7 +47,7 @@ type Judgement = fn(&Facts) -> Option<String>;
 
 /// The reasons that come and go with their facts. The one that is not among them stays for the life of the process:
 /// that the recovery flag was still set when recovery mode was left.
-const JUDGEMENTS: [(DegradedReason, Judgement); 7] = [
+const JUDGEMENTS: [(DegradedReason, Judgement); 8] = [
     (DegradedReason::LiveFilesMissing, |facts| {
         let missing = |fault: &&LiveFault| fault.fault == LiveFaultKind::Missing;
         named(facts.live_faults.iter().filter(missing).map(place), "missing: restore the set, or the one file")
@@ -67,6 +73,12 @@ const JUDGEMENTS: [(DegradedReason, Judgement); 7] = [
         let lagging = facts.lagging_replicas.iter();
         let replicas = lagging.map(|(name, lag, why)| format!("{name} ({lag} backups: {why})"));
         named(replicas, "a replica lacks backups: remove the cause; it is tried again by itself")
+    }),
+    (DegradedReason::DrillsFailing, |facts| {
+        let failing = facts.failing_drills.iter().filter(|(_, failures, _)| *failures >= DRILLS_FAILING_AFTER);
+        let sets = failing
+            .map(|(set, _, error)| format!("{set} ({})", error.as_deref().unwrap_or("the reason is in the audit log")));
+        named(sets, "could not be restored when that was rehearsed: remove the cause, then `fiovana-app drill SET`")
     }),
     (DegradedReason::AuditUnwritable, |facts| {
         let path = facts.unwritable_audit_log.as_ref()?;
@@ -124,6 +136,7 @@ pub fn look(world: &World) -> Facts {
             .into_iter()
             .filter_map(|view| Some((view.name, view.lag_backups, view.fault?.message)))
             .collect(),
+        failing_drills: settings.sets.iter().filter_map(|set| failing_drill(world, set)).collect(),
         unwritable_audit_log: world
             .audit()
             .failing
@@ -131,6 +144,14 @@ pub fn look(world: &World) -> Facts {
         mode_not_persisted: !world.mode().persisted,
         rejected_settings: world.rejected_settings(),
     }
+}
+
+fn failing_drill(world: &World, set: &SetSettings) -> Option<(SetName, u32, Option<String>)> {
+    // Where none is to be held, what became of the last one is history.
+    world.drill_due(set)?;
+    let record = world.drills.of(&set.name);
+    let failures = record.history.consecutive_failures;
+    (failures > 0).then(|| (set.name.clone(), failures, record.failure))
 }
 
 fn place(fault: &LiveFault) -> String {
@@ -181,6 +202,10 @@ mod tests {
                     lagging_replicas: vec![("usb".parse().unwrap(), 0, "mount its disk".into())],
                     ..Facts::default()
                 },
+            ),
+            (
+                DegradedReason::DrillsFailing,
+                Facts { failing_drills: vec![(set("logs"), DRILLS_FAILING_AFTER, None)], ..Facts::default() },
             ),
             (
                 DegradedReason::AuditUnwritable,

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use actix::Addr;
 
+mod drill;
+
 use super::archiver::{Archiver, BackUp, BackedUp, Restore};
 use super::janitor::Janitor;
 use super::problems;

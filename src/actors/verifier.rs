@@ -24,6 +24,10 @@ use crate::repository::catalogue::Backup;
 use crate::storage::Durability;
 use crate::telemetry::{Check, Event};
 
+mod drill;
+
+pub use drill::Drill;
+
 const DAMAGES: &str = "damages";
 
 /// How many messages may wait for this actor.
@@ -98,6 +102,7 @@ impl Child for Verifier {
         if self.0.world.mode().mode != Mode::Starting {
             ctx.notify(CheckDoubtful);
         }
+        drill::begin(&self.0, ctx);
     }
 }
 

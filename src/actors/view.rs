@@ -16,7 +16,6 @@ use crate::api::{
     VerifyOutcome, VerifyVerdict,
 };
 use crate::core::mode::{DegradedReason, Mode, RecoveryPhase};
-use crate::core::schedule::Due;
 use crate::core::{BackupId, BackupKind, BackupState, SetName};
 use crate::pipeline::restore::Restored;
 use crate::pipeline::verify::{Verdict, Verification};
@@ -265,6 +264,7 @@ fn replica_views(world: &World) -> Vec<ReplicaView> {
 fn set_status(world: &World, facts: &SetFacts, set: &SetSettings) -> SetStatus {
     let catalogue = world.repository.catalogue();
     let index = catalogue.set(&set.name);
+    let drill = world.drills.of(&set.name);
     let count = |state| facts.backups.get(&state).copied().unwrap_or(0);
     SetStatus {
         name: set.name.clone(),
@@ -278,6 +278,10 @@ fn set_status(world: &World, facts: &SetFacts, set: &SetSettings) -> SetStatus {
         consecutive_failures: facts.consecutive_failures,
         last_error: world.run(&set.name).last_error,
         running_since: facts.running_since,
+        last_drill: drill.history.last_attempt,
+        last_drill_outcome: drill.outcome().map(str::to_owned),
+        last_drill_error: drill.failure,
+        next_drill: world.drill_due(set).map(|due| due.at(world.clock.now())),
         latest: index.and_then(SetIndex::latest).map(|backup| backup.id),
         backups: StateCounts {
             good: count(BackupState::Good),
@@ -333,12 +337,10 @@ fn set_facts(world: &World, set: &SetSettings) -> SetFacts {
         name: set.name.clone(),
         priority: set.priority,
         interval_seconds: if scheduled { set.interval.as_secs() } else { 0 },
-        next_run: world.due(set).map(|due| match due {
-            Due::Now => world.clock.now(),
-            Due::At(at) => at,
-        }),
+        next_run: world.due(set).map(|due| due.at(world.clock.now())),
         last_attempt: run.history.last_attempt,
         last_success: run.history.last_success,
+        last_drill: world.drills.of(&set.name).history.last_success,
         last_verified: backups.iter().filter_map(Backup::verified).max(),
         newest_restorable: good().next_back().map(Backup::created),
         oldest_restorable: good().next().map(Backup::created),

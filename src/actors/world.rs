@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, watch};
 
+use super::drills::Drills;
 use super::lane::WriteLane;
 use super::reasons::Concerns;
 use super::recovery::RecoveryDesk;
@@ -16,6 +17,7 @@ use super::replicas::Replicas;
 use super::upkeep::Upkeep;
 use crate::audit::Head;
 use crate::clock::Clock;
+use crate::core::drill::{self, Rehearsal};
 use crate::core::mode::Mode;
 use crate::core::retention::Guards;
 use crate::core::schedule::{Due, RunHistory, due};
@@ -55,6 +57,8 @@ pub struct World {
     pub lane: WriteLane,
     /// The replicas.
     pub replicas: Replicas,
+    /// What became of each set's drills.
+    pub drills: Drills,
     /// What Prometheus is told.
     pub metrics: Metrics,
     /// What the Janitor found.
@@ -161,6 +165,7 @@ impl World {
         Self {
             role,
             replicas: Replicas::recall(&repository),
+            drills: Drills::recall(&repository),
             repository,
             clock,
             lane: WriteLane::open(),
@@ -224,6 +229,18 @@ impl World {
         let run = self.run(&set.name);
         let scheduled = self.settings().backup.enabled && set.enabled && run.busy_since.is_none();
         scheduled.then(|| due(&run.history, set.interval, self.clock.now()))
+    }
+
+    /// When a set's next drill is due; never, if there are no scheduled checks or nothing to restore.
+    pub fn drill_due(&self, set: &SetSettings) -> Option<Due> {
+        let settings = self.settings();
+        let rehearsal = Rehearsal {
+            history: self.drills.of(&set.name).history,
+            interval: settings.drill.interval(set.priority),
+            has_good_backup: self.repository.catalogue().set(&set.name).is_some_and(|index| index.latest().is_some()),
+        };
+        let scheduled = settings.backup.enabled && settings.backup.integrity_checks && set.enabled;
+        scheduled.then(|| drill::next(&rehearsal, self.clock.uptime(), self.clock.now())).flatten()
     }
 
     /// Marks a set as busy until what is returned is dropped; `None` if it is busy already.

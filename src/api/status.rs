@@ -84,6 +84,14 @@ pub struct SetStatus {
     pub last_error: Option<String>,
     /// Since when a run is under way.
     pub running_since: Option<DateTime<Utc>>,
+    /// When its last drill started.
+    pub last_drill: Option<DateTime<Utc>>,
+    /// How it ended: `passed`, `failed` or `interrupted`.
+    pub last_drill_outcome: Option<String>,
+    /// Why it failed, if it did.
+    pub last_drill_error: Option<String>,
+    /// When the next one is due; absent if there are none, or nothing to restore.
+    pub next_drill: Option<DateTime<Utc>>,
     /// The backup that `latest` means.
     pub latest: Option<BackupId>,
     /// How many backups there are in each state.

@@ -155,6 +155,16 @@ Examples:
         #[arg(long, value_name = "DIGEST")]
         confirm: Option<PlanDigest>,
     },
+    /// Restore the newest good backup into a scratch directory, and compare
+    #[command(group = clap::ArgGroup::new("drilled").required(true))]
+    Drill {
+        /// The set
+        #[arg(group = "drilled")]
+        set: Option<SetName>,
+        /// Every set that has a good backup
+        #[arg(long, group = "drilled")]
+        all: bool,
+    },
     /// Show everything at a glance
     Status,
     /// Look at, enter or leave recovery mode

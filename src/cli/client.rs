@@ -10,9 +10,9 @@ use super::progress::Bar;
 use super::remote::{Refusal, Remote};
 use crate::actors::service::{Caller, Service};
 use crate::api::{
-    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument,
-    PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions,
-    RestoreOutcome, Status, VerifyOutcome,
+    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery,
+    ModeDocument, PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument,
+    RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
 };
 use crate::core::{BackupRef, SetName};
 use crate::pipeline::Progress;
@@ -67,6 +67,16 @@ impl Client {
             Self::Local(service) => {
                 let reference = reference.to_string();
                 watched("verify", async |caller: &Caller| service.verify(&reference, caller).await).await
+            }
+        }
+    }
+
+    /// Rehearses the restore of a set.
+    pub async fn drill(&self, set: &SetName) -> Answer<DrillOutcome> {
+        match self {
+            Self::Remote(remote) => Ok(remote.drill(set)?),
+            Self::Local(service) => {
+                watched("drill", async |caller: &Caller| service.drill(set.as_str(), caller).await).await
             }
         }
     }

@@ -41,6 +41,10 @@ pub enum Work {
     SetPinned(BackupRef, bool),
     /// Give something up, if it is confirmed.
     Forget(Forgettable, Option<PlanDigest>),
+    /// Rehearse the restore of a set.
+    Drill(SetName),
+    /// Rehearse the restore of every set.
+    DrillAll,
     /// Show everything at a glance.
     Status,
     /// Enter or leave recovery mode.
@@ -118,6 +122,12 @@ async fn perform(work: Work, client: &Client, output: &mut Output<'_>) -> Result
             output.document(&outcome, render::forgotten)?;
             Ok(if outcome.done { Exit::Done } else { Exit::Problems })
         }
+        Work::Drill(set) => {
+            let outcome = client.drill(&set).await?;
+            output.document(&outcome, render::drilled)?;
+            Ok(Exit::of_drill(&outcome))
+        }
+        Work::DrillAll => drill_all(client, output).await,
         Work::Status => {
             output.document(&client.status()?, render::status)?;
             if client.is_local() {
@@ -169,11 +179,33 @@ async fn verify_all(client: &Client, output: &mut Output<'_>) -> Result<Exit, Fa
                 output.part(&outcome, render::verified)?;
                 batch.done.push(outcome);
             }
+            // Retention may have let go of it since the list was made.
+            Err(Failure::Problem(problem)) if problem.kind == ProblemKind::NotFound => {
+                output.message(&format!("{}: {problem}", backup.id));
+            }
             Err(failure) => batch.failed.push(told(&backup.id.to_string(), failure, output)?),
         }
     }
     output.document(&batch, render::verified_all)?;
     Ok(batch.exit(Exit::of_verification))
+}
+
+async fn drill_all(client: &Client, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let mut batch = Batch::new();
+    for set in client.status()?.sets.into_iter().filter(|set| set.latest.is_some()) {
+        match client.drill(&set.name).await {
+            Ok(outcome) => {
+                output.part(&outcome, render::drilled)?;
+                batch.done.push(outcome);
+            }
+            Err(failure) => batch.failed.push(told(set.name.as_str(), failure, output)?),
+        }
+    }
+    if batch.done.is_empty() && batch.failed.is_empty() {
+        return Err(Problem::new(ProblemKind::NotFound, "no set has a good backup that could be restored").into());
+    }
+    output.document(&batch, |_, _| String::new())?;
+    Ok(batch.exit(Exit::of_drill))
 }
 
 fn every_backup(client: &Client) -> Result<Vec<BackupSummary>, Failure> {

@@ -3,7 +3,8 @@
 //! Hazard: a script that sees 0 believes that all is well. Every outcome that is less than that has a code of its own.
 
 use crate::api::{
-    ApplyOutcome, BackupDetails, PlanDocument, ProblemKind, PruneOutcome, RestoreOutcome, VerifyOutcome, VerifyVerdict,
+    ApplyOutcome, BackupDetails, DrillOutcome, DrillVerdict, PlanDocument, ProblemKind, PruneOutcome, RestoreOutcome,
+    VerifyOutcome, VerifyVerdict,
 };
 use crate::core::BackupState;
 
@@ -77,6 +78,15 @@ impl Exit {
             (false, _) => Self::Failed,
             (true, true) => Self::Done,
             (true, false) => Self::Problems,
+        }
+    }
+
+    /// Of a drill.
+    pub const fn of_drill(outcome: &DrillOutcome) -> Self {
+        match outcome.verdict {
+            DrillVerdict::Passed => Self::Done,
+            DrillVerdict::Damaged => Self::Integrity,
+            DrillVerdict::Failed => Self::Failed,
         }
     }
 

@@ -100,6 +100,7 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
         Command::Pin { id } => Work::SetPinned(id, true),
         Command::Unpin { id } => Work::SetPinned(id, false),
         Command::Forget { what, confirm } => Work::Forget(what, confirm),
+        Command::Drill { set, all: _ } => set.map_or(Work::DrillAll, Work::Drill),
         Command::Status => Work::Status,
         Command::Recovery(recovery) => Work::Recovery(recovery),
     };

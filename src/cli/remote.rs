@@ -13,9 +13,9 @@ use ureq::http::Response;
 use ureq::{Agent, Body};
 
 use crate::api::{
-    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument,
-    PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions,
-    RestoreOutcome, Status, VerifyOutcome,
+    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery,
+    ModeDocument, PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument,
+    RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
 };
 use crate::core::{BackupRef, SetName};
 use crate::repository::lock::Holder;
@@ -138,6 +138,11 @@ impl Remote {
     /// Backs up a set now.
     pub fn backup(&self, set: &SetName) -> Answer<BackupDetails> {
         self.post(&format!("/api/backup/{set}"))
+    }
+
+    /// Rehearses the restore of a set.
+    pub fn drill(&self, set: &SetName) -> Answer<DrillOutcome> {
+        self.post(&format!("/api/drill/{set}"))
     }
 
     /// A page of backups, newest first.

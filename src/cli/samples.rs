@@ -121,10 +121,29 @@ fn set(name: &str, priority: BackupPriority) -> SetStatus {
         consecutive_failures: 0,
         last_error: None,
         running_since: None,
+        last_drill: Some(now() - TimeDelta::hours(2)),
+        last_drill_outcome: Some("passed".into()),
+        last_drill_error: None,
+        next_drill: Some(now() + TimeDelta::hours(22)),
         latest: Some(id('3')),
         backups: StateCounts { good: 4, ..StateCounts::default() },
         lost_sequences: vec![],
         held: None,
+    }
+}
+
+/// A drill that ended so.
+pub fn drilled(verdict: DrillVerdict) -> DrillOutcome {
+    let failed = verdict != DrillVerdict::Passed;
+    DrillOutcome {
+        set: "security".parse().unwrap(),
+        backup: id('3'),
+        verdict,
+        failure: failed.then(|| "objects/3f/3f9c is absent".into()),
+        started: now(),
+        files: if failed { 0 } else { 4 },
+        size_bytes: if failed { 0 } else { 4096 },
+        duration_seconds: 0.2,
     }
 }
 
@@ -133,6 +152,10 @@ pub fn status() -> Status {
         last_success: None,
         consecutive_failures: 2,
         last_error: Some("the source /srv/app/logs is absent".into()),
+        last_drill: None,
+        last_drill_outcome: Some("failed".into()),
+        last_drill_error: Some("error.log was restored and is not what was backed up".into()),
+        next_drill: None,
         latest: None,
         backups: StateCounts { damaged: 1, ..StateCounts::default() },
         lost_sequences: vec![3, 4],

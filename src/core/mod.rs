@@ -8,6 +8,7 @@ pub mod backup;
 pub mod backup_id;
 pub mod content;
 pub mod digest;
+pub mod drill;
 pub mod garbage;
 pub mod mode;
 pub mod priority;

@@ -37,6 +37,16 @@ pub enum Due {
     At(DateTime<Utc>),
 }
 
+impl Due {
+    /// The time.
+    pub fn at(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::Now => now,
+            Self::At(at) => at,
+        }
+    }
+}
+
 impl RunHistory {
     /// An attempt starts. Persisted before the work, so that one that takes the process down is not repeated at once.
     #[must_use]

@@ -5,9 +5,9 @@
 
 use crate::actors::service::{Caller, Service};
 use crate::api::{
-    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument,
-    PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions,
-    RestoreOutcome, Status, VerifyOutcome,
+    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery,
+    ModeDocument, PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument,
+    RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
 };
 
 /// The calls of [`Service`]. Those that are not `async` may block.
@@ -16,6 +16,7 @@ pub(super) trait Api: Clone + Send + Sync + 'static {
     fn list(&self, query: &ListQuery) -> Result<BackupList, Problem>;
     fn show(&self, reference: &str) -> Result<BackupDetails, Problem>;
     async fn verify(&self, reference: &str, caller: &Caller) -> Result<VerifyOutcome, Problem>;
+    async fn drill(&self, set: &str, caller: &Caller) -> Result<DrillOutcome, Problem>;
     async fn restore(
         &self,
         set: &str,
@@ -52,6 +53,10 @@ impl Api for Service {
 
     async fn verify(&self, reference: &str, caller: &Caller) -> Result<VerifyOutcome, Problem> {
         Service::verify(self, reference, caller).await
+    }
+
+    async fn drill(&self, set: &str, caller: &Caller) -> Result<DrillOutcome, Problem> {
+        Service::drill(self, set, caller).await
     }
 
     async fn restore(

@@ -64,6 +64,16 @@ pub(super) async fn verify<A: Api>(
     ok(&shared.operate(async move |api| api.verify(&id, &caller).await).await?)
 }
 
+pub(super) async fn drill<A: Api>(
+    shared: Data<Shared<A>>,
+    set: Path<String>,
+    caller: Caller,
+    _: Options<NoOptions>,
+) -> Answer {
+    let set = set_name(set.into_inner())?;
+    ok(&shared.operate(async move |api| api.drill(&set, &caller).await).await?)
+}
+
 pub(super) async fn restore<A: Api>(
     shared: Data<Shared<A>>,
     path: Path<(String, String)>,

@@ -175,9 +175,11 @@ fn unchanged(repository: &Repository, set: &SetSettings, captured: &Captured) ->
     [index.latest(), newest_intact].into_iter().flatten().find(same).cloned()
 }
 
-/// Whether two entries would restore the same file, its modification time aside.
+/// Whether two entries would restore the same file, its modification time aside, and both or neither are valid: what
+/// is expected of a file may have changed though it did not.
 fn same_file(a: &FileEntry, b: &FileEntry) -> bool {
-    (&a.path, a.sha256, a.mode, a.uid, a.gid, &a.xattrs) == (&b.path, b.sha256, b.mode, b.uid, b.gid, &b.xattrs)
+    a.fault.is_some() == b.fault.is_some()
+        && (&a.path, a.sha256, a.mode, a.uid, a.gid, &a.xattrs) == (&b.path, b.sha256, b.mode, b.uid, b.gid, &b.xattrs)
 }
 
 fn compose(repository: &Repository, request: &Request<'_>, captured: Captured) -> Manifest {

@@ -7,6 +7,7 @@ pub mod archive;
 pub mod assess;
 pub mod capture;
 mod content;
+pub mod drill;
 pub mod forget;
 mod parallel;
 mod progress;

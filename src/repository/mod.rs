@@ -157,6 +157,11 @@ impl Repository {
         })
     }
 
+    /// Has the disk, and not memory, answer the next reading of these objects.
+    pub fn drop_cache<'a>(&self, objects: impl IntoIterator<Item = &'a Digest>) {
+        objects.into_iter().for_each(|object| self.storage.drop_cache(&layout::object(object)));
+    }
+
     /// Reads the manifest of a backup from disk again: it must be what its id, and the catalogue, say.
     pub fn read_manifest(&self, backup: &Backup) -> Result<Content, ReadError> {
         let content = read::manifest(self.storage.as_ref(), &backup.set, backup.id, ReadFrom::Disk)?;

@@ -68,6 +68,7 @@ pub(super) fn settings(sources: &Sources, errors: &mut Vec<SettingsError>) -> Se
             read_sources_every_runs: ledger
                 .note("scrub.read_sources_every_runs", prevailing(&[&stated.read_sources_every_runs], 24)),
         },
+        drill: stated.drill.decide(&mut ledger),
         janitor: stated.janitor.decide(&mut ledger),
         logging: LoggingSettings {
             level: ledger.note("logging.level", prevailing(&[&stated.log_level], LogLevel::Info)),

@@ -12,6 +12,7 @@ mod builtin;
 mod conflicts;
 mod decide;
 mod document;
+mod drill;
 mod duration;
 mod error;
 mod file_patterns;
@@ -38,6 +39,7 @@ use serde::Serialize;
 use crate::core::BackupPriority;
 use crate::core::retention::Policy;
 
+pub use drill::DrillSettings;
 pub use error::{Place, SettingsError, SettingsErrors};
 pub use file_patterns::{FilePatternError, FilePatterns, MAX_PATTERN_BYTES, MAX_PATTERNS};
 pub use janitor::JanitorSettings;
@@ -64,6 +66,8 @@ pub struct Settings {
     pub supervision: SupervisionSettings,
     /// How thoroughly what seems unchanged is looked at.
     pub scrub: ScrubSettings,
+    /// How often restores are rehearsed.
+    pub drill: DrillSettings,
     /// How often retention is applied.
     pub janitor: JanitorSettings,
     /// What is logged, and how.

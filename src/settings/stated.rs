@@ -14,6 +14,7 @@ use crate::core::{BackupPriority, SetName};
 
 use super::builtin;
 use super::document::{Layers, Section, Table};
+use super::drill::StatedDrill;
 use super::error::SettingsError;
 use super::file_patterns::FilePatterns;
 use super::janitor::StatedJanitor;
@@ -46,6 +47,7 @@ pub(super) struct Statements {
     pub backoff_initial: Stated<Duration>,
     pub backoff_max: Stated<Duration>,
     pub read_sources_every_runs: Stated<u32>,
+    pub drill: StatedDrill,
     pub janitor: StatedJanitor,
     pub log_level: Stated<LogLevel>,
     pub log_format: Stated<LogFormat>,
@@ -143,6 +145,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
     let read_sources_every_runs = scrub.take("read_sources_every_runs", whole(1..=100_000));
     scrub.finish(errors);
 
+    let drill = StatedDrill::read(top.section("drill"), errors);
     let janitor = StatedJanitor::read(top.section("janitor"), errors);
 
     let mut logging = top.section("logging");
@@ -165,6 +168,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
         backoff_initial,
         backoff_max,
         read_sources_every_runs,
+        drill,
         janitor,
         log_level,
         log_format,

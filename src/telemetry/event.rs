@@ -41,11 +41,13 @@ pub enum Check {
     Startup,
     /// To leave recovery mode.
     Validation,
+    /// Because a drill could not restore it.
+    Drill,
 }
 
 impl Check {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::ReadBack, Self::Requested, Self::Startup, Self::Validation];
+    pub const ALL: [Self; 5] = [Self::ReadBack, Self::Requested, Self::Startup, Self::Validation, Self::Drill];
 
     /// The name used in the audit log and in metrics.
     pub const fn code(self) -> &'static str {
@@ -54,6 +56,7 @@ impl Check {
             Self::Requested => "requested",
             Self::Startup => "startup",
             Self::Validation => "validation",
+            Self::Drill => "drill",
         }
     }
 }
@@ -134,6 +137,22 @@ pub enum Event {
         source: &'static str,
         /// The objects concerned.
         objects: Vec<Digest>,
+    },
+    /// A backup was restored to a scratch directory, and is what it was.
+    DrillPassed {
+        /// How many files came back.
+        files: u64,
+        /// Their bytes.
+        size_bytes: u64,
+        /// How long it took.
+        duration_seconds: f64,
+    },
+    /// It could not be restored, or was not what it was, or the drill proved nothing.
+    DrillFailed {
+        /// Why.
+        error: String,
+        /// How long it took.
+        duration_seconds: f64,
     },
     /// A restore begins.
     RestoreStarted {

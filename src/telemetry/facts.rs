@@ -62,6 +62,8 @@ pub struct SetFacts {
     pub last_success: Option<DateTime<Utc>>,
     /// When one of its backups was last found intact.
     pub last_verified: Option<DateTime<Utc>>,
+    /// When its last drill that passed started.
+    pub last_drill: Option<DateTime<Utc>>,
     /// When its newest good backup was made.
     pub newest_restorable: Option<DateTime<Utc>>,
     /// When its oldest good backup was made.

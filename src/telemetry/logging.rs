@@ -116,6 +116,10 @@ fn sentence(event: &Event) -> String {
             _ => format!("damaged: {}", damages.join("; ")),
         },
         Event::RepairCompleted { source, objects } => format!("{} objects repaired from {source}", objects.len()),
+        Event::DrillPassed { files, size_bytes, .. } => {
+            format!("drill passed: {files} files, {size_bytes} bytes restored and compared")
+        }
+        Event::DrillFailed { error, .. } => format!("drill failed: {error}"),
         Event::RestoreStarted { target } => format!("restoring to {target}"),
         Event::RestoreCompleted { target, files, .. } => format!("{files} files restored to {target}"),
         Event::RestoreFailed { error } => format!("restore failed: {error}"),

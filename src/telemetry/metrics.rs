@@ -55,6 +55,7 @@ struct Counts {
     repairs: IntCounterVec,
     restores: IntCounterVec,
     restore_duration: HistogramVec,
+    drill_duration: HistogramVec,
     cleanup_deleted: IntCounterVec,
     mode_transitions: IntCounterVec,
     actor_restarts: IntCounterVec,
@@ -70,7 +71,7 @@ type SetValue = fn(&SetFacts) -> f64;
 /// A gauge that each set has: name, help, value.
 type SetGauge = (&'static str, &'static str, SetValue);
 
-const SET_GAUGES: [SetGauge; 15] = [
+const SET_GAUGES: [SetGauge; 16] = [
     ("backup_expected_interval_seconds", "Seconds between two scheduled backups; 0 without a schedule.", |set| {
         set.interval_seconds as f64
     }),
@@ -80,6 +81,7 @@ const SET_GAUGES: [SetGauge; 15] = [
     ("backup_last_verified_timestamp_seconds", "When a backup was last found intact.", |set| {
         seconds(set.last_verified)
     }),
+    ("backup_last_drill_timestamp_seconds", "When the last drill that passed started.", |set| seconds(set.last_drill)),
     ("backup_newest_restorable_timestamp_seconds", "When the newest good backup was made.", |set| {
         seconds(set.newest_restorable)
     }),
@@ -107,6 +109,8 @@ fn seconds(time: Option<DateTime<Utc>>) -> f64 {
 }
 
 const OUTCOMES: [&str; 3] = ["completed", "unchanged", "failed"];
+/// A drill also fails where nothing stored is damaged.
+const DRILL_FAILED: &str = "failed";
 const CHECK_OUTCOMES: [&str; 3] = ["passed", "damaged", "unreadable"];
 const DURATION_BUCKETS: [f64; 12] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0];
 
@@ -207,6 +211,14 @@ impl Metrics {
             }
             Event::RepairCompleted { source, objects } => {
                 counts.repairs.with_label_values(&[source]).inc_by(objects.len() as u64);
+            }
+            Event::DrillPassed { duration_seconds, .. } => {
+                counts.integrity_checks.with_label_values(&[Check::Drill.code(), "passed"]).inc();
+                counts.drill_duration.with_label_values(&[set]).observe(*duration_seconds);
+            }
+            Event::DrillFailed { duration_seconds, .. } => {
+                counts.integrity_checks.with_label_values(&[Check::Drill.code(), DRILL_FAILED]).inc();
+                counts.drill_duration.with_label_values(&[set]).observe(*duration_seconds);
             }
             Event::RestoreCompleted { duration_seconds, .. } => {
                 counts.restores.with_label_values(&[set, "completed"]).inc();
@@ -321,6 +333,7 @@ impl Counts {
             repairs: registrar.counters("repairs_total", "Objects made good.", &["source"])?,
             restores: registrar.counters("restores_total", "Restores.", &["set", "outcome"])?,
             restore_duration: registrar.histograms("restore_duration_seconds", "How long restores took.", &["set"])?,
+            drill_duration: registrar.histograms("drill_duration_seconds", "How long drills took.", &["set"])?,
             cleanup_deleted: registrar.counters("cleanup_deleted_total", "Backups deleted.", &["set", "reason"])?,
             mode_transitions: registrar.counters(
                 "mode_transitions_total",
@@ -349,6 +362,7 @@ impl Counts {
             }
             self.backup_duration.with_label_values(&[set]);
             self.restore_duration.with_label_values(&[set]);
+            self.drill_duration.with_label_values(&[set]);
             for outcome in ["completed", "failed"] {
                 self.restores.with_label_values(&[set, outcome]);
             }
@@ -361,6 +375,7 @@ impl Counts {
                 self.integrity_checks.with_label_values(&[check.code(), outcome]);
             }
         }
+        self.integrity_checks.with_label_values(&[Check::Drill.code(), DRILL_FAILED]);
         for actor in actors {
             for cause in ["stop", "error", "panic"] {
                 self.actor_restarts.with_label_values(&[actor, cause]);

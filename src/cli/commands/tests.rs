@@ -1,7 +1,7 @@
 //! Commands against a service in another process: what is printed, and how it ends.
 
 use super::*;
-use crate::api::{BackupList, Status, VerifyVerdict};
+use crate::api::{BackupList, DrillVerdict, Status, VerifyVerdict};
 use crate::cli::samples;
 use crate::cli::test_service::{Script, TestService, answer, refusal};
 
@@ -79,7 +79,47 @@ fn two_pages_the_second_damaged(request: &str) -> Option<(u16, String)> {
 fn verifying_all_goes_through_every_page_and_ends_with_4_if_one_is_damaged() {
     let ran = ran(two_pages_the_second_damaged, Work::VerifyAll, false);
     assert_eq!(ran.exit.unwrap(), Exit::Integrity);
-    assert!(ran.results.ends_with("1 intact, 1 damaged, 0 not verified\n"), "{}", ran.results);
+    assert!(
+        ran.results.ends_with("1 intact, 1 damaged, 0 not verified; 8.0 KiB read, 1 stored file lost\n"),
+        "{}",
+        ran.results
+    );
+}
+
+#[test]
+fn a_backup_that_was_deleted_since_it_was_listed_is_no_failure() {
+    let ran = ran(
+        |request| match request {
+            "POST /api/backup/20261123T101500Z-aaaaaaaa/verify" => {
+                refusal(&Problem::new(ProblemKind::NotFound, "there is no backup 20261123T101500Z-aaaaaaaa"))
+            }
+            other => two_pages_the_second_damaged(other),
+        },
+        Work::VerifyAll,
+        false,
+    );
+    assert_eq!(ran.exit.unwrap(), Exit::Done);
+    assert!(ran.results.ends_with("1 intact, 0 damaged, 0 not verified; 4.0 KiB read\n"), "{}", ran.results);
+}
+
+#[test]
+fn a_drill_that_fails_keeps_no_other_from_being_held_and_decides_the_exit() {
+    let ran = ran(
+        |request| match request {
+            "GET /api/status" => {
+                let mut status = samples::status();
+                status.sets[1].latest = Some(samples::id('4'));
+                answer(200, &status)
+            }
+            "POST /api/drill/security" => answer(200, &samples::drilled(DrillVerdict::Damaged)),
+            "POST /api/drill/logs" => answer(200, &samples::drilled(DrillVerdict::Passed)),
+            _ => None,
+        },
+        Work::DrillAll,
+        false,
+    );
+    assert_eq!(ran.exit.unwrap(), Exit::Integrity);
+    assert!(ran.results.contains("damaged") && ran.results.contains("passed"), "{}", ran.results);
 }
 
 #[test]

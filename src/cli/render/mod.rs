@@ -16,7 +16,7 @@ pub use recovery::{applied, plan, recovered, recovery};
 pub use replicas::replica_created;
 pub use settings::{checked, settings};
 pub use status::{created, mode, status};
-pub use work::{backed_up, restored, verified, verified_all};
+pub use work::{backed_up, drilled, restored, verified, verified_all};
 
 use super::output::plain;
 use super::table::Tone;

@@ -54,6 +54,7 @@ fn sets(sets: &[SetStatus], look: &Look) -> String {
         ("PRIORITY", Align::Left),
         ("LAST SUCCESS", Align::Right),
         ("NEXT", Align::Right),
+        ("LAST DRILL", Align::Right),
         ("LATEST GOOD", Align::Left),
         ("BACKUPS", Align::Left),
     ]);
@@ -64,6 +65,7 @@ fn sets(sets: &[SetStatus], look: &Look) -> String {
             set.priority.to_string().into(),
             set.last_success.map_or_else(|| "never".to_owned(), |at| age(at, look.now)).into(),
             next(set, look).into(),
+            set.last_drill.map_or_else(|| "never".to_owned(), |at| age(at, look.now)).into(),
             set.latest.map_or_else(|| "none".to_owned(), |id| id.to_string()).into(),
             Cell::toned(counts(&set.backups), tone),
         ]);
@@ -99,6 +101,10 @@ fn troubles(set: &SetStatus, look: &Look) -> String {
         let why = set.last_error.as_deref().unwrap_or("the reason is in the log");
         let times = count(set.consecutive_failures as usize, "time");
         text += &remark(set.name.as_str(), &format!("failed {times}{tried}: {why}"));
+    }
+    if let Some(why) = &set.last_drill_error {
+        let held = set.last_drill.map(|at| format!(" {}", age(at, look.now))).unwrap_or_default();
+        text += &remark(set.name.as_str(), &format!("the drill{held} failed: {why}"));
     }
     if !set.lost_sequences.is_empty() {
         let mut lost: Vec<String> = set.lost_sequences.iter().take(LOST_SHOWN).map(ToString::to_string).collect();
@@ -149,10 +155,11 @@ mode recovery  awaiting_decision, operator
   lost, to be acknowledged: logs/error.log
   not saved: a restart would forget this mode
 
-SET       PRIORITY  LAST SUCCESS       NEXT  LATEST GOOD                BACKUPS
-security  critical     3 min ago  in 57 min  20261123T101500Z-33333333  4 good
-logs      medium           never  in 57 min  none                       1 damaged
+SET       PRIORITY  LAST SUCCESS       NEXT  LAST DRILL  LATEST GOOD                BACKUPS
+security  critical     3 min ago  in 57 min     2 h ago  20261123T101500Z-33333333  4 good
+logs      medium           never  in 57 min       never  none                       1 damaged
   logs: failed 2 times, last 3 min ago: the source /srv/app/logs is absent
+  logs: the drill failed: error.log was restored and is not what was backed up
   logs: backups were lost: sequence 3, 4
 
 repository  /srv/app/backups                  12 objects, 300.0 KiB, 10.0 GiB free

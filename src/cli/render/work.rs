@@ -2,7 +2,7 @@
 
 use super::backups::absent_files;
 use super::remark;
-use crate::api::{BackupDetails, RestoreOutcome, VerifyOutcome, VerifyVerdict};
+use crate::api::{BackupDetails, DrillOutcome, DrillVerdict, RestoreOutcome, VerifyOutcome, VerifyVerdict};
 use crate::cli::batch::Batch;
 use crate::cli::output::{Look, plain};
 use crate::cli::table::{Align, Cell, Table, Tone};
@@ -79,15 +79,48 @@ pub fn verified(outcome: &VerifyOutcome, look: &Look) -> String {
     text
 }
 
-/// The sum of several verifications.
+/// The sum of several verifications: what was read, and what is lost.
 pub fn verified_all(all: &Batch<VerifyOutcome>, _: &Look) -> String {
     let found = |verdict| all.done.iter().filter(|outcome| outcome.verdict == verdict).count();
     let unread = found(VerifyVerdict::Unreadable) + all.failed.len();
+    let read_bytes = all.done.iter().map(|outcome| outcome.content_bytes).sum();
+    let damages = all.done.iter().flat_map(|outcome| &outcome.damages);
+    let places: std::collections::BTreeSet<&str> = damages.map(|damage| damage.place.as_str()).collect();
+    let lost = if places.is_empty() { String::new() } else { format!(", {} lost", count(places.len(), "stored file")) };
     format!(
-        "{} intact, {} damaged, {unread} not verified\n",
+        "{} intact, {} damaged, {unread} not verified; {} read{lost}\n",
         found(VerifyVerdict::Intact),
-        found(VerifyVerdict::Damaged)
+        found(VerifyVerdict::Damaged),
+        size(read_bytes),
     )
+}
+
+/// What came of a drill.
+pub fn drilled(outcome: &DrillOutcome, look: &Look) -> String {
+    let (verdict, tone) = match outcome.verdict {
+        DrillVerdict::Passed => ("passed", Tone::Good),
+        DrillVerdict::Failed => ("failed", Tone::Bad),
+        DrillVerdict::Damaged => ("damaged", Tone::Bad),
+    };
+    let came_back = match outcome.verdict {
+        DrillVerdict::Passed => format!(
+            "{}, {} restored and compared in {:.1} s",
+            count(usize::try_from(outcome.files).unwrap_or(usize::MAX), "file"),
+            size(outcome.size_bytes),
+            outcome.duration_seconds
+        ),
+        DrillVerdict::Failed | DrillVerdict::Damaged => String::new(),
+    };
+    let mut line = Table::new([("", Align::Left); 4]);
+    line.row([
+        outcome.set.to_string().into(),
+        Cell::toned(verdict, tone),
+        outcome.backup.to_string().into(),
+        came_back.into(),
+    ]);
+    let mut text = line.render(look);
+    text.extend(outcome.failure.as_ref().map(|why| format!("  {}\n", plain(why))));
+    text
 }
 
 #[cfg(test)]
@@ -126,6 +159,23 @@ the files as they were before are in backup 20261123T101500Z-bbbbbbbb
 to undo: fiovana-app restore security 20261123T101500Z-bbbbbbbb
 ";
         assert_eq!(restored(&samples::restored(), &samples::look()), expected);
+    }
+
+    #[test]
+    fn a_drill_says_what_came_back_or_why_it_failed() {
+        let passed = samples::drilled(DrillVerdict::Passed);
+        let expected = "security  passed  20261123T101500Z-33333333  4 files, 4.0 KiB restored and compared in 0.2 s\n";
+        assert_eq!(drilled(&passed, &samples::look()), expected);
+        let failed = drilled(&samples::drilled(DrillVerdict::Damaged), &samples::look());
+        assert!(failed.ends_with("\n  objects/3f/3f9c is absent\n"), "{failed}");
+    }
+
+    #[test]
+    fn the_sum_of_verifications_counts_what_is_lost_once() {
+        let damaged = || samples::verified(VerifyVerdict::Damaged);
+        let all = Batch { done: vec![damaged(), damaged(), samples::verified(VerifyVerdict::Intact)], failed: vec![] };
+        let expected = "1 intact, 2 damaged, 0 not verified; 12.0 KiB read, 1 stored file lost\n";
+        assert_eq!(verified_all(&all, &samples::look()), expected);
     }
 
     #[test]

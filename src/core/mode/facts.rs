@@ -46,6 +46,8 @@ coded! {
         LiveFilesInvalid = "live_files_invalid",
         /// Backups of a set keep failing.
         BackupsFailing = "backups_failing",
+        /// Restores of a set keep failing where they are rehearsed.
+        DrillsFailing = "drills_failing",
         /// A replica is behind or unreachable.
         ReplicaLagging = "replica_lagging",
         /// The audit log cannot be written.

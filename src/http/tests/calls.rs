@@ -1,6 +1,8 @@
 //! Every call, as the procedures write it.
 
-use crate::api::{BackupDetails, BackupList, ModeDocument, ProblemKind, RestoreOutcome, Status, VerifyOutcome};
+use crate::api::{
+    BackupDetails, BackupList, DrillOutcome, ModeDocument, ProblemKind, RestoreOutcome, Status, VerifyOutcome,
+};
 
 use super::fake::ID;
 use super::{Door, Reply};
@@ -51,6 +53,14 @@ fn a_list_is_asked_for_by_set_limit_and_place() {
     let list: BackupList = document(&door.get(&format!("/api/backup/list?set=security&limit=5&after={ID}")));
     assert_eq!(list.backups.len(), 1);
     assert_eq!(door.fake.calls(), [format!("list Some(\"security\") Some(5) Some(\"{ID}\")")]);
+}
+
+#[test]
+fn a_drill_is_held_by_the_name_of_its_set() {
+    let door = Door::open();
+    let _: DrillOutcome = document(&door.post("/api/drill/security"));
+    assert_eq!(door.post("/api/drill/Not%20a%20set").status, 400);
+    assert_eq!(door.fake.calls(), ["drill security"]);
 }
 
 #[test]

@@ -7,10 +7,10 @@ use tokio::sync::Semaphore;
 
 use crate::actors::service::Caller;
 use crate::api::{
-    ApplyOptions, ApplyOutcome, AuditStatus, BackupDetails, BackupList, BackupSummary, ForgetOptions, ForgetOutcome,
-    GarbageDocument, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem, ProblemKind, PruneOptions,
-    PruneOutcome, PrunePlan, RecoveryDocument, RepositoryStatus, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
-    VerifyVerdict,
+    ApplyOptions, ApplyOutcome, AuditStatus, BackupDetails, BackupList, BackupSummary, DrillOutcome, DrillVerdict,
+    ForgetOptions, ForgetOutcome, GarbageDocument, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem,
+    ProblemKind, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RepositoryStatus, RestoreOptions,
+    RestoreOutcome, Status, VerifyOutcome, VerifyVerdict,
 };
 use crate::core::recovery_plan::Plan;
 use crate::core::{BackupId, BackupKind, BackupState};
@@ -134,6 +134,21 @@ impl Api for Fake {
     fn show(&self, reference: &str) -> Result<BackupDetails, Problem> {
         self.note(format!("show {reference}"));
         Ok(details())
+    }
+
+    async fn drill(&self, set: &str, caller: &Caller) -> Result<DrillOutcome, Problem> {
+        self.note(format!("drill {set}"));
+        self.note_caller(caller);
+        Ok(DrillOutcome {
+            set: set.parse().unwrap(),
+            backup: id(),
+            verdict: DrillVerdict::Passed,
+            failure: None,
+            started: DateTime::UNIX_EPOCH,
+            files: 1,
+            size_bytes: 2,
+            duration_seconds: 0.5,
+        })
     }
 
     async fn verify(&self, reference: &str, caller: &Caller) -> Result<VerifyOutcome, Problem> {

@@ -22,6 +22,8 @@ impl Event {
             Self::IntegrityCheckPassed { .. } => "IntegrityCheckPassed",
             Self::IntegrityCheckFailed { .. } => "IntegrityCheckFailed",
             Self::RepairCompleted { .. } => "RepairCompleted",
+            Self::DrillPassed { .. } => "DrillPassed",
+            Self::DrillFailed { .. } => "DrillFailed",
             Self::RestoreStarted { .. } => "RestoreStarted",
             Self::RestoreCompleted { .. } => "RestoreCompleted",
             Self::RestoreFailed { .. } => "RestoreFailed",
@@ -47,6 +49,7 @@ impl Event {
             | Self::BackupUnchanged { .. }
             | Self::IntegrityCheckPassed { .. }
             | Self::RepairCompleted { .. }
+            | Self::DrillPassed { .. }
             | Self::RestoreCompleted { .. }
             | Self::ReplicaCaughtUp { .. }
             | Self::CleanupCompleted { .. }
@@ -55,6 +58,7 @@ impl Event {
             | Self::Forgotten { .. } => Outcome::Success,
             Self::BackupFailed { .. }
             | Self::IntegrityCheckFailed { .. }
+            | Self::DrillFailed { .. }
             | Self::RestoreFailed { .. }
             | Self::CleanupFailed { .. }
             | Self::ReplicaLagging { .. }
@@ -105,6 +109,12 @@ impl Event {
                 json!({"check": check.code(), "damages": damages, "unreadable": unreadable})
             }
             Self::RepairCompleted { source, objects } => json!({"source": source, "objects": objects}),
+            Self::DrillPassed { files, size_bytes, duration_seconds } => {
+                json!({"files": files, "size_bytes": size_bytes, "duration_seconds": duration_seconds})
+            }
+            Self::DrillFailed { error, duration_seconds } => {
+                json!({"error": error, "duration_seconds": duration_seconds})
+            }
             Self::RestoreStarted { target } => json!({"target": target}),
             Self::RestoreCompleted { target, files, safety_backup, duration_seconds } => json!({
                 "target": target, "files": files, "safety_backup": safety_backup, "duration_seconds": duration_seconds,

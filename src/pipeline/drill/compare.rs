@@ -1,0 +1,91 @@
+//! Holding restored files against their manifest.
+//!
+//! Hazard: code that compares with what it has just written finds what it has just written. The files are read anew,
+//! from the disk as far as the system allows, with a reader that a restore does not use, and parsed as their readers
+//! would.
+
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde::de::IgnoredAny;
+use sha2::Digest as _;
+
+use super::DrillError;
+use crate::core::Digest;
+use crate::core::content::{Validation, is_validated};
+use crate::pipeline::Progress;
+use crate::repository::wire::FileEntry;
+use crate::storage::disk::Disk;
+use crate::storage::real_disk::RealDisk;
+
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// Whether these files below `root` are what the manifest says.
+pub(super) fn compare(
+    root: &Path,
+    files: &[FileEntry],
+    validation: Validation,
+    progress: &Progress,
+) -> Result<(), DrillError> {
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| DrillError::Scratch { action, path, source }
+    };
+    let disk = RealDisk::open(root).map_err(failed("open", root))?;
+    for file in files {
+        progress.advance(0)?;
+        let place = root.join(&file.path);
+        if file.mode & 0o400 == 0 {
+            // It came back as it was: not to be read by its owner.
+            std::fs::set_permissions(&place, PermissionsExt::from_mode(0o600)).map_err(failed("read", &place))?;
+        }
+        disk.drop_cache(Path::new(&file.path));
+        let (size_bytes, sha256, fault) = read(&disk, file, validation).map_err(failed("read", &place))?;
+        let different = |what| DrillError::Different { path: file.path.clone(), what };
+        if size_bytes != file.size_bytes {
+            return Err(different("it has another length"));
+        }
+        if sha256 != file.sha256 {
+            return Err(different("it has another SHA-256"));
+        }
+        if let Some(fault) = fault {
+            return Err(DrillError::Invalid { path: file.path.clone(), fault });
+        }
+    }
+    Ok(())
+}
+
+/// The length and hash of a file, and why it does not parse if it should and does not.
+fn read(disk: &RealDisk, file: &FileEntry, validation: Validation) -> io::Result<(u64, Digest, Option<String>)> {
+    let reader = HashingReader { disk, path: Path::new(&file.path), offset: 0, hasher: sha2::Sha256::new() };
+    let mut reader = BufReader::with_capacity(BUFFER_BYTES, reader);
+    let mut fault = None;
+    if is_validated(&file.path, validation) {
+        match serde_json::from_reader::<_, IgnoredAny>(&mut reader) {
+            Err(error) if error.is_io() => return Err(error.into()),
+            parsed => fault = parsed.err().map(|error| error.to_string()),
+        }
+    }
+    let mut rest = vec![0; BUFFER_BYTES];
+    while reader.read(&mut rest)? > 0 {}
+    let reader = reader.into_inner();
+    Ok((reader.offset, Digest::from_bytes(reader.hasher.finalize().into()), fault))
+}
+
+/// Reads a file from its beginning, and hashes what it reads.
+struct HashingReader<'a> {
+    disk: &'a RealDisk,
+    path: &'a Path,
+    offset: u64,
+    hasher: sha2::Sha256,
+}
+
+impl Read for HashingReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.disk.read_at(self.path, self.offset, buffer)?;
+        self.hasher.update(&buffer[..read]);
+        self.offset += read as u64;
+        Ok(read)
+    }
+}

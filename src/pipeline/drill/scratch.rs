@@ -1,0 +1,53 @@
+//! The directory that a drill restores into.
+//!
+//! Hazard: it holds copies of what may be secret, and a crash leaves it behind. Nobody else may enter it, it has one
+//! place that is known, and it is cleared at the next start at the latest.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::DrillError;
+
+/// A scratch directory, removed when this is dropped.
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes it, empty; what an earlier drill left there goes.
+    pub(super) fn create(path: &Path) -> Result<Self, DrillError> {
+        let failed = |action| move |source| DrillError::Scratch { action, path: path.to_owned(), source };
+        clear(path).map_err(failed("remove"))?;
+        DirBuilder::new().mode(0o700).create(path).map_err(failed("create"))?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// A place in it.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Removes it; that it could not be removed is an error.
+    pub(super) fn remove(self) -> Result<(), DrillError> {
+        clear(&self.0).map(drop).map_err(|source| DrillError::Scratch {
+            action: "remove",
+            path: self.0.clone(),
+            source,
+        })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What stays is cleared by the next drill, or the next start.
+        let _ = clear(&self.0);
+    }
+}
+
+/// Removes what a drill left at `path`; whether there was anything. Follows no symlinks.
+pub fn clear(path: &Path) -> io::Result<bool> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        removed => removed.map(|()| true),
+    }
+}
