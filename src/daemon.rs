@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::actors::problems::chain;
-use crate::actors::service::Service;
+use crate::actors::service::{Caller, Service};
 use crate::actors::{self, ACTORS, AUDIT_LOG, Role, World};
 use crate::api::ReplicaCreated;
 use crate::audit::{AuditError, read_records};
@@ -26,6 +26,7 @@ use crate::settings::{LogFormat, Settings, SettingsErrors, Sources};
 use crate::storage::local::Local;
 use crate::storage::{Storage, StorageError};
 use crate::telemetry::{LoggingError, Metrics, MetricsError, init_logging};
+use crate::tokens::{Tokens, TokensError};
 
 /// How the daemon is started.
 pub struct Options {
@@ -80,6 +81,9 @@ pub enum Failure {
         #[source]
         source: io::Error,
     },
+    /// The API is not on loopback, and there are no tokens to protect it.
+    #[error("the API at {0} needs tokens, and the file of them cannot be used")]
+    Tokens(SocketAddr, #[source] TokensError),
     /// Logging failed.
     #[error(transparent)]
     Logging(#[from] LoggingError),
@@ -105,13 +109,17 @@ pub fn run(options: Options) -> Result<(), Failure> {
     settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let listener = listen(&settings)?;
     let address = listener.local_addr().map_err(|error| Failure::System("tell the port", error))?;
+    if !address.ip().is_loopback() {
+        tracing::warn!("the API is served on {address} without encryption: tokens and files can be read on the way");
+    }
     let (mut lock, repository) = open_for_writing(&settings, clock.as_ref(), true)?;
     if let Err(error) = lock.announce(address.to_string()) {
         // Commands will say that they cannot reach us; backups go on.
         tracing::warn!("{}", chain(&error));
     }
+    let tokens = tokens(&settings, address)?;
     let world = world(settings, Role::Daemon, repository, clock.clone())?;
-    actix::System::new().block_on(serve(world, listener, address, clock))
+    actix::System::new().block_on(serve(world, listener, address, tokens, clock))
 }
 
 /// Takes the port first: where that fails, nothing was created yet. If it is another instance of this service that has
@@ -132,7 +140,13 @@ fn load(sources: &Sources) -> Result<(Settings, SettingsErrors), Failure> {
     Ok((Settings::load(sources)?, SettingsErrors::default()))
 }
 
-async fn serve(world: World, listener: TcpListener, address: SocketAddr, clock: Arc<dyn Clock>) -> Result<(), Failure> {
+async fn serve(
+    world: World,
+    listener: TcpListener,
+    address: SocketAddr,
+    tokens: Tokens,
+    clock: Arc<dyn Clock>,
+) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| Failure::System("watch signals", error))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| Failure::System("watch signals", error))?;
     tracing::info!("listening on http://{address}");
@@ -146,7 +160,8 @@ async fn serve(world: World, listener: TcpListener, address: SocketAddr, clock: 
     }
     #[cfg(feature = "chaos")]
     actors::chaos::obey_standard_input(running.service.clone());
-    let server = http::serve(listener, running.service.clone(), clock, Arc::new(Requests(running.service.clone())))
+    let service = running.service.clone();
+    let server = http::serve(listener, service.clone(), tokens, clock, Arc::new(Requests(service)))
         .map_err(|source| Failure::Bind { address, source })?;
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
@@ -172,11 +187,33 @@ async fn serve(world: World, listener: TcpListener, address: SocketAddr, clock: 
     Ok(())
 }
 
+/// The tokens of the API, made if there are none yet. On loopback the service can do without.
+fn tokens(settings: &Settings, address: SocketAddr) -> Result<Tokens, Failure> {
+    let tokens = Tokens::at(api_tokens(settings));
+    match tokens.prepare() {
+        Ok(()) => {}
+        Err(error) if address.ip().is_loopback() => {
+            tracing::warn!("calls that need a token are refused: {}", chain(&error));
+        }
+        Err(error) => return Err(Failure::Tokens(address, error)),
+    }
+    Ok(tokens)
+}
+
+/// Where the tokens of the API are.
+pub fn api_tokens(settings: &Settings) -> PathBuf {
+    settings.backup.backup_directory.join("state").join("api-tokens")
+}
+
 struct Requests(Service);
 
 impl http::RequestObserver for Requests {
     fn observed(&self, route: &str, method: &str, status: u16, seconds: f64) {
         self.0.observe_request(route, method, status, seconds);
+    }
+
+    fn rejected(&self, caller: &Caller) {
+        self.0.token_rejected(caller);
     }
 }
 

@@ -37,3 +37,4 @@ pub mod repository;
 pub mod settings;
 pub mod storage;
 pub mod telemetry;
+pub mod tokens;

@@ -100,6 +100,7 @@ pub async fn start(world: World) -> Running {
         archiver,
         verifier,
         janitor,
+        herald("http"),
         #[cfg(feature = "chaos")]
         victims,
     );

@@ -12,6 +12,7 @@ use actix::Addr;
 mod drill;
 
 use super::archiver::{Archiver, BackUp, BackedUp, Restore};
+use super::herald::{About, Herald};
 use super::janitor::Janitor;
 use super::problems;
 use super::supervisor::{Happened, Supervisor};
@@ -26,7 +27,7 @@ use crate::core::{BackupId, BackupKind, BackupRef, SetName};
 use crate::pipeline::Progress;
 use crate::pipeline::restore::{Pick, Rules};
 use crate::settings::SetSettings;
-use crate::telemetry::Check;
+use crate::telemetry::{Check, Event};
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -60,6 +61,7 @@ pub struct Service {
     archiver: Addr<Archiver>,
     verifier: Addr<Verifier>,
     janitor: Addr<Janitor>,
+    herald: Herald,
     #[cfg(feature = "chaos")]
     victims: super::chaos::Victims,
 }
@@ -71,6 +73,7 @@ impl Service {
         archiver: Addr<Archiver>,
         verifier: Addr<Verifier>,
         janitor: Addr<Janitor>,
+        herald: Herald,
         #[cfg(feature = "chaos")] victims: super::chaos::Victims,
     ) -> Self {
         Self {
@@ -79,6 +82,7 @@ impl Service {
             archiver,
             verifier,
             janitor,
+            herald,
             #[cfg(feature = "chaos")]
             victims,
         }
@@ -167,6 +171,11 @@ impl Service {
     /// Counts a request of the HTTP API.
     pub fn observe_request(&self, route: &str, method: &str, status: u16, seconds: f64) {
         self.world.metrics.observe_request(route, method, status, seconds);
+    }
+
+    /// Records that somebody presented a token which is nobody's.
+    pub fn token_rejected(&self, caller: &Caller) {
+        self.herald.mention(Event::AuthRejected, &About::caller(caller));
     }
 
     /// Why the service is not ready, if it is not.

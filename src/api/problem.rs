@@ -63,6 +63,8 @@ macro_rules! problem_kinds {
 problem_kinds! {
     /// A value in the request is not what it must be.
     BadRequest = "urn:fiovana:problem:bad-request", 400, "The request is malformed";
+    /// No token was presented where one is needed, or one that is nobody's.
+    Unauthorized = "urn:fiovana:problem:unauthorized", 401, "A token is needed";
     /// A browser on another site sent it, or it was addressed to another host.
     Forbidden = "urn:fiovana:problem:forbidden", 403, "The request is not allowed";
     /// No such set, backup or path.
@@ -89,6 +91,8 @@ problem_kinds! {
     Integrity = "urn:fiovana:problem:integrity", 422, "The backup is damaged";
     /// The target cannot be written as it must be.
     Target = "urn:fiovana:problem:target", 422, "The files cannot be restored there";
+    /// Too many wrong tokens.
+    TooManyRequests = "urn:fiovana:problem:too-many-requests", 429, "Wait before the next attempt";
     /// Something failed that should not.
     Internal = "urn:fiovana:problem:internal", 500, "Something failed";
     /// The service is stopping, starting or overloaded.

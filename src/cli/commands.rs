@@ -22,6 +22,7 @@ use crate::core::{BackupRef, ReplicaName, SetName};
 use crate::daemon;
 use crate::repository::lock;
 use crate::settings::Settings;
+use crate::tokens::Tokens;
 
 /// What the service is needed for.
 pub enum Work {
@@ -70,7 +71,9 @@ pub fn with_client<T>(settings: Settings, body: impl AsyncFnOnce(&Client) -> Res
 /// The service that holds the repository; `None` if nobody does.
 pub fn reach(settings: &Settings) -> Result<Option<Remote>, RemoteError> {
     let directory = &settings.backup.backup_directory;
-    lock::holder(directory).map(|holder| Remote::reach(directory, holder, PATIENCE)).transpose()
+    let Some(holder) = lock::holder(directory) else { return Ok(None) };
+    let token = Tokens::at(daemon::api_tokens(settings)).own()?;
+    Ok(Some(Remote::reach(directory, holder, PATIENCE)?.with_token(token)))
 }
 
 /// The same for what can be read without it: a service that does not answer is mentioned and left alone.

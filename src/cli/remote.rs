@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::Response;
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, RequestBuilder};
 
 use crate::api::{
     ApplyOptions, ApplyOutcome, BackupDetails, BackupList, DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery,
@@ -19,6 +19,7 @@ use crate::api::{
 };
 use crate::core::{BackupRef, SetName};
 use crate::repository::lock::Holder;
+use crate::tokens::TokensError;
 
 /// How long a service may take to connect to, and to answer what it need not work for.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -72,6 +73,9 @@ pub enum RemoteError {
         #[source]
         cause: Box<ureq::Error>,
     },
+    /// The tokens of the API cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
     /// The answer is no document of this version.
     #[error("process {pid} answered {status} with something else than was expected: is it of another version?")]
     Foreign {
@@ -105,6 +109,8 @@ pub struct Remote {
     base: String,
     pid: u32,
     patience: Duration,
+    /// What goes into `Authorization`.
+    authorization: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -127,12 +133,23 @@ impl Remote {
             .http_status_as_error(false)
             .timeout_connect(Some(patience))
             .build();
-        let remote = Self { agent: Agent::new_with_config(config), base: format!("http://{api}"), pid, patience };
+        let remote = Self {
+            agent: Agent::new_with_config(config),
+            base: format!("http://{api}"),
+            pid,
+            patience,
+            authorization: None,
+        };
         let sign_of_life = remote.agent.get(remote.url("/healthz")).config().timeout_global(Some(patience)).build();
         match sign_of_life.call() {
             Ok(_) => Ok(remote),
             Err(cause) => Err(RemoteError::Silent { directory, pid, host, api, patience, cause: Box::new(cause) }),
         }
+    }
+
+    /// The same, asking as the bearer of `token`.
+    pub fn with_token(self, token: Option<String>) -> Self {
+        Self { authorization: token.map(|token| format!("Bearer {token}")), ..self }
     }
 
     /// Backs up a set now.
@@ -223,17 +240,24 @@ impl Remote {
         path: &str,
         parameters: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Answer<T> {
-        let request = self.agent.get(self.url(path)).query_pairs(parameters);
+        let request = self.signed(self.agent.get(self.url(path))).query_pairs(parameters);
         self.answer(request.config().timeout_global(Some(self.patience)).build().call())
     }
 
     /// Asks for work, which takes as long as it takes.
     fn post<T: DeserializeOwned>(&self, path: &str) -> Answer<T> {
-        self.answer(self.agent.post(self.url(path)).send_empty())
+        self.answer(self.signed(self.agent.post(self.url(path))).send_empty())
     }
 
     fn post_json<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Answer<T> {
-        self.answer(self.agent.post(self.url(path)).send_json(body))
+        self.answer(self.signed(self.agent.post(self.url(path))).send_json(body))
+    }
+
+    fn signed<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.authorization {
+            Some(authorization) => request.header("Authorization", authorization),
+            None => request,
+        }
     }
 
     fn url(&self, path: &str) -> String {

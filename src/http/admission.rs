@@ -22,10 +22,12 @@ pub(super) struct Hosts {
     pub bound: IpAddr,
 }
 
-/// Whether the request may be answered; the problem is the answer if it may not.
-pub(super) fn admit(request: &HttpRequest, hosts: &Hosts, body_bytes: usize) -> Result<(), Problem> {
+/// Whether the request may be answered; the problem is the answer if it may not. A bearer of a token may address this
+/// service by any name: a page that tricks a browser has no token to send.
+pub(super) fn admit(request: &HttpRequest, hosts: &Hosts, has_token: bool, body_bytes: usize) -> Result<(), Problem> {
     let host = addressee(request)?;
-    if !hosts.include(host) || request.uri().authority().is_some_and(|named| !hosts.include(named.as_str())) {
+    let is_ours = |name: &str| has_token || hosts.include(name);
+    if !is_ours(host) || request.uri().authority().is_some_and(|named| !is_ours(named.as_str())) {
         return Err(forbidden(format!("this service does not answer to {host:?}: address it as localhost")));
     }
     if !request.method().is_safe() && !is_from_here(request, host) {

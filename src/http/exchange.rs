@@ -18,6 +18,7 @@ use crate::api::{Problem, ProblemKind};
 
 use super::admission::admit;
 use super::api::Api;
+use super::auth;
 use super::problem::tell;
 use super::shared::Shared;
 
@@ -34,10 +35,12 @@ pub(super) async fn exchange<A: Api>(
     let method = known(request.method());
     let caller = caller(request.request());
     let id = caller.correlation_id.clone();
-    request.extensions_mut().insert(caller);
 
-    let response = match admit(request.request(), &shared.hosts, shared.limits.body_bytes) {
-        Ok(()) => next.call(request).await?,
+    let response = match let_in(&shared, request.request(), caller).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.call(request).await?
+        }
         Err(problem) => request.error_response(problem),
     };
 
@@ -53,6 +56,19 @@ pub(super) async fn exchange<A: Api>(
     let route = route.as_deref().unwrap_or("unmatched");
     shared.observer.observed(route, method, response.status().as_u16(), seconds);
     Ok(response)
+}
+
+/// The caller, by name if a token says it, if the request may be answered.
+async fn let_in<A: Api>(shared: &Shared<A>, request: &HttpRequest, caller: Caller) -> Result<Caller, Problem> {
+    let token = auth::presented(request)?.map(str::to_owned);
+    let need = auth::need(request.match_pattern().as_deref(), request.method());
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let bearer = shared.authorise(token, need, &caller, peer).await?;
+    admit(request, &shared.hosts, bearer.is_some(), shared.limits.body_bytes)?;
+    Ok(match bearer {
+        Some(bearer) => Caller { principal: format!("token:{}", bearer.name), ..caller },
+        None => caller,
+    })
 }
 
 impl FromRequest for Caller {

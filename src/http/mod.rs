@@ -10,6 +10,7 @@
 
 mod admission;
 mod api;
+mod auth;
 mod exchange;
 mod handlers;
 mod limits;
@@ -30,8 +31,9 @@ use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 
-use crate::actors::service::Service;
+use crate::actors::service::{Caller, Service};
 use crate::clock::Clock;
+use crate::tokens::Tokens;
 
 use self::api::Api;
 use self::limits::Limits;
@@ -42,6 +44,10 @@ pub trait RequestObserver: Send + Sync + 'static {
     /// A request was answered. `route` is the pattern its path matched, or `unmatched`; `method` is one of HTTP's own,
     /// or `other`: neither can take more than a few values, whatever is sent.
     fn observed(&self, route: &str, method: &str, status: u16, seconds: f64);
+
+    /// A request was turned away that presented a token which is nobody's. Called at most ten times a minute for each
+    /// peer.
+    fn rejected(&self, caller: &Caller);
 }
 
 /// Takes an address, so that its being in use is told before anything else happens. Port 0 takes any free port.
@@ -51,25 +57,27 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves `service` on `listener` from now on, in threads of its own. The answer is to be awaited within an actix
 /// system; it ends after [`Server::handle`] was told to stop. A graceful stop waits for the answers under way, at most
-/// half a minute. Signals are left to the caller.
+/// half a minute. Signals are left to the caller. Where `listener` is not on loopback, every call needs one of `tokens`.
 pub fn serve(
     listener: TcpListener,
     service: Service,
+    tokens: Tokens,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn RequestObserver>,
 ) -> io::Result<Server> {
-    serve_any(listener, service, clock, observer, Limits::DEFAULT)
+    serve_any(listener, service, tokens, clock, observer, Limits::DEFAULT)
 }
 
 fn serve_any<A: Api>(
     listener: TcpListener,
     api: A,
+    tokens: Tokens,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn RequestObserver>,
     limits: Limits,
 ) -> io::Result<Server> {
     let bound = listener.local_addr()?.ip();
-    let shared = Data::new(Shared::new(api, clock, observer, bound, limits));
+    let shared = Data::new(Shared::new(api, tokens, clock, observer, bound, limits));
     let server = HttpServer::new(move || {
         App::new()
             .app_data(shared.clone())

@@ -5,22 +5,27 @@
 //! questions on blocking threads, both to their end, and a panic in either is an answer like any other.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
+use crate::actors::service::Caller;
 use crate::api::{Problem, ProblemKind};
 use crate::clock::Clock;
+use crate::tokens::{Bearer, Tokens};
 
 use super::RequestObserver;
 use super::admission::Hosts;
 use super::api::Api;
+use super::auth::{self, Need, Rejections};
 use super::limits::Limits;
 
 /// What all requests share.
 pub(super) struct Shared<A> {
     api: A,
     operations: Arc<Semaphore>,
+    tokens: Tokens,
+    rejections: Mutex<Rejections>,
     pub clock: Arc<dyn Clock>,
     pub observer: Arc<dyn RequestObserver>,
     pub hosts: Hosts,
@@ -30,13 +35,52 @@ pub(super) struct Shared<A> {
 impl<A: Api> Shared<A> {
     pub fn new(
         api: A,
+        tokens: Tokens,
         clock: Arc<dyn Clock>,
         observer: Arc<dyn RequestObserver>,
         bound: IpAddr,
         limits: Limits,
     ) -> Self {
         let operations = Arc::new(Semaphore::new(limits.operations));
-        Self { api, operations, clock, observer, hosts: Hosts { bound }, limits }
+        let rejections = Mutex::default();
+        Self { api, operations, tokens, rejections, clock, observer, hosts: Hosts { bound }, limits }
+    }
+
+    /// Who presents `token`, if that may have what is needed; `None` if no token is presented and none needed.
+    pub async fn authorise(
+        &self,
+        token: Option<String>,
+        need: Need,
+        caller: &Caller,
+        peer: Option<IpAddr>,
+    ) -> Result<Option<Bearer>, Problem> {
+        let bearer = match token {
+            None => None,
+            Some(token) => Some(self.identify(token).await?.ok_or_else(|| self.reject(caller, peer))?),
+        };
+        auth::decide(need, bearer.as_ref(), !self.hosts.bound.is_loopback())?;
+        Ok(bearer)
+    }
+
+    async fn identify(&self, token: String) -> Result<Option<Bearer>, Problem> {
+        let tokens = self.tokens.clone();
+        let looked = actix_rt::task::spawn_blocking(move || tokens.bearer(&token)).await.map_err(|_| broken_off())?;
+        looked.map_err(|error| {
+            // Told in full to the operator only: the answer goes to somebody who is not known.
+            tracing::error!(error = &error as &dyn std::error::Error, "no token can be checked");
+            Problem::new(ProblemKind::Unavailable, "tokens cannot be checked now: the service's log says why")
+        })
+    }
+
+    fn reject(&self, caller: &Caller, peer: Option<IpAddr>) -> Problem {
+        let mut rejections = self.rejections.lock().unwrap_or_else(PoisonError::into_inner);
+        // A peer without an address is behind this machine's own socket.
+        let peer = peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+        if rejections.count(peer, self.clock.uptime()) {
+            self.observer.rejected(caller);
+            return auth::unauthorized("the token is not one of those in state/api-tokens in the backup directory");
+        }
+        Problem::new(ProblemKind::TooManyRequests, "too many wrong tokens were presented: wait a minute")
     }
 
     /// Runs an operation to its end, even if whoever asked for it hangs up. Refused if too many are under way.

@@ -126,7 +126,7 @@ pub struct BackupPriorityConfig {
 /// The HTTP API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
-    /// The loopback address and port it is served on; port 0 is any free one.
+    /// The address and port it is served on; port 0 is any free one. Off loopback every call needs a token.
     pub bind: SocketAddr,
 }
 

@@ -20,7 +20,7 @@ use super::file_patterns::FilePatterns;
 use super::janitor::StatedJanitor;
 use super::origin::{Said, Shown};
 use super::replicas::{self, StatedReplica};
-use super::values::{Raw, Read, directory, files, flag, loopback_address, time, whole, word};
+use super::values::{Raw, Read, address, directory, files, flag, time, whole, word};
 use super::{LogFormat, LogLevel};
 
 /// A value, if somebody said it.
@@ -125,7 +125,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
     let replicas = replicas::read(layers.sources, &mut top, errors);
 
     let mut http = top.section("http");
-    let bind = http.take("bind", loopback_address);
+    let bind = http.take("bind", address);
     http.finish(errors);
 
     let mut recovery = top.section("recovery");

@@ -137,14 +137,10 @@ pub(super) fn list<T: FromStr>(allowed: &'static str) -> impl Fn(&Raw) -> Read<V
     }
 }
 
-/// A loopback address with a port.
-pub(super) fn loopback_address(raw: &Raw) -> Read<SocketAddr> {
-    let address = raw.text().and_then(|text| text.trim().parse::<SocketAddr>().ok());
-    match address {
-        Some(address) if address.ip().is_loopback() => Ok(address),
-        Some(_) => Err("only loopback addresses are served, give one such as 127.0.0.1:8080".to_owned()),
-        None => Err("give an address and a port such as 127.0.0.1:8080".to_owned()),
-    }
+/// An address with a port.
+pub(super) fn address(raw: &Raw) -> Read<SocketAddr> {
+    let address = raw.text().and_then(|text| text.trim().parse().ok());
+    address.ok_or_else(|| "give an address and a port such as 127.0.0.1:8080".to_owned())
 }
 
 /// At least one file name or glob.

@@ -245,6 +245,8 @@ pub enum Event {
         /// Where it is.
         path: String,
     },
+    /// Somebody presented a token that is nobody's.
+    AuthRejected,
     /// An actor went down and comes back.
     ActorRestarted {
         /// Which.

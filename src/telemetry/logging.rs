@@ -149,6 +149,7 @@ fn sentence(event: &Event) -> String {
             format!("the replica {replica} is {lag_backups} backups behind: {reason}")
         }
         Event::ReplicaCaughtUp { replica, .. } => format!("the replica {replica} has all backups again"),
+        Event::AuthRejected => "a token was presented that is nobody's".into(),
         Event::ActorRestarted { actor, cause, reason } => format!("actor {actor} restarts after a {cause}: {reason}"),
         Event::ActorGaveUp { actor, reason } => format!("actor {actor} gave up: {reason}"),
     }

@@ -248,6 +248,7 @@ impl Metrics {
             | Event::Pinned
             | Event::Unpinned
             | Event::Forgotten { .. }
+            | Event::AuthRejected
             | Event::ActorGaveUp { .. } => {}
         }
     }

@@ -41,6 +41,11 @@ pub fn get(url: &str) -> Result<Answer, ureq::Error> {
     answer(agent().get(url).call()?)
 }
 
+/// GET as the bearer of a token.
+pub fn get_as(url: &str, token: &str) -> Result<Answer, ureq::Error> {
+    answer(agent().get(url).header("Authorization", format!("Bearer {token}")).call()?)
+}
+
 /// POST without a body.
 pub fn post(url: &str) -> Result<Answer, ureq::Error> {
     answer(agent().post(url).send_empty()?)

@@ -7,6 +7,7 @@ mod endurance;
 mod failures;
 mod fake;
 mod hostile;
+mod tokens;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -21,6 +22,8 @@ use crate::clock::SystemClock;
 
 use super::limits::Limits;
 use super::{RequestObserver, bind, serve_any};
+use crate::actors::service::Caller;
+use crate::tokens::Tokens;
 use fake::Fake;
 
 /// Longer than anything takes; only a test that fails waits for it.
@@ -28,12 +31,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What was observed: route, method, status.
 #[derive(Default)]
-struct Observed(Mutex<Vec<(String, String, u16)>>);
+struct Observed(Mutex<Vec<(String, String, u16)>>, Mutex<Vec<String>>);
 
 impl RequestObserver for Observed {
     fn observed(&self, route: &str, method: &str, status: u16, seconds: f64) {
         assert!((0.0..60.0).contains(&seconds));
         self.0.lock().unwrap().push((route.to_owned(), method.to_owned(), status));
+    }
+
+    fn rejected(&self, caller: &Caller) {
+        self.1.lock().unwrap().push(caller.correlation_id.clone());
     }
 }
 
@@ -42,6 +49,7 @@ struct Door {
     address: SocketAddr,
     fake: Fake,
     observed: Arc<Observed>,
+    directory: tempfile::TempDir,
     server: ServerHandle,
     thread: Option<JoinHandle<()>>,
 }
@@ -55,17 +63,21 @@ impl Door {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let (fake, observed) = (Fake::default(), Arc::new(Observed::default()));
+        let directory = tempfile::tempdir().unwrap();
+        let tokens = Tokens::at(directory.path().join("api-tokens"));
+        tokens.prepare().unwrap();
         let (sender, receiver) = mpsc::channel();
         let (api, observer) = (fake.clone(), Arc::clone(&observed));
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async {
-                let server = serve_any(listener, api, Arc::new(SystemClock::start()), observer, limits).unwrap();
+                let server =
+                    serve_any(listener, api, tokens, Arc::new(SystemClock::start()), observer, limits).unwrap();
                 sender.send(server.handle()).unwrap();
                 server.await.unwrap();
             });
         });
         let server = receiver.recv_timeout(PATIENCE).unwrap();
-        Self { address, fake, observed, server, thread: Some(thread) }
+        Self { address, fake, observed, directory, server, thread: Some(thread) }
     }
 
     fn connect(&self) -> TcpStream {

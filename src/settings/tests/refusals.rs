@@ -50,8 +50,8 @@ fn a_variable_that_makes_no_sense_is_refused_with_what_is_allowed() {
         ),
         (
             "FIOVANA_HTTP_BIND",
-            "0.0.0.0:80",
-            "http.bind: 0.0.0.0:80 (variable FIOVANA_HTTP_BIND) is not allowed: only loopback addresses are served, give one such as 127.0.0.1:8080",
+            "0.0.0.0",
+            "http.bind: 0.0.0.0 (variable FIOVANA_HTTP_BIND) is not allowed: give an address and a port such as 127.0.0.1:8080",
         ),
         (
             "FIOVANA_MAX_BACKUPS",
@@ -156,8 +156,8 @@ fn a_value_out_of_range_is_refused() {
             r#"logging.format: "xml" (FILE [logging].format) is not allowed: give human or json"#,
         ),
         (
-            "http.bind = '192.168.0.1:80'",
-            r#"http.bind: "192.168.0.1:80" (FILE [http].bind) is not allowed: only loopback addresses are served, give one such as 127.0.0.1:8080"#,
+            "http.bind = 'localhost:80'",
+            r#"http.bind: "localhost:80" (FILE [http].bind) is not allowed: give an address and a port such as 127.0.0.1:8080"#,
         ),
     ] {
         assert_eq!(line(toml), expected, "{toml}");

@@ -37,6 +37,7 @@ impl Event {
             Self::ModeChanged { .. } => "ModeChanged",
             Self::ReplicaLagging { .. } => "ReplicaLagging",
             Self::ReplicaCaughtUp { .. } => "ReplicaCaughtUp",
+            Self::AuthRejected => "AuthRejected",
             Self::ActorRestarted { .. } => "ActorRestarted",
             Self::ActorGaveUp { .. } => "ActorGaveUp",
         }
@@ -62,6 +63,7 @@ impl Event {
             | Self::RestoreFailed { .. }
             | Self::CleanupFailed { .. }
             | Self::ReplicaLagging { .. }
+            | Self::AuthRejected
             | Self::ActorRestarted { .. }
             | Self::ActorGaveUp { .. } => Outcome::Failure,
             Self::ServiceStarted { .. }
@@ -83,7 +85,7 @@ impl Event {
             Self::ServiceStarted { version, repository, repository_id, mode } => {
                 json!({"version": version, "repository": repository, "repository_id": repository_id, "mode": mode})
             }
-            Self::ServiceStopped => json!({}),
+            Self::ServiceStopped | Self::AuthRejected => json!({}),
             Self::BackupStarted { kind } => json!({"kind": kind}),
             Self::BackupCompleted {
                 kind,
