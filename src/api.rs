@@ -4,6 +4,7 @@
 //! Hazard: a field that is renamed breaks somebody's script silently. Fields are added, never renamed.
 
 mod backups;
+mod diff;
 mod drill;
 mod problem;
 mod prune;
@@ -14,6 +15,7 @@ mod status;
 mod verify;
 
 pub use backups::{BackupDetails, BackupList, BackupSummary, FileDocument, ListQuery, MAX_LIST, UnreadableDocument};
+pub use diff::{DiffDocument, FileChange, FileDiff};
 pub use drill::{DrillOutcome, DrillVerdict};
 pub use problem::{Problem, ProblemKind};
 pub use prune::{

@@ -108,6 +108,29 @@ fn bit_rot_in_the_newest_backup_and_the_file_gone_is_one_command() {
 }
 
 #[test]
+fn bit_rot_that_nobody_had_noticed_is_found_before_the_plan_is_shown() {
+    let installation = backed_up();
+    let live = installation.path("config/app_config.json");
+    let older = files::read(&live);
+    let newer = br#"{"version": 2}"#;
+    files::write(&live, newer);
+    let backup = json(&installation.run(&["backup", "application", "--json"]));
+    let backups = installation.path("backups");
+    let manifest = repository::manifest(&backups, "application", backup["id"].as_str().unwrap());
+    let file = manifest["body"]["files"].as_array().unwrap().iter().find(|file| file["path"] == "app_config.json");
+    let object = repository::object_path(&backups, file.unwrap()["chunks"][0]["object"].as_str().unwrap());
+    let mut bytes = files::read(&object);
+    bytes[5] ^= 1;
+    files::write(&object, bytes);
+    std::fs::remove_file(&live).unwrap();
+    let _daemon = in_recovery_mode(&installation);
+    let output = installation.run(&["recover", "--yes"]);
+    assert_eq!(code(output.status), DONE, "{}", text(&output));
+    let back = files::read(&live);
+    assert!(back == older || back == newer, "from an older copy, or from a healed one");
+}
+
+#[test]
 fn a_dry_run_changes_nothing_with_the_service_running_and_without() {
     let installation = backed_up();
     std::fs::remove_file(installation.path("config/app_config.json")).unwrap();
@@ -202,6 +225,11 @@ fn valid_files_come_back_as_of_a_moment_only_if_asked_for() {
     let output = installation.run(&["recover", "--yes", "--set", "application"]);
     assert_eq!(code(output.status), DONE, "{}", text(&output));
     assert_eq!(files::read(&live), b"{\"mistaken\": true}", "the newest good backup has it");
+
+    let unchanged = files::snapshot(&installation.path("config"));
+    let output = installation.run(&["recover", "--dry-run", "--at", "2h ago"]);
+    assert!(text(&output).starts_with("as of "), "{}", text(&output));
+    assert_eq!(files::snapshot(&installation.path("config")), unchanged);
 
     for refused in [&["recover", "--at", "3 o'clock"][..], &["recover", "--at", "2999-01-01"]] {
         assert_eq!(code(installation.run(refused).status), USAGE);

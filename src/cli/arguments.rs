@@ -10,6 +10,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 
 use crate::api::MAX_LIST;
+use crate::core::backup_id::BackupIdSyntax;
 use crate::core::retention::PlanDigest;
 use crate::core::set_name::SetNameError;
 use crate::core::{BackupRef, ReplicaName, SetName};
@@ -77,6 +78,14 @@ pub enum Command {
     Show {
         /// Its id, or a unique beginning of it
         id: BackupRef,
+    },
+    /// Show what differs between a backup and what is live, or another backup; secrets are hidden
+    Diff {
+        /// The id of a backup, or a unique beginning of it
+        id: BackupRef,
+        /// Another of the same set, or `live`
+        #[arg(default_value = "live", value_name = "ID|live")]
+        against: Against,
     },
     /// Restore a backup, in place or elsewhere
     #[command(after_help = "\
@@ -252,6 +261,23 @@ pub enum Config {
     Show,
     /// Say whether the settings are valid
     Check,
+}
+
+/// What a backup is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Against {
+    /// The live files.
+    Live,
+    /// Another backup.
+    Backup(BackupRef),
+}
+
+impl FromStr for Against {
+    type Err = BackupIdSyntax;
+
+    fn from_str(text: &str) -> Result<Self, BackupIdSyntax> {
+        if text == "live" { Ok(Self::Live) } else { text.parse().map(Self::Backup) }
+    }
 }
 
 /// One set, or all of them.

@@ -3,7 +3,7 @@
 //! Hazard: a command that needs the service where reading would do, so that nothing can be seen while the service
 //! hangs. What only reads asks a service that answers, and otherwise reads for itself.
 
-use super::arguments::{Forgettable, ListArguments, Recovery, RestoreArguments, Sets};
+use super::arguments::{Against, Forgettable, ListArguments, Recovery, RestoreArguments, Sets};
 use super::batch::{Batch, BatchFailure};
 use super::client::Client;
 use super::exit::Exit;
@@ -257,6 +257,17 @@ pub fn show(reference: &BackupRef, settings: &Settings, output: &mut Output<'_>)
         None => Reader::open(settings)?.show(reference)?,
     };
     output.document(&backup, render::details)?;
+    Ok(Exit::Done)
+}
+
+/// Shows what differs. Read here, whether the service runs or not: its API shows nobody what files hold.
+pub fn diff(
+    before: &BackupRef,
+    after: &Against,
+    settings: &Settings,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    output.document(&Reader::open(settings)?.diff(before, after)?, render::diff)?;
     Ok(Exit::Done)
 }
 

@@ -140,6 +140,21 @@ mod tests {
     }
 
     #[test]
+    fn a_recovery_that_lost_something_is_done_with_problems_and_one_that_failed_is_worse() {
+        let (mut plan, mut outcome) = (samples::plan(), samples::applied());
+        assert_eq!(Exit::of_plan(&plan), Exit::Problems);
+        assert_eq!(Exit::of_recovery(&plan, &outcome), Exit::Failed);
+        outcome.failed[0].problem.kind = ProblemKind::Integrity;
+        assert_eq!(Exit::of_recovery(&plan, &outcome), Exit::Integrity);
+        outcome.failed.clear();
+        outcome.restored[0].skipped.clear();
+        assert_eq!(Exit::of_recovery(&plan, &outcome), Exit::Problems);
+        outcome.validated = true;
+        plan.problems = 0;
+        assert_eq!(Exit::of_recovery(&plan, &outcome), Exit::Done);
+    }
+
+    #[test]
     fn damage_is_an_integrity_failure_and_unreadable_bytes_are_a_plain_one() {
         let exit_of = |verdict| Exit::of_verification(&samples::verified(verdict));
         assert_eq!(exit_of(VerifyVerdict::Intact), Exit::Done);

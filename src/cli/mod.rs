@@ -86,6 +86,7 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
         Command::Init { replica: Some(name) } => return commands::init_replica(&name, &load(output)?, output),
         Command::List(arguments) => return commands::list(arguments, &load(output)?, output),
         Command::Show { id } => return commands::show(&id, &load(output)?, output),
+        Command::Diff { id, against } => return commands::diff(&id, &against, &load(output)?, output),
         Command::Restore(arguments) => return commands::restore(arguments, load(output)?, output),
         Command::Recover(arguments) => {
             // At the worst of times, with the settings themselves among what is broken.

@@ -23,6 +23,10 @@ use crate::settings::Settings;
 /// How often a plan that changes under our hands is shown again.
 const MAX_PLANS: u32 = 3;
 
+/// In how many files what would change is shown, and in how many lines each.
+const MAX_CHANGED_FILES: usize = 10;
+const MAX_CHANGES: usize = 10;
+
 /// Everything that came of it.
 #[derive(Debug, Serialize)]
 pub struct Recovered {
@@ -39,10 +43,11 @@ pub fn recover(arguments: RecoverArguments, settings: Settings, output: &mut Out
     let options = asked(&arguments, output)?;
     if arguments.dry_run && reach(&settings)?.is_none() {
         let plan = Reader::open(&settings)?.plan(&options)?;
-        output.document(&plan, render::plan)?;
+        show(&plan, &settings, output)?;
         return Ok(Exit::of_plan(&plan));
     }
-    with_client(settings, async |client: &Client| drive(&arguments, &options, client, output).await)
+    let known = settings.clone();
+    with_client(settings, async |client: &Client| drive(&arguments, &options, client, &known, output).await)
 }
 
 fn asked(arguments: &RecoverArguments, output: &Output<'_>) -> Result<PlanOptions, Failure> {
@@ -55,16 +60,18 @@ async fn drive(
     arguments: &RecoverArguments,
     options: &PlanOptions,
     client: &Client,
+    settings: &Settings,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let mut plan = client.plan(options).await?;
     if arguments.dry_run {
-        output.document(&plan, render::plan)?;
+        show(&plan, settings, output)?;
         return Ok(Exit::of_plan(&plan));
     }
     for _plan in 0..MAX_PLANS {
         let in_recovery = client.status()?.mode.name == "recovery";
         output.part(&plan, render::plan)?;
+        changes(&plan, settings, output)?;
         if plan.restores == 0 && !in_recovery {
             let (exit, mode) = (Exit::of_plan(&plan), client.status()?.mode);
             output.document(&Recovered { plan, outcome: None, mode }, |_, _| String::new())?;
@@ -86,6 +93,33 @@ async fn drive(
         }
     }
     Err(Problem::new(ProblemKind::StalePlan, "the live files keep changing: stop the application first").into())
+}
+
+/// Shows a plan that is all there is to see.
+fn show(plan: &PlanDocument, settings: &Settings, output: &mut Output<'_>) -> Result<(), Failure> {
+    output.document(plan, render::plan)?;
+    changes(plan, settings, output)
+}
+
+/// Shows what would change in files that are there, as far as that can be told here: read from the repository and the
+/// live files themselves, since the service's API shows nobody what files hold.
+fn changes(plan: &PlanDocument, settings: &Settings, output: &mut Output<'_>) -> Result<(), Failure> {
+    let replaced = plan.entries.iter().filter_map(|entry| Some((entry, entry.chosen()?)));
+    let replaced: Vec<_> = replaced.filter(|(_, chosen)| chosen.replaces.is_some()).collect();
+    if replaced.is_empty() || output.is_json() {
+        return Ok(());
+    }
+    // The plan holds without it.
+    let Ok(reader) = Reader::open(settings) else { return Ok(()) };
+    for (entry, chosen) in replaced.iter().take(MAX_CHANGED_FILES) {
+        if let Ok(Some(change)) = reader.change_of(&entry.set, &entry.path, chosen.backup) {
+            output.part(&change, |change, look| format!("\n{}", render::file_diff(change, MAX_CHANGES, look)))?;
+        }
+    }
+    output.part(&replaced.len().saturating_sub(MAX_CHANGED_FILES), |more, _| match more {
+        0 => "\n".to_owned(),
+        more => format!("\n{more} more files would change: see fiovana-app diff ID live\n\n"),
+    })
 }
 
 /// Whether a person agrees to the plan; a usage error where there is none to ask.

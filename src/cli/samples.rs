@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::output::Look;
 use crate::api::*;
+use crate::core::recovery_plan::{Action, Chosen, Entry, LiveState, Plan};
 use crate::core::{BackupId, BackupKind, BackupPriority, BackupState, Digest};
 
 pub fn now() -> DateTime<Utc> {
@@ -93,6 +94,54 @@ pub fn restored() -> RestoreOutcome {
         }],
         safety_backup: Some(id('b')),
         undo: Some(format!("fiovana-app restore security {}", id('b'))),
+    }
+}
+
+/// A plan with one file of every kind.
+pub fn plan() -> PlanDocument {
+    let entry = |path: &str, live, action, reason: &str| Entry {
+        set: "security".parse().unwrap(),
+        path: path.into(),
+        live,
+        action,
+        reason: reason.into(),
+    };
+    let chosen = |replaces| Chosen {
+        backup: id('3'),
+        created: "2026-11-23T10:15:00Z".parse().unwrap(),
+        sha256: Digest::of(b"content"),
+        size_bytes: 2048,
+        replaces,
+    };
+    let restore = |replaces| Action::Restore(chosen(replaces));
+    let entries = vec![
+        entry("circuit_breaker_config.json", LiveState::Missing, restore(None), "missing"),
+        entry(
+            "security_config.json",
+            LiveState::Invalid,
+            restore(Some(Digest::of(b"torn"))),
+            "invalid: expected value at line 1 column 7",
+        ),
+        entry("magic_number_rules.json", LiveState::Missing, Action::Lost, "missing; no good copy is left"),
+        entry("safe_mode_config.json", LiveState::Differs, Action::Keep, "differs, and is valid"),
+        entry("error.log", LiveState::Present, Action::Keep, "a log: what is live goes on"),
+    ];
+    PlanDocument::new(Plan { entries, unproven: vec![] }, PlanOptions::default())
+}
+
+/// What came of it.
+pub fn applied() -> ApplyOutcome {
+    ApplyOutcome {
+        plan: plan().digest,
+        restored: vec![restored()],
+        failed: vec![FailedRestore {
+            set: "logs".parse().unwrap(),
+            problem: Problem::new(ProblemKind::Target, "restore logs from 2026: it is a log"),
+        }],
+        validated: false,
+        losses: vec!["security/magic_number_rules.json".into()],
+        mode: mode(),
+        duration_seconds: 0.42,
     }
 }
 

@@ -37,7 +37,7 @@ impl Cell {
     }
 
     /// The text; escape sequences take no columns.
-    fn painted(&self, look: &Look) -> String {
+    pub fn painted(&self, look: &Look) -> String {
         match (look.colour, self.tone) {
             (false, _) | (true, Tone::Plain) => self.text.clone(),
             (true, Tone::Good) => format!("\x1b[32m{}\x1b[0m", self.text),

@@ -7,6 +7,7 @@
 pub mod backup;
 pub mod backup_id;
 pub mod content;
+pub mod diff;
 pub mod digest;
 pub mod drill;
 pub mod garbage;
@@ -17,6 +18,7 @@ pub mod replication;
 pub mod restart;
 pub mod retention;
 pub mod schedule;
+pub mod secrets;
 pub mod set_name;
 
 pub use backup::{BackupKind, BackupState, Sequence};

@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod assess;
 pub mod capture;
+pub mod compare;
 mod content;
 pub mod drill;
 pub mod forget;

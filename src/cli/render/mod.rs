@@ -3,6 +3,7 @@
 //! Hazard: text that says less than the document it was made from. What needs a person is always shown.
 
 mod backups;
+mod diff;
 mod pruning;
 mod recovery;
 mod replicas;
@@ -11,6 +12,7 @@ mod status;
 mod work;
 
 pub use backups::{details, list};
+pub use diff::{diff, file_diff};
 pub use pruning::{forgotten, pinned, prune_plan, pruned};
 pub use recovery::{applied, plan, recovered, recovery};
 pub use replicas::replica_created;

@@ -107,3 +107,58 @@ pub fn recovered(recovered: &Recovered, look: &Look) -> String {
     }
     text + &format!("done in {:.1} s\n", outcome.duration_seconds)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::samples;
+
+    #[test]
+    fn a_plan_says_what_comes_back_from_when_what_is_lost_and_what_is_kept_in_80_columns() {
+        let expected = "\
+2 files to restore:
+
+FILE                                  NOW      FROM (UTC)
+security/circuit_breaker_config.json  missing  2026-11-23 10:15  3 h ago
+security/security_config.json         invalid  2026-11-23 10:15  3 h ago
+  security/security_config.json: invalid: expected value at line 1 column 7
+
+not mended by this, 1 file:
+  security/magic_number_rules.json: LOST: missing; no good copy is left
+
+2 files kept as they are
+  security/safe_mode_config.json: differs, and is valid
+";
+        let text = plan(&samples::plan(), &samples::look());
+        assert_eq!(text, expected);
+        assert!(text.lines().all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn a_plan_fits_40_columns() {
+        let table = restores(&samples::plan(), &samples::narrow());
+        assert!(table.lines().all(|line| line.chars().count() <= 40), "{table}");
+        assert!(table.contains("security/circuit_breaker_config.json\n  now missing"), "{table}");
+    }
+
+    #[test]
+    fn what_was_not_restored_and_how_to_accept_a_loss_is_said() {
+        let outcome = samples::applied();
+        let text = applied(&outcome, &samples::look());
+        assert!(text.contains("\nnot restored: logs: restore logs from 2026: it is a log\n"), "{text}");
+        assert!(text.ends_with("\nnot validated\n  not well: security/magic_number_rules.json\n"), "{text}");
+        let recovered = Recovered { plan: samples::plan(), mode: samples::mode(), outcome: Some(outcome) };
+        let text = super::recovered(&recovered, &samples::look());
+        assert!(
+            text.contains("  fiovana-app recovery exit --acknowledge 'security/magic_number_rules.json'\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("done in 0.4 s\n"), "{text}");
+    }
+
+    #[test]
+    fn the_mode_comes_with_what_to_run_next() {
+        let document = RecoveryDocument { mode: samples::mode(), plan: samples::plan() };
+        assert!(recovery(&document, &samples::look()).ends_with("next: fiovana-app recover\n"));
+    }
+}

@@ -1,7 +1,8 @@
 //! Every call, as the procedures write it.
 
 use crate::api::{
-    BackupDetails, BackupList, DrillOutcome, ModeDocument, ProblemKind, RestoreOutcome, Status, VerifyOutcome,
+    ApplyOutcome, BackupDetails, BackupList, DrillOutcome, ModeDocument, PlanDocument, ProblemKind, RecoveryDocument,
+    RestoreOutcome, Status, VerifyOutcome,
 };
 
 use super::fake::ID;
@@ -97,9 +98,40 @@ fn a_body_is_read_as_json_whatever_it_is_called() {
 }
 
 #[test]
+fn a_plan_is_asked_for_and_applied_by_its_digest() {
+    let door = Door::open();
+    let body = r#"{"sets":["security"],"at":"2026-11-23T10:15:00Z"}"#;
+    let plan: PlanDocument = document(&door.send("POST /api/recovery/plan", &[], body));
+    assert_eq!(plan.asked.sets, ["security"]);
+    let digest = plan.digest;
+    let body = format!("{{\"digest\":\"{digest}\",\"ignore_ownership\":true}}");
+    let outcome: ApplyOutcome = document(&door.send("POST /api/recovery/apply", &[], &body));
+    assert_eq!(outcome.plan, digest);
+    let calls = ["plan [\"security\"] Some(2026-11-23T10:15:00Z)".to_owned(), format!("apply Some({digest}) true")];
+    assert_eq!(door.fake.calls(), calls);
+    for (path, body) in [
+        ("plan", r#"{"set":"security"}"#),
+        ("plan", r#"{"at":"yesterday"}"#),
+        ("apply", r#"{"digest":"abc"}"#),
+        ("plan/security", ""),
+    ] {
+        let reply = door.send(&format!("POST /api/recovery/{path}"), &[], body);
+        reply.problem(ProblemKind::BadRequest);
+    }
+}
+
+#[test]
+fn what_files_hold_is_shown_to_nobody() {
+    let door = Door::open();
+    let reply = door.get(&format!("/api/backup/{ID}/diff?against=live"));
+    assert!(reply.problem(ProblemKind::Forbidden).detail.contains("fiovana-app diff"));
+    assert!(door.fake.calls().is_empty());
+}
+
+#[test]
 fn recovery_mode_is_shown_entered_and_left() {
     let door = Door::open();
-    assert_eq!(document::<ModeDocument>(&door.get("/api/recovery")).name, "normal");
+    assert_eq!(document::<RecoveryDocument>(&door.get("/api/recovery")).mode.name, "normal");
     assert_eq!(document::<ModeDocument>(&door.post("/api/recovery/enter")).name, "recovery");
     assert_eq!(document::<ModeDocument>(&door.post("/api/recovery/exit")).name, "normal");
     let losses = r#"{"acknowledge":["logs/error.log","app_config.json"]}"#;

@@ -1,0 +1,47 @@
+//! What differs, as a document.
+//!
+//! Hazard: it shows what files hold. Secrets are hidden before it is made.
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::SetName;
+use crate::core::diff::Difference;
+
+/// What differs between two states of a set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiffDocument {
+    /// The set.
+    pub set: SetName,
+    /// The id of a backup.
+    pub before: String,
+    /// The id of another, or `live`.
+    pub after: String,
+    /// The files that differ, by path.
+    pub files: Vec<FileDiff>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+/// What differs in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDiff {
+    /// Its path below the set's source.
+    pub path: String,
+    /// What became of it.
+    pub change: FileChange,
+    /// In detail.
+    #[serde(flatten)]
+    pub difference: Difference,
+}
+
+/// What became of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileChange {
+    /// It was not there before.
+    Added,
+    /// It is not there after.
+    Removed,
+    /// Its content is another.
+    Changed,
+}

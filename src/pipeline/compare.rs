@@ -1,0 +1,222 @@
+//! What differs between two backups of a set, or between one and what is live.
+//!
+//! Hazard: a file that is too large, damaged or unreadable must not keep the others from being compared: it is named,
+//! with the reason. What is shown was hashed on the way, like everything that comes out of a repository.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+
+use sha2::Digest as _;
+
+use super::content::{ChunkReader, ContentFault, FileSink, read_files};
+use super::source::{Found, SourceDirectory, SourceError};
+use super::{Cancelled, Progress};
+use crate::core::Digest;
+use crate::core::diff::{Difference, MAX_BYTES, difference};
+use crate::repository::wire::FileEntry;
+use crate::repository::{ReadError, ReadFrom, Repository, catalogue::Backup};
+use crate::settings::SetSettings;
+
+/// One of the two sides.
+pub enum Side<'a> {
+    /// A backup.
+    Backup(&'a Backup),
+    /// The files as they are now.
+    Live(&'a SetSettings),
+}
+
+/// Why nothing could be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    /// The manifest cannot be had.
+    #[error("read the manifest of a backup")]
+    Manifest(#[from] ReadError),
+    /// The live files cannot be told.
+    #[error("look at the live files")]
+    Source(#[from] SourceError),
+}
+
+/// A file that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileDifference {
+    /// Its path below the set's source.
+    pub path: String,
+    /// Whether it is there before, and after.
+    pub presence: (bool, bool),
+    /// What differs.
+    pub difference: Difference,
+}
+
+/// The files that differ, by path: of those that both sides know of, or only `only`.
+pub fn compare(
+    repository: &Repository,
+    before: &Side<'_>,
+    after: &Side<'_>,
+    only: Option<&str>,
+) -> Result<Vec<FileDifference>, CompareError> {
+    let (before, after) = (Files::of(repository, before, only)?, Files::of(repository, after, only)?);
+    let paths: BTreeSet<&String> = before.paths().chain(after.paths()).collect();
+    Ok(paths.into_iter().filter_map(|path| compare_file(path, &before, &after)).collect())
+}
+
+fn compare_file(path: &str, before: &Files<'_>, after: &Files<'_>) -> Option<FileDifference> {
+    let (a, b) = (before.state(path), after.state(path));
+    let presence = (!matches!(a, State::Absent), !matches!(b, State::Absent));
+    let difference = match (a, b) {
+        (State::Absent, State::Absent) => return None,
+        (State::Unreadable(reason), _) | (_, State::Unreadable(reason)) => Difference::Unshown { reason },
+        (State::Held(a), State::Held(b)) if a.sha256 == b.sha256 => return None,
+        (a, b) => match (before.content(path, &a), after.content(path, &b)) {
+            (Ok(a), Ok(b)) => difference(&a, &b),
+            (Err(reason), _) | (_, Err(reason)) => Difference::Unshown { reason },
+        },
+    };
+    Some(FileDifference { path: path.to_owned(), presence, difference })
+}
+
+/// What one side has of a file.
+enum State {
+    Absent,
+    Unreadable(String),
+    Held(Held),
+}
+
+struct Held {
+    sha256: Digest,
+    size_bytes: u64,
+    /// At hand already; else it is in the backup.
+    content: Option<Vec<u8>>,
+}
+
+/// One side's files.
+enum Files<'a> {
+    Stored { reader: ChunkReader<'a>, files: BTreeMap<String, FileEntry> },
+    Live { source: SourceDirectory, paths: BTreeMap<String, Found> },
+}
+
+impl<'a> Files<'a> {
+    fn of(repository: &'a Repository, side: &Side<'_>, only: Option<&str>) -> Result<Self, CompareError> {
+        match side {
+            Side::Backup(backup) => {
+                let files = repository.read_manifest(backup)?.manifest.body.files.into_iter();
+                let wanted = files.filter(|file| only.is_none_or(|only| only == file.path));
+                let files = wanted.map(|file| (file.path.clone(), file)).collect();
+                Ok(Self::Stored { reader: ChunkReader::new(repository, ReadFrom::Anywhere), files })
+            }
+            Side::Live(set) => {
+                let source = SourceDirectory::open(&set.source)?;
+                let paths = match only {
+                    Some(path) => BTreeMap::from([(path.to_owned(), source.look_at(path)?)]),
+                    None => source.look(&set.files)?,
+                };
+                Ok(Self::Live { source, paths })
+            }
+        }
+    }
+
+    fn paths(&self) -> Box<dyn Iterator<Item = &String> + '_> {
+        match self {
+            Self::Stored { files, .. } => Box::new(files.keys()),
+            Self::Live { paths, .. } => Box::new(paths.keys()),
+        }
+    }
+
+    fn state(&self, path: &str) -> State {
+        match self {
+            Self::Stored { files, .. } => files.get(path).map_or(State::Absent, |file| {
+                State::Held(Held { sha256: file.sha256, size_bytes: file.size_bytes, content: None })
+            }),
+            Self::Live { source, paths } => match paths.get(path) {
+                None | Some(Found::Missing) => State::Absent,
+                Some(Found::Unreadable(why)) => State::Unreadable(why.clone()),
+                Some(Found::File(_)) => match source.open_file(path) {
+                    Ok(Ok((file, _))) => {
+                        read_live(file).map_or_else(|why| State::Unreadable(why.to_string()), State::Held)
+                    }
+                    Ok(Err(error)) => State::Unreadable(error.to_string()),
+                    Err(error) => State::Unreadable(error.to_string()),
+                },
+            },
+        }
+    }
+
+    /// The content of a file in this state, or why it is not shown.
+    fn content(&self, path: &str, state: &State) -> Result<Vec<u8>, String> {
+        let State::Held(held) = state else { return Ok(Vec::new()) };
+        if held.size_bytes > MAX_BYTES as u64 {
+            return Err(format!("it is larger than {} MiB", MAX_BYTES >> 20));
+        }
+        match (self, &held.content) {
+            (_, Some(content)) => Ok(content.clone()),
+            (Self::Stored { reader, files }, None) => match files.get(path) {
+                Some(file) => stored_content(reader, file),
+                None => Ok(Vec::new()),
+            },
+            (Self::Live { .. }, None) => Err("it changed while it was read".into()),
+        }
+    }
+}
+
+/// Hashes a live file; keeps its content if that is small enough to be compared.
+fn read_live(file: std::fs::File) -> std::io::Result<Held> {
+    let mut content = Vec::new();
+    let mut hasher = sha2::Sha256::new();
+    (&file).take(MAX_BYTES as u64 + 1).read_to_end(&mut content)?;
+    hasher.update(&content);
+    let mut size_bytes = content.len() as u64;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match (&file).read(&mut buffer)? {
+            0 => break,
+            count => {
+                hasher.update(&buffer[..count]);
+                size_bytes += count as u64;
+            }
+        }
+    }
+    let sha256 = Digest::from_bytes(hasher.finalize().into());
+    Ok(Held { sha256, size_bytes, content: (size_bytes <= MAX_BYTES as u64).then_some(content) })
+}
+
+/// The content of a file in a backup, checked as in a restore.
+fn stored_content(reader: &ChunkReader<'_>, file: &FileEntry) -> Result<Vec<u8>, String> {
+    let mut content = Content::default();
+    match read_files(reader, &[file], 0, &Progress::default(), &mut content) {
+        Ok(()) => Ok(content.0),
+        Err(Unhad(why)) => Err(why),
+    }
+}
+
+/// A file's content in memory.
+#[derive(Default)]
+struct Content(Vec<u8>);
+
+/// Why content could not be had.
+struct Unhad(String);
+
+impl From<Cancelled> for Unhad {
+    fn from(cancelled: Cancelled) -> Self {
+        Self(cancelled.to_string())
+    }
+}
+
+impl FileSink for Content {
+    type Error = Unhad;
+
+    fn begin(&mut self, _: &FileEntry) -> Result<(), Unhad> {
+        Ok(())
+    }
+
+    fn content(&mut self, content: &[u8]) -> Result<(), Unhad> {
+        self.0.extend_from_slice(content);
+        Ok(())
+    }
+
+    fn end(&mut self, _: &FileEntry) -> Result<(), Unhad> {
+        Ok(())
+    }
+
+    fn fault(&mut self, _: &FileEntry, fault: ContentFault) -> Result<(), Unhad> {
+        Err(Unhad(fault.to_string()))
+    }
+}

@@ -1,0 +1,84 @@
+//! What differs, and what of it is never shown.
+//!
+//! Hazard: a password in a terminal's scrollback, a log or an audit record.
+
+mod common;
+
+use std::process::Output;
+
+use common::{Installation, code, files};
+use serde_json::Value;
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(output)))
+}
+
+fn backup(installation: &Installation) -> String {
+    json(&installation.run(&["backup", "application", "--json"]))["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn keys_are_compared_with_what_is_live_and_with_another_backup_and_secrets_are_hidden() {
+    let installation = Installation::new();
+    let live = installation.path("config/app_config.json");
+    assert_eq!(code(installation.run(&["init"]).status), 0);
+    files::write(&live, r#"{"level": 1, "db": {"password": "hunter2", "host": "a"}, "old": []}"#);
+    let first = backup(&installation);
+    let same = installation.run(&["diff", &first]);
+    assert_eq!((code(same.status), text(&same).contains("no difference")), (0, true), "{}", text(&same));
+
+    files::write(&live, r#"{"level": 2, "db": {"password": "hunter3", "host": "a"}, "tokens": ["hunter4"]}"#);
+    let against_live = installation.run(&["diff", &first, "live"]);
+    assert_eq!(code(against_live.status), 0, "{}", text(&against_live));
+    let said = text(&against_live);
+    for line in [
+        "app_config.json\n",
+        "  /db/password: \"(redacted #1)\" -> \"(redacted #2)\"\n",
+        "  /level: 1 -> 2\n",
+        "  /old: removed []\n",
+        "  /tokens: added \"(redacted #3)\"\n",
+    ] {
+        assert!(said.contains(line), "{line:?} in {said}");
+    }
+
+    let second = backup(&installation);
+    std::fs::remove_file(&live).unwrap();
+    let between = json(&installation.run(&["diff", &first, &second, "--json"]));
+    assert_eq!((&between["files"][0]["form"], &between["files"][0]["change"]), (&"keys".into(), &"changed".into()));
+    let gone = json(&installation.run(&["diff", &second, "--json"]));
+    assert_eq!((&gone["files"][0]["form"], &gone["files"][0]["change"]), (&"lines".into(), &"removed".into()));
+    let recovered = installation.run(&["recover", "--yes", "--set", "application"]);
+    assert_eq!(code(recovered.status), 0, "{}", text(&recovered));
+    let audit = String::from_utf8(files::read(&installation.path("logs/security_audit.log"))).unwrap();
+    let all = format!("{said}{between}{gone}{}{audit}", text(&recovered));
+    assert!(!all.contains("hunter"), "{all}");
+}
+
+#[test]
+fn before_a_valid_file_is_replaced_what_would_change_is_shown() {
+    let installation = Installation::new();
+    let live = installation.path("config/app_config.json");
+    assert_eq!(code(installation.run(&["init"]).status), 0);
+    files::write(&live, r#"{"level": 1, "secret": "hunter2"}"#);
+    backup(&installation);
+    files::write(&live, r#"{"level": 2, "secret": "hunter3"}"#);
+    let plan = installation.run(&["recover", "--dry-run", "--set", "application"]);
+    assert_eq!(code(plan.status), 0, "{}", text(&plan));
+    assert!(text(&plan).contains("  /level: 2 -> 1\n"), "{}", text(&plan));
+    assert!(!text(&plan).contains("hunter"), "{}", text(&plan));
+}
+
+#[test]
+fn the_api_shows_nobody_what_files_hold() {
+    let installation = Installation::new();
+    let daemon = installation.start();
+    let id = daemon.backup_when_free("security")["id"].as_str().unwrap().to_owned();
+    let refused = daemon.get(&format!("/api/backup/{id}/diff?against=live"));
+    assert_eq!(refused.problem(403), "forbidden");
+    assert!(refused.text.contains("fiovana-app diff"), "{}", refused.text);
+    assert_eq!(code(installation.run(&["diff", &id]).status), 0, "on the machine itself it works meanwhile");
+}
