@@ -3,6 +3,8 @@
 //! Hazard: a backup that was acknowledged and cannot be read. Each is handed to the Verifier, and answered only after
 //! it was read back.
 
+mod restoring;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -17,9 +19,9 @@ use super::supervision::Child;
 use super::verifier::{CheckDoubtful, ReadBack, Verifier};
 use super::world::{Occupied, Role, World};
 use crate::api::{Problem, ProblemKind};
-use crate::core::{BackupId, BackupKind, BackupState, Digest};
+use crate::core::{BackupKind, BackupState, Digest};
 use crate::pipeline::archive::{self, Archived, Created};
-use crate::pipeline::restore::{self, Pick, Restored, Rules, Target};
+use crate::pipeline::restore::{Pick, Restored, Rules};
 use crate::pipeline::verify::Verdict;
 use crate::repository::catalogue::{Backup, Catalogue};
 use crate::repository::wire::AuditHead;
@@ -114,7 +116,9 @@ impl Handler<Restore> for Archiver {
         let occupied = tools.world.occupy(&message.set.name);
         let work = async move {
             let occupied = occupied.ok_or_else(|| problems::busy(&message.set.name))?;
-            tools.restore(message, occupied).await
+            // A task of its own: it comes to its end though this actor is restarted.
+            let task = actix_rt::spawn(async move { tools.restore(message, occupied).await });
+            task.await.map_err(|_| problems::of_silence("archiver"))?
         };
         Box::pin(work.into_actor(self))
     }
@@ -259,68 +263,6 @@ impl Tools {
             Ok((Err(error), _)) => Err(problems::of_archive(&name, &error)),
             Err(panic) => Err(Problem::new(ProblemKind::Internal, format!("back up {name}: {panic}"))),
         }
-    }
-
-    async fn restore(&self, message: Restore, occupied: Occupied) -> Result<Restored, Problem> {
-        let _operation = self.world.begin_operation();
-        let Restore { set, picks, rules, caller } = message;
-        let backups: Vec<BackupId> = picks.iter().map(|pick| pick.backup.id).collect();
-        let mut about = About::caller(&caller).set(&set.name);
-        about.backup = backups.iter().max().copied();
-        let begun = self.world.clock.uptime();
-        let target = set.source.display().to_string();
-        self.world.register_work(&caller.progress);
-        // Durable before the first live file changes: a restore leaves a trace whatever happens to it.
-        let _ = self.herald.tell(Event::RestoreStarted { target: target.clone() }, &about).await;
-        let name = set.name.clone();
-        let result = match self.restore_files(set, picks, rules, &caller, occupied).await {
-            Ok(Ok(restored)) => Ok(restored),
-            Ok(Err(error)) => {
-                if error.is_damage() {
-                    // Finds out, and says, what exactly is damaged.
-                    self.verifier.do_send(CheckDoubtful);
-                }
-                Err(problems::of_restore(&self.world.repository, &name, &backups, &error))
-            }
-            Err(problem) => Err(problem),
-        };
-        let event = match &result {
-            Ok(restored) => Event::RestoreCompleted {
-                target,
-                files: restored.files.len(),
-                safety_backup: restored.safety_backup,
-                duration_seconds: (self.world.clock.uptime() - begun).as_secs_f64(),
-            },
-            Err(problem) => Event::RestoreFailed { error: problem.detail.clone() },
-        };
-        let _ = self.herald.tell(event, &about).await;
-        self.world.reassess();
-        result
-    }
-
-    async fn restore_files(
-        &self,
-        set: SetSettings,
-        picks: Vec<Pick>,
-        rules: Rules,
-        caller: &Caller,
-        occupied: Occupied,
-    ) -> Result<Result<Restored, restore::RestoreError>, Problem> {
-        let pass = self.world.lane.enter().await.map_err(|_| problems::stopping())?;
-        let world = self.world.clone();
-        let progress = caller.progress.clone();
-        let name = set.name.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            let (_pass, _occupied) = (pass, occupied);
-            let target = Target::Live { set: &set, rules, now: world.clock.now() };
-            let result = restore::restore(&world.repository, &picks, &target, &progress);
-            if result.as_ref().is_err_and(restore::RestoreError::is_damage) {
-                let sound = picks.iter().filter(|pick| pick.backup.state() != BackupState::Damaged);
-                sound.for_each(|pick| world.repository.doubt(pick.backup.id));
-            }
-            result
-        });
-        work.await.map_err(|panic| Problem::new(ProblemKind::Internal, format!("restore {name}: {panic}")))
     }
 }
 

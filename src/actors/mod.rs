@@ -18,6 +18,7 @@ mod drills;
 mod herald;
 mod janitor;
 mod lane;
+mod leftovers;
 pub mod problems;
 mod reasons;
 pub mod recovery;
@@ -135,6 +136,10 @@ impl Children<'_> {
 
 impl Running {
     async fn leave_starting(&self) {
+        // Before anybody looks at a live file, or backs one up.
+        let sources = self.world.settings().sets.iter().map(|set| set.source.clone()).collect();
+        leftovers::settle(&self.world, &self.herald, sources).await;
+        leftovers::tell_of_the_unbegun(&self.world, &self.herald).await;
         let world = self.world.clone();
         let look = tokio::task::spawn_blocking(move || {
             let concerns = reasons::concerns(&reasons::look(&world));

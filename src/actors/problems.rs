@@ -50,11 +50,16 @@ pub fn of_archive(set: &SetName, error: &ArchiveError) -> Problem {
 pub fn of_restore(repository: &Repository, set: &SetName, ids: &[BackupId], error: &RestoreError) -> Problem {
     let kind = match error {
         _ if error.is_damage() => ProblemKind::Integrity,
-        RestoreError::Safety(ArchiveError::NoSpace { .. }) => ProblemKind::NoSpace,
-        RestoreError::Stage { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ProblemKind::NoSpace,
+        _ if error.is_no_space() => ProblemKind::NoSpace,
         RestoreError::NoSuchFile { .. } => ProblemKind::NotFound,
-        RestoreError::LiveLog(_) | RestoreError::Stage { .. } | RestoreError::Safety(_) => ProblemKind::Target,
         RestoreError::Twice(_) => ProblemKind::BadRequest,
+        RestoreError::Unfinished(_) | RestoreError::Changed(_) => ProblemKind::Busy,
+        RestoreError::LiveLog(_)
+        | RestoreError::Invalid { .. }
+        | RestoreError::Stage { .. }
+        | RestoreError::Place { .. }
+        | RestoreError::Safety(_) => ProblemKind::Target,
+        RestoreError::RolledBack { .. } => ProblemKind::RolledBack,
         RestoreError::Cancelled(_) => ProblemKind::Unavailable,
         _ => ProblemKind::Internal,
     };
@@ -62,9 +67,13 @@ pub fn of_restore(repository: &Repository, set: &SetName, ids: &[BackupId], erro
     let mut problem = Problem::new(kind, format!("restore {set} from {from}: {}", chain(error)));
     problem.good_backups = match error {
         RestoreError::NoSuchFile { path, .. } => alternatives(repository, set, ids, Some(path)),
+        RestoreError::Invalid { .. } => alternatives(repository, set, ids, None),
         _ if error.is_damage() => alternatives(repository, set, ids, None),
         _ => vec![],
     };
+    if let Some(said) = error.health_output().filter(|said| !said.is_empty()) {
+        problem.detail = format!("{}; it said: {said}", problem.detail);
+    }
     problem
 }
 

@@ -41,13 +41,15 @@ pub struct Facts {
     pub mode_not_persisted: bool,
     /// Why the settings that are there are not the ones in force.
     pub rejected_settings: Option<String>,
+    /// Restores that were interrupted and could not be settled: what there is, and what to do.
+    pub unsettled_restores: Vec<String>,
 }
 
 type Judgement = fn(&Facts) -> Option<String>;
 
 /// The reasons that come and go with their facts. The one that is not among them stays for the life of the process:
 /// that the recovery flag was still set when recovery mode was left.
-const JUDGEMENTS: [(DegradedReason, Judgement); 8] = [
+const JUDGEMENTS: [(DegradedReason, Judgement); 9] = [
     (DegradedReason::LiveFilesMissing, |facts| {
         let missing = |fault: &&LiveFault| fault.fault == LiveFaultKind::Missing;
         named(facts.live_faults.iter().filter(missing).map(place), "missing: restore the set, or the one file")
@@ -91,6 +93,9 @@ const JUDGEMENTS: [(DegradedReason, Judgement); 8] = [
     (DegradedReason::SettingsRejected, |facts| {
         let why = facts.rejected_settings.as_ref()?;
         Some(format!("{why}: correct the settings, see that `fiovana-app config check` accepts them, and reload"))
+    }),
+    (DegradedReason::RestoreUnsettled, |facts| {
+        (!facts.unsettled_restores.is_empty()).then(|| facts.unsettled_restores.join(". "))
     }),
 ];
 
@@ -143,6 +148,7 @@ pub fn look(world: &World) -> Facts {
             .then(|| settings.log_directory.join(AUDIT_LOG).display().to_string()),
         mode_not_persisted: !world.mode().persisted,
         rejected_settings: world.rejected_settings(),
+        unsettled_restores: world.unsettled_restores(),
     }
 }
 
@@ -213,6 +219,10 @@ mod tests {
             ),
             (DegradedReason::ModeNotPersisted, Facts { mode_not_persisted: true, ..Facts::default() }),
             (DegradedReason::SettingsRejected, Facts { rejected_settings: Some("bad".into()), ..Facts::default() }),
+            (
+                DegradedReason::RestoreUnsettled,
+                Facts { unsettled_restores: vec!["a journal".into()], ..Facts::default() },
+            ),
         ];
         assert!(table.iter().map(|(reason, _)| *reason).eq(judged()), "a judgement is not tested");
         for (reason, facts) in table {

@@ -133,7 +133,11 @@ impl Service {
         let set = self.configured(set)?;
         let backup = view::resolve(&self.world.repository, Some(&set.name), reference)?;
         let picks = vec![Pick { backup, paths: options.paths() }];
-        let rules = Rules { replace_logs: options.replace_logs, ignore_ownership: options.ignore_ownership };
+        let rules = Rules {
+            replace_logs: options.replace_logs,
+            ignore_ownership: options.ignore_ownership,
+            allow_invalid: options.allow_invalid,
+        };
         self.restore_picks(set, picks, rules, caller).await
     }
 
@@ -153,7 +157,7 @@ impl Service {
         };
         let message = Restore { set, picks, rules, caller: caller.clone() };
         let restored = self.archiver.send(message).await.map_err(|_| problems::of_silence("archiver"))??;
-        Ok(view::restored(&name, newest, backups, target, restored))
+        Ok(view::restored(&name, (newest, backups), target, rules, restored))
     }
 
     /// Everything at a glance.

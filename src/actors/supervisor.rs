@@ -67,7 +67,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor with the failures that are remembered.
     pub fn new(world: Arc<World>) -> Self {
-        let recovery = world.settings().recovery;
+        let recovery = &world.settings().recovery;
         let window = match Self::load(&world) {
             Loaded::Value(document) => {
                 document.window.with_settings(recovery.integrity_failures, recovery.window_minutes)
@@ -124,7 +124,7 @@ impl Supervisor {
     }
 
     fn empty_window(&self) -> IntegrityWindow {
-        let recovery = self.world.settings().recovery;
+        let recovery = &self.world.settings().recovery;
         IntegrityWindow::new(recovery.integrity_failures, recovery.window_minutes)
     }
 

@@ -17,7 +17,7 @@ use crate::api::{
 };
 use crate::core::mode::{DegradedReason, Mode, RecoveryPhase};
 use crate::core::{BackupId, BackupKind, BackupState, SetName};
-use crate::pipeline::restore::Restored;
+use crate::pipeline::restore::{Restored, Rules};
 use crate::pipeline::verify::{Verdict, Verification};
 use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Catalogue, Finding, SetIndex};
@@ -154,12 +154,26 @@ pub fn verification(backup: &Backup, verification: Verification) -> VerifyOutcom
 /// What a restore did.
 pub fn restored(
     set: &SetName,
-    backup: BackupId,
-    backups: Vec<BackupId>,
+    (backup, backups): (BackupId, Vec<BackupId>),
     target: String,
+    rules: Rules,
     restored: Restored,
 ) -> RestoreOutcome {
-    let undo = restored.safety_backup.map(|id| format!("fiovana-app restore {set} {id}"));
+    let undo = |id: BackupId| {
+        let rule = |flag, asked: bool| if asked { flag } else { "" };
+        let logs = rule(" --replace-logs", rules.replace_logs);
+        format!("fiovana-app restore {set} {id}{logs}{}", rule(" --ignore-ownership", rules.ignore_ownership))
+    };
+    let undo_call = |id: BackupId| {
+        let rule = |name: &str, asked: bool| asked.then(|| format!("\"{name}\":true"));
+        let rules = [rule("replace_logs", rules.replace_logs), rule("ignore_ownership", rules.ignore_ownership)];
+        let rules: Vec<String> = rules.into_iter().flatten().collect();
+        let body = if rules.is_empty() { String::new() } else { format!(" -d '{{{}}}'", rules.join(",")) };
+        format!("POST /api/recovery/{set}/{id}{body}")
+    };
+    let documents = |files: Vec<(String, String)>| -> Vec<SkippedDocument> {
+        files.into_iter().map(|(path, reason)| SkippedDocument { path, reason }).collect()
+    };
     RestoreOutcome {
         set: set.clone(),
         backup,
@@ -170,13 +184,13 @@ pub fn restored(
             .into_iter()
             .map(|file| RestoredDocument { path: file.path, size_bytes: file.size_bytes, sha256: file.sha256 })
             .collect(),
-        skipped: restored
-            .skipped
-            .into_iter()
-            .map(|(path, reason)| SkippedDocument { path, reason: reason.to_owned() })
-            .collect(),
+        removed: restored.removed,
+        skipped: documents(restored.skipped),
+        unsaved: documents(restored.unsaved),
+        left_alone: restored.left_alone,
         safety_backup: restored.safety_backup,
-        undo,
+        undo: restored.safety_backup.map(undo),
+        undo_call: restored.safety_backup.map(undo_call),
     }
 }
 

@@ -4,6 +4,7 @@
 //! catalogue, what ran when, the mode, who is up.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
@@ -71,6 +72,7 @@ pub struct World {
     actors: Mutex<BTreeMap<&'static str, ActorView>>,
     audit: Mutex<AuditView>,
     rejected_settings: Mutex<Option<String>>,
+    unsettled_restores: Mutex<BTreeMap<PathBuf, Vec<String>>>,
     concerns: Mutex<Concerns>,
     reassess: Notify,
     works: Mutex<Vec<std::sync::Weak<Progress>>>,
@@ -178,6 +180,7 @@ impl World {
             actors: Mutex::new(ACTORS.into_iter().map(|name| (name, actor.clone())).collect()),
             audit: Mutex::default(),
             rejected_settings: Mutex::default(),
+            unsettled_restores: Mutex::default(),
             concerns: Mutex::default(),
             reassess: Notify::new(),
             works: Mutex::default(),
@@ -325,6 +328,16 @@ impl World {
     /// Waits until somebody wants that.
     pub(super) async fn reassessment_wanted(&self) {
         self.reassess.notified().await;
+    }
+
+    /// Restores that were interrupted and could not be settled: what there is, and what to do.
+    pub fn unsettled_restores(&self) -> Vec<String> {
+        locked(&self.unsettled_restores).values().flatten().cloned().collect()
+    }
+
+    /// Notes those in one source directory.
+    pub(super) fn set_unsettled_restores(&self, source: &Path, what: Vec<String>) {
+        locked(&self.unsettled_restores).insert(source.to_owned(), what);
     }
 
     /// Counts an operation until what is returned is dropped: a stop waits for it, to its last record.

@@ -91,6 +91,8 @@ problem_kinds! {
     Integrity = "urn:fiovana:problem:integrity", 422, "The backup is damaged";
     /// The target cannot be written as it must be.
     Target = "urn:fiovana:problem:target", 422, "The files cannot be restored there";
+    /// A restore failed half way, and the earlier files are back.
+    RolledBack = "urn:fiovana:problem:rolled-back", 422, "The restore was rolled back";
     /// Too many wrong tokens.
     TooManyRequests = "urn:fiovana:problem:too-many-requests", 429, "Wait before the next attempt";
     /// Something failed that should not.

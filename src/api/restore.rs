@@ -22,6 +22,9 @@ pub struct RestoreOptions {
     /// Whether files are restored whose owner cannot be kept.
     #[serde(default)]
     pub ignore_ownership: bool,
+    /// Whether files are restored that do not parse.
+    #[serde(default)]
+    pub allow_invalid: bool,
 }
 
 impl RestoreOptions {
@@ -49,12 +52,24 @@ pub struct RestoreOutcome {
     pub target: String,
     /// The files that are back.
     pub restored: Vec<RestoredDocument>,
-    /// Files of the backup that were left alone.
+    /// Files that were removed again, as a safety backup that was restored says that they were not there.
+    #[serde(default)]
+    pub removed: Vec<String>,
+    /// Files that are not back, and why.
     pub skipped: Vec<SkippedDocument>,
-    /// The backup of the live files as they were before, if there were any.
+    /// Files that were replaced although they could not be backed up before, and why they could not.
+    #[serde(default)]
+    pub unsaved: Vec<SkippedDocument>,
+    /// Live files of the set that the backup does not have: they are as they were.
+    #[serde(default)]
+    pub left_alone: Vec<String>,
+    /// The backup of the live files as they were before; absent if none was touched.
     pub safety_backup: Option<BackupId>,
-    /// How to undo it.
+    /// How to undo it: a command.
     pub undo: Option<String>,
+    /// How to undo it: the same as a call of the API, its path and its body.
+    #[serde(default)]
+    pub undo_call: Option<String>,
 }
 
 /// A file that is back.
@@ -68,7 +83,7 @@ pub struct RestoredDocument {
     pub sha256: Digest,
 }
 
-/// A file that was left alone.
+/// A file, and what there is to say of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedDocument {
     /// Its path.

@@ -217,6 +217,9 @@ pub struct RestoreArguments {
     /// Restore files whose owner cannot be kept all the same; they will belong to whoever restores them
     #[arg(long, conflicts_with = "to")]
     pub ignore_ownership: bool,
+    /// Restore files that are not valid JSON all the same
+    #[arg(long, conflicts_with = "to")]
+    pub allow_invalid: bool,
 }
 
 /// What to recover, and whether to ask.

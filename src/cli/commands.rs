@@ -273,8 +273,8 @@ pub fn diff(
 
 /// Restores in place through the service, elsewhere without it.
 pub fn restore(arguments: RestoreArguments, settings: Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let RestoreArguments { set, id, to, files, replace_logs, ignore_ownership } = arguments;
-    let options = RestoreOptions { file: None, files, replace_logs, ignore_ownership };
+    let RestoreArguments { set, id, to, files, replace_logs, ignore_ownership, allow_invalid } = arguments;
+    let options = RestoreOptions { file: None, files, replace_logs, ignore_ownership, allow_invalid };
     let Some(to) = to else { return work(Work::Restore(set, id, options), settings, output) };
     let directory = std::path::absolute(to).map_err(Failure::WorkingDirectory)?;
     let outcome = Reader::open(&settings)?.restore_to(&set, &id, options.paths(), &directory)?;

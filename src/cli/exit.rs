@@ -56,7 +56,7 @@ impl Exit {
 
     /// Of a restore.
     pub fn of_restore(outcome: &RestoreOutcome) -> Self {
-        if outcome.skipped.is_empty() { Self::Done } else { Self::Problems }
+        if outcome.skipped.is_empty() && outcome.unsaved.is_empty() { Self::Done } else { Self::Problems }
     }
 
     /// Of a plan that was only looked at, or leaves nothing to restore.

@@ -18,7 +18,7 @@ use crate::core::{BackupId, BackupRef, SetName};
 use crate::daemon;
 use crate::pipeline::Progress;
 use crate::pipeline::compare::{CompareError, FileDifference, Side, compare};
-use crate::pipeline::restore::{Pick, Target, restore};
+use crate::pipeline::restore::{Pick, Rules, restore_to};
 use crate::repository::Repository;
 use crate::settings::{SetSettings, Settings};
 
@@ -105,17 +105,17 @@ impl<'s> Reader<'s> {
         let backup = view::resolve(&self.repository, Some(set), &reference.to_string())?;
         let progress = Arc::new(Progress::default());
         let bar = Bar::show("restore", &progress);
-        let restored = restore(
-            &self.repository,
-            &[Pick { backup: backup.clone(), paths }],
-            &Target::Directory(directory),
-            &progress,
-        );
+        let picks = [Pick { backup: backup.clone(), paths }];
+        let restored = restore_to(&self.repository, &picks, directory, &progress);
         drop(bar);
         match restored {
-            Ok(restored) => {
-                Ok(view::restored(set, backup.id, vec![backup.id], directory.display().to_string(), restored))
-            }
+            Ok(restored) => Ok(view::restored(
+                set,
+                (backup.id, vec![backup.id]),
+                directory.display().to_string(),
+                Rules::default(),
+                restored,
+            )),
             Err(error) => Err(problems::of_restore(&self.repository, &backup.set, &[backup.id], &error)),
         }
     }

@@ -88,6 +88,10 @@ pub fn restored() -> RestoreOutcome {
         backups: vec![id('3')],
         target: "/srv/app/config".into(),
         restored: vec![file],
+        removed: vec!["safe_mode_config.json".into()],
+        unsaved: vec![],
+        left_alone: vec!["magic_number_rules.json".into()],
+        undo_call: None,
         skipped: vec![SkippedDocument {
             path: "security_audit.log".into(),
             reason: "the audit log is never replaced in place".into(),

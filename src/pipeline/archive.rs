@@ -119,6 +119,7 @@ pub fn archive(repository: &Repository, request: &Request<'_>, progress: &Progre
     let no_space = |free_bytes| ArchiveError::NoSpace { location: repository.location(), free_bytes };
     if let Ok(free_bytes) = repository.free_bytes()
         && free_bytes < MIN_FREE_BYTES
+        && request.kind != BackupKind::PreRestore
     {
         return Err(no_space(free_bytes));
     }
@@ -150,7 +151,10 @@ fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> 
     let looks = Captured { looks: captured.looks.clone(), ..Captured::default() };
     let manifest = compose(repository, request, captured);
     let backup = repository.publish_manifest(manifest).map_err(ArchiveError::Write)?;
-    memory.remember(repository, request.set, backup.id, &looks);
+    // A backup of what a restore replaces is no look at the set.
+    if request.kind != BackupKind::PreRestore {
+        memory.remember(repository, request.set, backup.id, &looks);
+    }
     Ok(Archived::Created(Created { backup, proven, repaired }))
 }
 

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
 
-use super::restore::{self, Pick, RestoreError, Target};
+use super::restore::{self, Pick, RestoreError};
 use super::{Cancelled, Progress};
 use crate::core::content::Validation;
 use crate::repository::catalogue::Backup;
@@ -166,7 +166,7 @@ fn restore_and_compare(
     let restored = scratch.path("restored");
     // A restore takes what is in memory; a rehearsal of one wants to know of the disk.
     repository.drop_cache(body.files.iter().flat_map(|file| &file.chunks).map(|chunk| &chunk.object));
-    restore::restore(repository, &[Pick::whole(request.backup.clone())], &Target::Directory(&restored), progress)?;
+    restore::restore_to(repository, &[Pick::whole(request.backup.clone())], &restored, progress)?;
     compare(&restored, &body.files, request.set.validate, progress)?;
     proof::damaged_file_is_rejected(&restored, &body.files, compare)
 }

@@ -1,31 +1,45 @@
 //! Bringing files back.
 //!
 //! Hazard: a restore that goes wrong half way leaves an application with neither its old nor its new configuration.
-//! Everything is read, checked and written beside its target first; the live files are backed up; only then are they
-//! replaced, one rename each. Nothing outside the target directory can be written.
+//! Everything is read, checked and written beside its target first; then the live files are backed up, as late as can
+//! be; only then are they replaced, by a [`transaction`] that any failure and any crash leaves all done or all undone.
+//! Nothing outside the target directory can be written.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod error;
+mod health;
+mod journal;
+pub mod leftover;
+mod safety;
+mod selection;
+#[cfg(test)]
+mod tests;
+pub mod transaction;
+
+use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 
-use super::archive::{self, ArchiveError, Archived};
-use super::content::{ChunkReader, ContentFault, read_files};
-use super::parallel;
-use super::stage::Stage;
-use super::verify::{self, Verdict};
-use super::{Cancelled, Progress};
-use crate::core::content::is_log;
-use crate::core::{BackupId, BackupKind, Digest};
-use crate::repository::catalogue::{Backup, Finding};
-use crate::repository::wire::FileEntry;
-use crate::repository::{ReadError, ReadFrom, Repository, WriteError};
-use crate::settings::SetSettings;
-use crate::storage::disk::Disk;
-use crate::storage::real_disk::RealDisk;
 use chrono::{DateTime, Utc};
 
-/// The audit log of this service: never replaced in place.
-const OWN_AUDIT_LOG: &str = "security_audit.log";
+use super::content::{ChunkReader, read_files};
+use super::stage::{Stage, Staged};
+use super::{Progress, parallel};
+use crate::core::content::is_validated;
+use crate::core::{BackupId, BackupKind, Digest};
+use crate::repository::catalogue::{Backup, Content};
+use crate::repository::object::CHUNK_BYTES;
+use crate::repository::wire::FileEntry;
+use crate::repository::{ReadFrom, Repository};
+use crate::settings::SetSettings;
+use crate::storage::disk::{Disk, DiskKind};
+use crate::storage::real_disk::RealDisk;
+
+pub use error::RestoreError;
+pub use health::{HealthCheck, HealthError};
+use journal::Change;
+pub use journal::{Journal, Token};
+use selection::Selection;
+use transaction::Transaction;
 
 /// What to take from one backup. Several of one set, with no path in common, are restored as one.
 #[derive(Clone, Debug)]
@@ -50,21 +64,24 @@ pub struct Rules {
     pub replace_logs: bool,
     /// Go on where the owner of a file cannot be kept.
     pub ignore_ownership: bool,
+    /// Restore files that do not parse. A safety backup is restored as it is, whatever this says.
+    pub allow_invalid: bool,
 }
 
-/// Where the files go.
-pub enum Target<'a> {
-    /// The set's own source: live files are replaced, after they were backed up.
-    Live {
-        /// The set.
-        set: &'a SetSettings,
-        /// What is allowed.
-        rules: Rules,
-        /// The time now.
-        now: DateTime<Utc>,
-    },
-    /// A directory, created if it is not there. No file in it is replaced.
-    Directory(&'a Path),
+/// A restore over a set's live files.
+pub struct Live<'a> {
+    /// The set.
+    pub set: &'a SetSettings,
+    /// What is allowed.
+    pub rules: Rules,
+    /// What judges the outcome.
+    pub health: HealthCheck<'a>,
+    /// The time now.
+    pub now: DateTime<Utc>,
+    /// What ties it to its audit records.
+    pub correlation_id: &'a str,
+    /// Who asked for it.
+    pub principal: &'a str,
 }
 
 /// What was restored.
@@ -72,9 +89,15 @@ pub enum Target<'a> {
 pub struct Restored {
     /// The files that are back, by path.
     pub files: Vec<RestoredFile>,
-    /// Files of the backup that were not restored, and why.
-    pub skipped: Vec<(String, &'static str)>,
-    /// The live files as they were before, if there were any.
+    /// Files that are gone, as they were when the safety backup that was restored was made.
+    pub removed: Vec<String>,
+    /// Files that are not back, and why.
+    pub skipped: Vec<(String, String)>,
+    /// Files that were replaced although they could not be backed up before, and why they could not.
+    pub unsaved: Vec<(String, String)>,
+    /// Live files of the set that the backup does not have, and that are as they were.
+    pub left_alone: Vec<String>,
+    /// The live files as they were before.
     pub safety_backup: Option<BackupId>,
 }
 
@@ -89,172 +112,114 @@ pub struct RestoredFile {
     pub sha256: Digest,
 }
 
-/// Why nothing, or not everything, was restored.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The manifest cannot be had. No live file was touched.
-    #[error("the manifest of {backup} cannot be used; no live file was touched")]
-    Manifest {
-        /// The backup.
-        backup: BackupId,
-        /// Why.
-        #[source]
-        source: ReadError,
-    },
-    /// The content cannot be had. No live file was touched.
-    #[error("{path} cannot be restored from this backup; no live file was touched")]
-    Content {
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        fault: ContentFault,
-    },
-    /// The backup does not have this file.
-    #[error("backup {backup} does not have the file {path:?}")]
-    NoSuchFile {
-        /// The backup.
-        backup: BackupId,
-        /// The file.
-        path: String,
-    },
-    /// Two picks mean the same file.
-    #[error("{0:?} is asked for twice")]
-    Twice(String),
-    /// A live log would have been replaced.
-    #[error("{0} is a log: restore it elsewhere with --to DIR, or say that live logs may be replaced")]
-    LiveLog(String),
-    /// The target could not be written. No live file was touched.
-    #[error("{action} {}; no live file was touched", .path.display())]
-    Stage {
-        /// What was tried.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The live files could not be backed up first. No live file was touched.
-    #[error("back up the live files first; none was touched")]
-    Safety(#[source] ArchiveError),
-    /// The backup of the live files did not read back. No live file was touched.
-    #[error("the backup of the live files did not read back ({0}); none was touched")]
-    SafetyUnproven(String),
-    /// The record of the live files' backup could not be written. No live file was touched.
-    #[error("record the backup of the live files; none was touched")]
-    Record(#[source] WriteError),
-    /// A file could not be put in its place; those before it were.
-    #[error("replace {}: {replaced} files were replaced before it; the earlier files are in {}", .path.display(), safety(.safety_backup))]
-    Replace {
-        /// The file.
-        path: PathBuf,
-        /// How many were replaced before.
-        replaced: usize,
-        /// Where the earlier files are.
-        safety_backup: Option<BackupId>,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The work was told to stop. No live file was touched.
-    #[error(transparent)]
-    Cancelled(#[from] Cancelled),
+/// How a restore over live files ended.
+pub struct Outcome {
+    /// What was restored, or why nothing was.
+    pub result: Result<Restored, RestoreError>,
+    /// Its journal, to be closed once the result was recorded; if there is any.
+    pub transaction: Option<Transaction>,
 }
 
-fn safety(id: &Option<BackupId>) -> String {
-    id.map_or_else(|| "no backup: there were none".into(), |id| format!("backup {id}"))
-}
-
-impl RestoreError {
-    /// Whether the backup itself is at fault: damaged, not merely unreadable.
-    pub const fn is_damage(&self) -> bool {
-        match self {
-            Self::Manifest { source, .. } => source.is_damage(),
-            Self::Content { fault, .. } => fault.is_damage(),
-            _ => false,
-        }
-    }
-}
-
-/// Restores what was picked: all of it, or, if this is an error that says so, none of it.
-pub fn restore(
+/// Restores into a directory, which is created if it is not there. No file in it is replaced.
+pub fn restore_to(
     repository: &Repository,
     picks: &[Pick],
-    target: &Target<'_>,
+    directory: &Path,
     progress: &Progress,
 ) -> Result<Restored, RestoreError> {
-    let mut contents = Vec::with_capacity(picks.len());
-    for pick in picks {
-        let read = repository.read_manifest(&pick.backup);
-        contents.push(read.map_err(|source| RestoreError::Manifest { backup: pick.backup.id, source })?);
+    let contents = read_manifests(repository, picks)?;
+    let selection = Selection::of(picks.iter().zip(contents.iter().map(|content| &content.manifest)))?;
+    let mut stage = Stage::new(open_target(directory)?, directory, Token::new(repository.id()));
+    fill(&mut stage, repository, &selection, progress)?;
+    stage.place_all()?;
+    Ok(Restored { files: restored_files(&selection), ..Restored::default() })
+}
+
+/// Restores over the live files of a set. The caller holds the write lane, and keeps the set occupied, until the
+/// transaction is closed.
+pub fn restore_live(repository: &Repository, picks: &[Pick], live: &Live<'_>, progress: &Progress) -> Outcome {
+    match prepare(repository, picks, live, progress) {
+        Ok((restored, None)) => Outcome { result: Ok(restored), transaction: None },
+        Ok((restored, Some(mut transaction))) => {
+            let healthy = |journal: &Journal| Ok(health::judge(&live.health, &live.set.source, journal, progress)?);
+            let result = transaction.carry_out(healthy).map(|()| restored);
+            let unsettled = matches!(result, Err(RestoreError::Unsettled { .. }));
+            Outcome { result, transaction: (!unsettled).then_some(transaction) }
+        }
+        Err(error) => Outcome { result: Err(error), transaction: None },
     }
-    let mut chosen = BTreeMap::new();
-    for (pick, content) in picks.iter().zip(&contents) {
-        choose(pick, &content.manifest.body.files, &mut chosen)?;
-    }
+}
+
+/// Everything up to the journal: no live file is touched.
+fn prepare(
+    repository: &Repository,
+    picks: &[Pick],
+    live: &Live<'_>,
+    progress: &Progress,
+) -> Result<(Restored, Option<Transaction>), RestoreError> {
+    let contents = read_manifests(repository, picks)?;
+    let mut selection = Selection::of(picks.iter().zip(contents.iter().map(|content| &content.manifest)))?;
     let mut restored = Restored::default();
-    if let Target::Live { rules, .. } = target {
-        spare_logs(&mut chosen, *rules, &mut restored)?;
-    }
-    let chosen: Vec<&FileEntry> = chosen.into_values().collect();
-    let (root, ownership) = match target {
-        Target::Live { set, rules, .. } => (set.source.as_path(), !rules.ignore_ownership),
-        Target::Directory(directory) => (*directory, false),
-    };
+    selection.spare_logs(live.rules, &mut restored)?;
+    let root = live.set.source.as_path();
     let disk = open_target(root)?;
-    let mut stage = Stage::new(disk, root, matches!(target, Target::Directory(_)), ownership);
-    progress.expect(chosen.iter().map(|file| file.size_bytes).sum());
-    read_files(&ChunkReader::new(repository, ReadFrom::Anywhere), &chosen, parallel::threads(), progress, &mut stage)?;
-    stage.sync()?;
-    if let Target::Live { set, now, .. } = target {
-        restored.safety_backup = back_up_live_files(repository, set, *now, progress)?;
+    let journal = journal::journal_name(&live.set.name);
+    if disk.metadata(Path::new(&journal)).is_ok() {
+        return Err(RestoreError::Unfinished(root.join(journal)));
     }
-    stage.replace_all(restored.safety_backup)?;
-    restored.files = chosen.iter().map(|file| restored_file(file)).collect();
-    Ok(restored)
+    let token = Token::new(repository.id());
+    let mut stage = Stage::new(disk.clone(), root, token.clone()).over_live_files(!live.rules.ignore_ownership);
+    fill(&mut stage, repository, &selection, progress)?;
+    if !live.rules.allow_invalid {
+        refuse_invalid(picks, &selection, live.set, disk.as_ref(), &stage)?;
+    }
+    let removals = removable(&selection, disk.as_ref(), root)?;
+    selection.tell_of_others(repository, live, picks, &mut restored);
+    if stage.files().is_empty() && removals.is_empty() {
+        return Ok((restored, None));
+    }
+    let safety = safety::back_up(repository, live.set, selection.paths(), live.now, progress)?;
+    let backups = picks.iter().map(|pick| pick.backup.id).collect();
+    let asked = (live.correlation_id, live.principal);
+    let mut journal = Journal::new(repository.id(), &live.set.name, asked, backups, safety.id, token);
+    journal.changes = changes(stage.files(), &removals, &safety);
+    restored.unsaved = unsaved(&journal, &safety);
+    restored.files = restored_files(&selection);
+    restored.removed = removals;
+    restored.safety_backup = Some(safety.id);
+    let transaction = Transaction::begin(disk, root, journal)?;
+    stage.hand_over();
+    Ok((restored, Some(transaction)))
 }
 
-fn restored_file(file: &FileEntry) -> RestoredFile {
-    RestoredFile { path: file.path.clone(), size_bytes: file.size_bytes, sha256: file.sha256 }
-}
-
-/// Adds the files that `pick` means.
-fn choose<'f>(
-    pick: &Pick,
-    files: &'f [FileEntry],
-    chosen: &mut BTreeMap<&'f str, &'f FileEntry>,
-) -> Result<(), RestoreError> {
-    let named: Vec<&FileEntry> = match &pick.paths {
-        None => files.iter().collect(),
-        Some(paths) => {
-            let entry = |path: &String| files.iter().find(|file| file.path == *path).ok_or_else(|| path.clone());
-            let named: Result<_, String> = paths.iter().map(entry).collect();
-            named.map_err(|path| RestoreError::NoSuchFile { backup: pick.backup.id, path })?
-        }
+fn read_manifests(repository: &Repository, picks: &[Pick]) -> Result<Vec<Content>, RestoreError> {
+    let read = |pick: &Pick| {
+        let content = repository.read_manifest(&pick.backup);
+        content.map_err(|source| RestoreError::Manifest { backup: pick.backup.id, source })
     };
-    for file in named {
-        if chosen.insert(&file.path, file).is_some() {
-            return Err(RestoreError::Twice(file.path.clone()));
-        }
-    }
-    Ok(())
+    picks.iter().map(read).collect()
 }
 
-/// Takes out what is never replaced in place, and refuses what is not replaced unasked.
-fn spare_logs(
-    chosen: &mut BTreeMap<&str, &FileEntry>,
-    rules: Rules,
-    restored: &mut Restored,
+/// Reads every file, checks it, and writes it beside its target, durably.
+fn fill(
+    stage: &mut Stage,
+    repository: &Repository,
+    selection: &Selection<'_>,
+    progress: &Progress,
 ) -> Result<(), RestoreError> {
-    if let Some(log) = chosen.keys().find(|path| is_log(path) && !rules.replace_logs) {
-        return Err(RestoreError::LiveLog((*log).to_owned()));
-    }
-    let own = |path: &str| path.rsplit('/').next() == Some(OWN_AUDIT_LOG);
-    let spared = chosen.keys().filter(|path| own(path)).map(|path| (*path).to_owned());
-    restored.skipped.extend(spared.map(|path| (path, "the audit log is never replaced in place")));
-    chosen.retain(|path, _| !own(path));
-    Ok(())
+    let files: Vec<&FileEntry> = selection.files.values().map(|(_, file)| *file).collect();
+    progress.expect(files.iter().map(|file| file.size_bytes).fold(0, u64::saturating_add));
+    read_files(&ChunkReader::new(repository, ReadFrom::Anywhere), &files, parallel::threads(), progress, stage)?;
+    stage.sync()
+}
+
+fn restored_files(selection: &Selection<'_>) -> Vec<RestoredFile> {
+    let restored = |(_, file): &(BackupId, &FileEntry)| RestoredFile {
+        path: file.path.clone(),
+        size_bytes: file.size_bytes,
+        sha256: file.sha256,
+    };
+    selection.files.values().map(restored).collect()
 }
 
 fn open_target(root: &Path) -> Result<Arc<dyn Disk>, RestoreError> {
@@ -263,36 +228,87 @@ fn open_target(root: &Path) -> Result<Arc<dyn Disk>, RestoreError> {
     Ok(Arc::new(RealDisk::open(root).map_err(failed)?))
 }
 
-/// Backs up what is live now, if anything is, and reads it back.
-fn back_up_live_files(
-    repository: &Repository,
+/// Parses what was written, as the set expects it to parse; a safety backup is what it is.
+fn refuse_invalid(
+    picks: &[Pick],
+    selection: &Selection<'_>,
     set: &SetSettings,
-    now: DateTime<Utc>,
-    progress: &Progress,
-) -> Result<Option<BackupId>, RestoreError> {
-    let request = archive::Request {
-        set,
-        kind: BackupKind::PreRestore,
-        read_everything: true,
-        read_sources_every_runs: 1,
-        now,
-        clock_suspect: false,
-        audit_head: None,
+    disk: &dyn Disk,
+    stage: &Stage,
+) -> Result<(), RestoreError> {
+    let is_safety = |id: BackupId| {
+        picks.iter().any(|pick| pick.backup.id == id && pick.backup.kind() == Some(BackupKind::PreRestore))
     };
-    let created = match archive::archive(repository, &request, progress).map_err(RestoreError::Safety)? {
-        Archived::Created(created) => created,
-        Archived::Unchanged { backup, .. } => return Ok(Some(backup.id)),
-    };
-    let read = verify::read_back(repository, &created.backup, &created.proven, progress)?;
-    match read.verdict {
-        Verdict::Intact => {}
-        Verdict::Damaged(damages) => {
-            let first = damages.first().map(|damage| format!("{}: {}", damage.place, damage.fault));
-            return Err(RestoreError::SafetyUnproven(first.unwrap_or_default()));
+    for staged in stage.files().iter().filter(|staged| is_validated(&staged.target, set.validate)) {
+        let Some((backup, file)) = selection.files.get(staged.target.as_str()).copied() else { continue };
+        if is_safety(backup) {
+            continue;
         }
-        Verdict::Unreadable(why) => return Err(RestoreError::SafetyUnproven(why)),
+        let reader =
+            std::io::BufReader::with_capacity(CHUNK_BYTES, DiskReader { disk, path: &staged.temporary, at: 0 });
+        match serde_json::from_reader::<_, serde::de::IgnoredAny>(reader) {
+            Ok(_) => {}
+            Err(error) if error.is_io() => {
+                return Err(stage.failed("read", &staged.temporary, error.into()));
+            }
+            Err(error) => {
+                return Err(RestoreError::Invalid { backup, path: file.path.clone(), fault: error.to_string() });
+            }
+        }
     }
-    let id = created.backup.id;
-    repository.record_finding(id, Finding::Intact { checked: now }).map_err(RestoreError::Record)?;
-    Ok(Some(id))
+    Ok(())
+}
+
+struct DiskReader<'a> {
+    disk: &'a dyn Disk,
+    path: &'a Path,
+    at: u64,
+}
+
+impl Read for DiskReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.disk.read_at(self.path, self.at, buffer)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// Those of the files to remove that are there.
+fn removable(selection: &Selection<'_>, disk: &dyn Disk, root: &Path) -> Result<Vec<String>, RestoreError> {
+    let failed = |path: &str, source| RestoreError::Stage { action: "remove", path: root.join(path), source };
+    let mut removable = Vec::new();
+    for path in &selection.removals {
+        match disk.metadata(Path::new(path)) {
+            Ok(found) if found.kind == DiskKind::File => removable.push((*path).to_owned()),
+            Ok(_) => return Err(failed(path, std::io::Error::other("what is there is no plain file"))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(path, error)),
+        }
+    }
+    Ok(removable)
+}
+
+fn changes(staged: &[Staged], removals: &[String], safety: &Backup) -> Vec<Change> {
+    let files = safety.content.as_ref().map_or(&[][..], |content| &content.manifest.body.files);
+    let old = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.sha256);
+    let replacements = staged.iter().map(|file| Change {
+        target: file.target.clone(),
+        new: Some(file.sha256),
+        replaces: file.replaces,
+        old: old(&file.target),
+    });
+    let removals =
+        removals.iter().map(|path| Change { target: path.clone(), new: None, replaces: true, old: old(path) });
+    replacements.chain(removals).collect()
+}
+
+/// Files that are there and not in the safety backup.
+fn unsaved(journal: &Journal, safety: &Backup) -> Vec<(String, String)> {
+    let unreadable = safety.content.as_ref().map_or(&[][..], |content| &content.manifest.body.unreadable);
+    let reason = |path: &str| {
+        let why = unreadable.iter().find(|file| file.path == path).map(|file| file.reason.clone());
+        why.unwrap_or_else(|| "it came while the others were backed up".into())
+    };
+    let unsaved = journal.changes.iter().filter(|change| change.replaces && change.old.is_none());
+    unsaved.map(|change| (change.target.clone(), reason(&change.target))).collect()
 }

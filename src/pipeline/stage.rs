@@ -1,18 +1,16 @@
 //! Files on their way to their places.
 //!
 //! Hazard: a file that is written where it is needed is, for a while, half a file. Each is written beside its target,
-//! given its owner, mode and times, and made durable; then all are put in place, one rename each. What was not put in
-//! place does not stay.
+//! given its owner, mode and times, and made durable; only then can it be put in place, by one rename. What was not put
+//! in place does not stay.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::Digest as _;
-
 use super::content::{ContentFault, FileSink};
-use super::restore::RestoreError;
-use crate::core::{BackupId, Digest};
-use crate::repository::object::CHUNK_BYTES;
+use super::restore::{RestoreError, Token};
+use crate::core::Digest;
 use crate::repository::wire::FileEntry;
 use crate::storage::disk::{Disk, DiskFile, DiskKind};
 
@@ -22,34 +20,61 @@ pub const STAGED_PREFIX: &str = ".fiovana-restore-";
 /// The most files that are open and not synced yet, and the threads that sync them.
 const MAX_UNSYNCED: usize = 8;
 
-/// Files written beside their targets. What was not put in place is removed when this is dropped.
+/// Files written beside their targets. Those that were not handed over are removed when this is dropped.
 pub struct Stage {
     disk: Arc<dyn Disk>,
     root: PathBuf,
-    /// Whether the target is a fresh place: nothing is replaced there.
+    token: Token,
+    /// Whether nothing may be replaced.
     fresh: bool,
     /// Whether a file whose owner cannot be kept is refused.
     ownership: bool,
     files: Vec<Staged>,
     open: Option<Box<dyn DiskFile>>,
     /// Written whole, not durable yet.
-    unsynced: Vec<(PathBuf, Box<dyn DiskFile>)>,
+    unsynced: Vec<(usize, Box<dyn DiskFile>)>,
 }
 
-struct Staged {
-    target: PathBuf,
-    temporary: PathBuf,
-    sha256: Digest,
-    placed: bool,
+/// A file beside its target.
+pub struct Staged {
+    /// Where it belongs.
+    pub target: String,
+    /// Where it is.
+    pub temporary: PathBuf,
+    /// Its hash.
+    pub sha256: Digest,
+    /// Whether there was a file when this one was written.
+    pub replaces: bool,
+    mode: u32,
+    owner: (u32, u32),
 }
 
 impl Stage {
-    /// An empty stage for files below `root`, which is `disk`'s own.
-    pub fn new(disk: Arc<dyn Disk>, root: &Path, fresh: bool, ownership: bool) -> Self {
-        Self { disk, root: root.to_owned(), fresh, ownership, files: Vec::new(), open: None, unsynced: Vec::new() }
+    /// An empty stage for files in a fresh place below `root`, which is `disk`'s own: nothing is replaced there, and an
+    /// owner that cannot be kept is let go.
+    pub fn new(disk: Arc<dyn Disk>, root: &Path, token: Token) -> Self {
+        let (files, unsynced) = (Vec::new(), Vec::new());
+        Self { disk, root: root.to_owned(), token, fresh: true, ownership: false, files, open: None, unsynced }
     }
 
-    fn failed(&self, action: &'static str, path: &Path, source: std::io::Error) -> RestoreError {
+    /// The same for files that will replace live ones, and whether one whose owner cannot be kept is refused.
+    pub fn over_live_files(mut self, ownership: bool) -> Self {
+        (self.fresh, self.ownership) = (false, ownership);
+        self
+    }
+
+    /// What is staged.
+    pub fn files(&self) -> &[Staged] {
+        &self.files
+    }
+
+    /// Leaves what is staged to somebody else.
+    pub fn hand_over(mut self) {
+        self.files.clear();
+    }
+
+    /// The failure of `action` at `path`, with no live file touched.
+    pub fn failed(&self, action: &'static str, path: &Path, source: io::Error) -> RestoreError {
         RestoreError::Stage { action, path: self.root.join(path), source }
     }
 
@@ -62,17 +87,17 @@ impl Stage {
                     let above = parent.parent().unwrap_or(Path::new(""));
                     self.disk.sync_directory(above).map_err(|error| self.failed("sync", above, error))?;
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(self.failed("create the directory", parent, error)),
             }
         }
         Ok(())
     }
 
-    fn finish(&mut self, file: &FileEntry) -> Result<(), (&'static str, std::io::Error)> {
+    fn finish(&mut self, file: &FileEntry) -> Result<(), (&'static str, io::Error)> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
         match open.set_owner(file.uid, file.gid) {
-            Err(error) if self.ownership || error.kind() != std::io::ErrorKind::PermissionDenied => {
+            Err(error) if self.ownership || error.kind() != io::ErrorKind::PermissionDenied => {
                 return Err(("keep the owner of", error));
             }
             _ => {}
@@ -80,12 +105,12 @@ impl Stage {
         open.set_mode(file.mode).map_err(|error| ("keep the mode of", error))?;
         for (name, value) in &file.xattrs {
             let value = base16ct::lower::decode_vec(value)
-                .map_err(|_| ("keep the extended attributes of", std::io::ErrorKind::InvalidData.into()))?;
+                .map_err(|_| ("keep the extended attributes of", io::ErrorKind::InvalidData.into()))?;
             open.set_xattr(name, &value).map_err(|error| ("keep the extended attributes of", error))?;
         }
         let modified = file.modified.timestamp_nanos_opt().unwrap_or(0);
         open.set_modified(modified).map_err(|error| ("keep the modification time of", error))?;
-        self.unsynced.push((file.path.clone().into(), open));
+        self.unsynced.push((self.files.len() - 1, open));
         Ok(())
     }
 
@@ -97,62 +122,53 @@ impl Stage {
             let syncs: Vec<_> = syncs.collect();
             syncs.into_iter().map(|sync| sync.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
         });
-        for ((path, _), result) in files.iter().zip(results) {
-            result.map_err(|error| self.failed("sync", path, error))?;
+        for ((number, _), result) in files.iter().zip(results) {
+            let staged = &self.files[*number];
+            result.map_err(|error| self.failed("sync", Path::new(&staged.target), error))?;
+            self.check_kept(staged)?;
         }
         Ok(())
     }
 
-    /// Puts every file in its place, makes that durable, and reads live ones back.
-    pub fn replace_all(mut self, safety_backup: Option<BackupId>) -> Result<(), RestoreError> {
-        let (disk, root, fresh) = (self.disk.clone(), self.root.clone(), self.fresh);
+    /// There are filesystems that take an owner or a mode and keep another.
+    fn check_kept(&self, staged: &Staged) -> Result<(), RestoreError> {
+        let target = Path::new(&staged.target);
+        let there = self.disk.metadata(&staged.temporary).map_err(|error| self.failed("look at", target, error))?;
+        let not_kept = || io::Error::other("the filesystem does not keep it");
+        if self.fresh {
+            return Ok(());
+        }
+        if there.mode != staged.mode {
+            return Err(self.failed("keep the mode of", target, not_kept()));
+        }
+        if self.ownership && (there.uid, there.gid) != staged.owner {
+            return Err(self.failed("keep the owner of", target, not_kept()));
+        }
+        Ok(())
+    }
+
+    /// Puts every file in its fresh place, and makes that durable.
+    pub fn place_all(mut self) -> Result<(), RestoreError> {
         let mut directories = std::collections::BTreeSet::new();
-        for (replaced, file) in self.files.iter_mut().enumerate() {
-            let failed =
-                |source| RestoreError::Replace { path: root.join(&file.target), replaced, safety_backup, source };
-            if fresh {
-                disk.rename_new(&file.temporary, &file.target).map_err(failed)?;
-            } else {
-                disk.rename_over(&file.temporary, &file.target).map_err(failed)?;
-            }
-            file.placed = true;
-            directories.insert(file.target.parent().unwrap_or(Path::new("")).to_owned());
+        while let Some(file) = self.files.last() {
+            let target = Path::new(&file.target);
+            let failed = |source| RestoreError::Place { path: self.root.join(target), source };
+            self.disk.rename_new(&file.temporary, target).map_err(failed)?;
+            directories.insert(target.parent().unwrap_or(Path::new("")).to_owned());
+            self.files.pop();
         }
-        let replaced = self.files.len();
-        let failed =
-            |path: &Path, source| RestoreError::Replace { path: root.join(path), replaced, safety_backup, source };
         for directory in &directories {
-            disk.sync_directory(directory).map_err(|error| failed(directory, error))?;
-        }
-        for file in self.files.iter().filter(|_| !fresh) {
-            let found = hash_of(disk.as_ref(), &file.target).map_err(|error| failed(&file.target, error))?;
-            if found != file.sha256 {
-                let error = std::io::Error::other("what is there now is not what was written");
-                return Err(failed(&file.target, error));
-            }
+            let failed = |source| RestoreError::Place { path: self.root.join(directory), source };
+            self.disk.sync_directory(directory).map_err(failed)?;
         }
         Ok(())
-    }
-}
-
-fn hash_of(disk: &dyn Disk, path: &Path) -> std::io::Result<Digest> {
-    let mut hasher = sha2::Sha256::new();
-    let mut buffer = vec![0; CHUNK_BYTES];
-    let mut offset = 0;
-    loop {
-        let read = disk.read_at(path, offset, &mut buffer)?;
-        if read == 0 {
-            return Ok(Digest::from_bytes(hasher.finalize().into()));
-        }
-        hasher.update(&buffer[..read]);
-        offset += read as u64;
     }
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
         self.open = None;
-        for file in self.files.iter().filter(|file| !file.placed) {
+        for file in &self.files {
             // What cannot be removed is a stray file beside the live one, and harms nobody.
             let _ = self.disk.remove_file(&file.temporary);
         }
@@ -163,23 +179,23 @@ impl FileSink for Stage {
     type Error = RestoreError;
 
     fn begin(&mut self, file: &FileEntry) -> Result<(), RestoreError> {
-        let target = PathBuf::from(&file.path);
-        self.create_parents(&target)?;
-        match self.disk.metadata(&target) {
-            Ok(_) if self.fresh => {
-                return Err(self.failed("write", &target, std::io::ErrorKind::AlreadyExists.into()));
-            }
+        let target = Path::new(&file.path);
+        self.create_parents(target)?;
+        let replaces = match self.disk.metadata(target) {
+            Ok(_) if self.fresh => return Err(self.failed("write", target, io::ErrorKind::AlreadyExists.into())),
             Ok(there) if there.kind != DiskKind::File => {
-                let error = std::io::Error::other("what is there is no plain file");
-                return Err(self.failed("replace", &target, error));
+                return Err(self.failed("replace", target, io::Error::other("what is there is no plain file")));
             }
-            _ => {}
-        }
-        let temporary = target.with_file_name(format!("{STAGED_PREFIX}{:016x}", fastrand::u64(..)));
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(self.failed("look at", target, error)),
+        };
+        let temporary = target.with_file_name(self.token.new_name(self.files.len()));
         // Readable by nobody else until its own permissions are set.
         let open = self.disk.create(&temporary, 0o600).map_err(|error| self.failed("create", &temporary, error))?;
         self.open = Some(open);
-        self.files.push(Staged { target, temporary, sha256: file.sha256, placed: false });
+        let (target, owner) = (file.path.clone(), (file.uid, file.gid));
+        self.files.push(Staged { target, temporary, sha256: file.sha256, replaces, mode: file.mode, owner });
         Ok(())
     }
 
@@ -187,7 +203,7 @@ impl FileSink for Stage {
         let Some(open) = self.open.as_mut() else { return Ok(()) };
         open.write_all(content).map_err(|error| {
             let path = self.files.last().map(|file| file.target.clone()).unwrap_or_default();
-            self.failed("write", &path, error)
+            self.failed("write", Path::new(&path), error)
         })
     }
 

@@ -22,9 +22,6 @@ use crate::storage::Durability;
 /// The most that is deleted at once: a backup that waits, waits for no more than this.
 pub const BATCH: usize = 64;
 
-/// How long the live files of before a restore are kept.
-const PRE_RESTORE_DAYS: u32 = 7;
-
 /// What a collection did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
@@ -54,7 +51,7 @@ fn rule(set: &SetSettings) -> Rule {
     Rule {
         max_backups: set.max_backups,
         retention_days: set.retention_days,
-        pre_restore_days: PRE_RESTORE_DAYS,
+        pre_restore_days: set.pre_restore_days,
         policy: set.policy,
         spacing: TimeDelta::from_std(set.interval).unwrap_or(TimeDelta::days(365)),
     }

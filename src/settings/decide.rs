@@ -40,9 +40,11 @@ pub(super) fn settings(sources: &Sources, errors: &mut Vec<SettingsError>) -> Se
     let recovery_mode = ledger.note("recovery_mode", recovery_mode(sources));
     let backup = backup_config(&stated.backup, builtin::backup_config(&sources.absolute(Path::new(""))), &mut ledger);
 
+    let recovery = recovery(&stated, &mut ledger);
     let grounds = Grounds {
         stated: &stated.backup,
         backup: &backup,
+        pre_restore_days: recovery.pre_restore_days,
         config_directory: &config_directory,
         log_directory: &log_directory,
         settings_file: file.as_ref(),
@@ -62,7 +64,7 @@ pub(super) fn settings(sources: &Sources, errors: &mut Vec<SettingsError>) -> Se
         http: HttpSettings {
             bind: ledger.note("http.bind", prevailing(&[&stated.bind], ([127, 0, 0, 1], 8080).into())),
         },
-        recovery: recovery(&stated, &mut ledger),
+        recovery,
         supervision: supervision(&stated, &mut ledger, errors),
         scrub: ScrubSettings {
             read_sources_every_runs: ledger
@@ -147,6 +149,10 @@ fn recovery(stated: &Statements, ledger: &mut Ledger) -> RecoverySettings {
     RecoverySettings {
         integrity_failures: ledger.note("recovery.integrity_failures", prevailing(&[&stated.integrity_failures], 3)),
         window_minutes: ledger.note("recovery.window_minutes", prevailing(&[&stated.window_minutes], 60)),
+        pre_restore_days: ledger.note("recovery.pre_restore_days", prevailing(&[&stated.pre_restore_days], 7)),
+        health_command: ledger.note("recovery.health_command", prevailing(&[&stated.health_command], vec![])),
+        health_timeout: ledger
+            .note("recovery.health_timeout", prevailing(&[&stated.health_timeout], Duration::from_secs(30))),
     }
 }
 

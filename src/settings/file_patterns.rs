@@ -77,6 +77,11 @@ impl FilePatterns {
         }
     }
 
+    /// Exactly these files, by paths that a manifest vouches for; each is meant literally.
+    pub fn exactly(paths: Vec<String>) -> Self {
+        Self { literals: paths, globs: Vec::new(), matcher: GlobSet::empty() }
+    }
+
     /// The names that are no globs, in the order given.
     pub fn literals(&self) -> impl Iterator<Item = &str> {
         self.literals.iter().map(String::as_str)

@@ -130,13 +130,19 @@ pub struct HttpSettings {
     pub bind: SocketAddr,
 }
 
-/// When to enter recovery mode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// When to enter recovery mode, and how files are restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoverySettings {
     /// How many integrity failures within the window lead to it.
     pub integrity_failures: u32,
     /// The window, in minutes.
     pub window_minutes: u32,
+    /// How many days the files that a restore replaced are kept.
+    pub pre_restore_days: u32,
+    /// The program, with its arguments, that says whether a restore is accepted; empty: none is asked.
+    pub health_command: Vec<String>,
+    /// How long it may take.
+    pub health_timeout: Duration,
 }
 
 /// How actors are restarted.

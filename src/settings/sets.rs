@@ -37,6 +37,8 @@ pub struct SetSettings {
     pub max_backups: usize,
     /// Which versions go when there are more.
     pub policy: Policy,
+    /// How many days the files that a restore replaced are kept.
+    pub pre_restore_days: u32,
     /// Whether its files are expected to parse.
     pub validate: Validation,
     /// The most that one backup of it may hold, in MiB; `None` is no limit.
@@ -60,6 +62,8 @@ pub(super) struct Grounds<'a> {
     pub stated: &'a StatedBackup,
     /// What holds for all backups.
     pub backup: &'a BackupConfig,
+    /// How many days the files that a restore replaced are kept.
+    pub pre_restore_days: u32,
     /// Fiovana's configuration.
     pub config_directory: &'a Said<PathBuf>,
     /// Its logs.
@@ -169,6 +173,7 @@ fn decide_set(grounds: &Grounds, set: Located, ledger: &mut Ledger) -> Decided {
         retention_days: ledger.note(key("retention_days"), retention_days),
         max_backups: ledger.note(key("max_backups"), max_backups),
         policy: ledger.note(key("policy"), policy),
+        pre_restore_days: grounds.pre_restore_days,
         validate: ledger.note(key("validate"), validate),
         max_size_mb: Some(ledger.note(key("max_size_mb"), max_size_mb)),
         enabled: ledger.note(key("enabled"), enabled),

@@ -20,7 +20,7 @@ use super::file_patterns::FilePatterns;
 use super::janitor::StatedJanitor;
 use super::origin::{Said, Shown};
 use super::replicas::{self, StatedReplica};
-use super::values::{Raw, Read, address, directory, files, flag, time, whole, word};
+use super::values::{Raw, Read, address, command, directory, files, flag, time, whole, word};
 use super::{LogFormat, LogLevel};
 
 /// A value, if somebody said it.
@@ -42,6 +42,9 @@ pub(super) struct Statements {
     pub bind: Stated<SocketAddr>,
     pub integrity_failures: Stated<u32>,
     pub window_minutes: Stated<u32>,
+    pub pre_restore_days: Stated<u32>,
+    pub health_command: Stated<Vec<String>>,
+    pub health_timeout: Stated<Duration>,
     pub max_restarts: Stated<u32>,
     pub restart_window: Stated<Duration>,
     pub backoff_initial: Stated<Duration>,
@@ -131,6 +134,9 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
     let mut recovery = top.section("recovery");
     let integrity_failures = recovery.take("integrity_failures", whole(1..=1000));
     let window_minutes = recovery.take("window_minutes", whole(1..=525_600));
+    let pre_restore_days = recovery.take("pre_restore_days", whole(1..=MOST_DAYS));
+    let health_command = recovery.take("health_command", command);
+    let health_timeout = recovery.take("health_timeout", time(SECOND..=Duration::from_secs(3600)));
     recovery.finish(errors);
 
     let backoff: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
@@ -163,6 +169,9 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
         bind,
         integrity_failures,
         window_minutes,
+        pre_restore_days,
+        health_command,
+        health_timeout,
         max_restarts,
         restart_window,
         backoff_initial,

@@ -143,6 +143,19 @@ pub(super) fn address(raw: &Raw) -> Read<SocketAddr> {
     address.ok_or_else(|| "give an address and a port such as 127.0.0.1:8080".to_owned())
 }
 
+/// A program by its absolute path, and its arguments; or nothing.
+pub(super) fn command(raw: &Raw) -> Read<Vec<String>> {
+    const ALLOWED: &str = r#"give a list of an absolute path and arguments such as ["/usr/bin/true", "-x"], or []"#;
+    let Raw::Toml(Value { kind: ValueKind::Array(items), .. }) = raw else { return Err(ALLOWED.to_owned()) };
+    let words = items.iter().map(|item| match &item.kind {
+        ValueKind::String(word) if !word.contains('\0') => Ok(word.clone()),
+        _ => Err(ALLOWED.to_owned()),
+    });
+    let words = words.collect::<Read<Vec<_>>>()?;
+    let absolute = words.first().is_none_or(|program| Path::new(program).is_absolute());
+    if absolute { Ok(words) } else { Err(ALLOWED.to_owned()) }
+}
+
 /// At least one file name or glob.
 pub(super) fn files(raw: &Raw) -> Read<FilePatterns> {
     const ALLOWED: &str = r#"give a list of file names and globs such as ["app.json", "*.toml"]"#;

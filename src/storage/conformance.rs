@@ -95,6 +95,25 @@ fn a_disk_renames_onto_a_file_only_when_told_to() {
 }
 
 #[test]
+fn a_file_with_two_names_is_one_file_and_renaming_it_onto_itself_does_nothing() {
+    on_every_disk(|disk| {
+        disk.create_directory(Path::new("d"), 0o700).unwrap();
+        write(disk, "f", b"one");
+        write(disk, "taken", b"other");
+        assert_eq!(kind_of(disk.link(Path::new("f"), Path::new("taken"))), ErrorKind::AlreadyExists);
+        assert_eq!(kind_of(disk.link(Path::new("d"), Path::new("x"))), ErrorKind::PermissionDenied);
+        assert_eq!(kind_of(disk.link(Path::new("absent"), Path::new("x"))), ErrorKind::NotFound);
+        disk.link(Path::new("f"), Path::new("d/g")).unwrap();
+        disk.overwrite(Path::new("f"), b"two").unwrap();
+        assert_eq!(content(disk, "d/g"), b"two");
+        disk.rename_over(Path::new("d/g"), Path::new("f")).unwrap();
+        assert_eq!((content(disk, "d/g"), content(disk, "f")), (b"two".to_vec(), b"two".to_vec()));
+        disk.rename_over(Path::new("taken"), Path::new("f")).unwrap();
+        assert_eq!((content(disk, "d/g"), content(disk, "f")), (b"two".to_vec(), b"other".to_vec()));
+    });
+}
+
+#[test]
 fn a_disk_tells_what_is_absent_and_what_is_of_the_wrong_kind() {
     on_every_disk(|disk| {
         disk.create_directory(Path::new("d"), 0o700).unwrap();

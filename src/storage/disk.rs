@@ -28,6 +28,10 @@ pub trait Disk: Send + Sync + 'static {
     /// Renames, replacing the file at `to`.
     fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file a second name; `AlreadyExists` if there is anything at `to`. Not every filesystem can, nor every user
+    /// for every file. Renaming one of a file's names over another of them does nothing (rename(2)).
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Removes a file.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 

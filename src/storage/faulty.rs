@@ -268,6 +268,10 @@ impl Disk for Simulated {
         self.operate(|image| image.rename(from, to, true))
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.operate(|image| image.link(from, to))
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.operate(|image| image.remove_file(path))
     }

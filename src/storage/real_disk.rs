@@ -88,6 +88,12 @@ impl Disk for RealDisk {
         Ok(sys::renameat(&from_directory, from, &to_directory, to)?)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from_directory, from) = self.root.open_parent(from)?;
+        let (to_directory, to) = self.root.open_parent(to)?;
+        Ok(sys::linkat(&from_directory, from, &to_directory, to, AtFlags::empty())?)
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let (directory, name) = self.root.open_parent(path)?;
         Ok(sys::unlinkat(&directory, name, AtFlags::empty())?)

@@ -158,6 +158,8 @@ pub enum Event {
     RestoreStarted {
         /// Where to.
         target: String,
+        /// Where the files come from.
+        backups: Vec<BackupId>,
     },
     /// Files are back.
     RestoreCompleted {
@@ -165,15 +167,32 @@ pub enum Event {
         target: String,
         /// How many.
         files: usize,
+        /// How many were removed again.
+        removed: usize,
         /// The live files as they were before.
         safety_backup: Option<BackupId>,
-        /// How long it took.
-        duration_seconds: f64,
+        /// How long it took; not known of one that was interrupted.
+        duration_seconds: Option<f64>,
+        /// Whether it was interrupted, and found to be complete afterwards.
+        recovered: bool,
+    },
+    /// A restore failed, or was interrupted, and the earlier files are back.
+    RestoreRolledBack {
+        /// Where.
+        target: String,
+        /// Why.
+        error: String,
+        /// The live files as they were before.
+        safety_backup: BackupId,
+        /// Whether it was interrupted, and rolled back afterwards.
+        recovered: bool,
     },
     /// Files are not back.
     RestoreFailed {
         /// Why.
         error: String,
+        /// Whether live files may be of two times: it is yet to be settled.
+        unsettled: bool,
     },
     /// Something is to be deleted.
     CleanupStarted {

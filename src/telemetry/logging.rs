@@ -120,9 +120,12 @@ fn sentence(event: &Event) -> String {
             format!("drill passed: {files} files, {size_bytes} bytes restored and compared")
         }
         Event::DrillFailed { error, .. } => format!("drill failed: {error}"),
-        Event::RestoreStarted { target } => format!("restoring to {target}"),
+        Event::RestoreStarted { target, .. } => format!("restoring to {target}"),
         Event::RestoreCompleted { target, files, .. } => format!("{files} files restored to {target}"),
-        Event::RestoreFailed { error } => format!("restore failed: {error}"),
+        Event::RestoreRolledBack { target, error, .. } => {
+            format!("restore rolled back, the earlier files are in {target} again: {error}")
+        }
+        Event::RestoreFailed { error, .. } => format!("restore failed: {error}"),
         Event::CleanupStarted { planned, objects: 0 } => format!("deleting {} backups", planned.len()),
         Event::CleanupStarted { objects, .. } => format!("collecting {objects} objects that no backup needs"),
         Event::CleanupHeld { hold, .. } => format!(

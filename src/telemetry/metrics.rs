@@ -222,8 +222,11 @@ impl Metrics {
             }
             Event::RestoreCompleted { duration_seconds, .. } => {
                 counts.restores.with_label_values(&[set, "completed"]).inc();
-                counts.restore_duration.with_label_values(&[set]).observe(*duration_seconds);
+                if let Some(seconds) = duration_seconds {
+                    counts.restore_duration.with_label_values(&[set]).observe(*seconds);
+                }
             }
+            Event::RestoreRolledBack { .. } => counts.restores.with_label_values(&[set, "rolled_back"]).inc(),
             Event::RestoreFailed { .. } => counts.restores.with_label_values(&[set, "failed"]).inc(),
             Event::CleanupCompleted { deleted, .. } => {
                 for (_, reason) in deleted {
@@ -364,7 +367,7 @@ impl Counts {
             self.backup_duration.with_label_values(&[set]);
             self.restore_duration.with_label_values(&[set]);
             self.drill_duration.with_label_values(&[set]);
-            for outcome in ["completed", "failed"] {
+            for outcome in ["completed", "rolled_back", "failed"] {
                 self.restores.with_label_values(&[set, outcome]);
             }
             for reason in crate::core::retention::DeleteReason::CODES {

@@ -17,7 +17,7 @@ use chrono::Utc;
 use fiovana_app::core::BackupKind;
 use fiovana_app::pipeline::Progress;
 use fiovana_app::pipeline::archive::{self, Archived, Created};
-use fiovana_app::pipeline::restore::{self, Pick, Target};
+use fiovana_app::pipeline::restore::{self, Pick};
 use fiovana_app::pipeline::verify::{self, Verdict};
 use fiovana_app::repository::Repository;
 use fiovana_app::repository::catalogue::{Backup, Finding};
@@ -96,9 +96,8 @@ impl Site {
     }
 
     fn restore(&self, backup: &Backup, to: &Path) {
-        let target = Target::Directory(to);
-        restore::restore(&self.repository, &[Pick::whole(backup.clone())], &target, &Progress::default())
-            .expect("restore");
+        let picks = [Pick::whole(backup.clone())];
+        restore::restore_to(&self.repository, &picks, to, &Progress::default()).expect("restore");
     }
 }
 

@@ -42,6 +42,7 @@ impl Source {
             validate: Validation::Json,
             max_size_mb: Some(100),
             enabled: true,
+            pre_restore_days: 7,
         };
         Self { directory, set }
     }

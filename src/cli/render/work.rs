@@ -48,6 +48,10 @@ pub fn restored(outcome: &RestoreOutcome, look: &Look) -> String {
     }
     text += &files.render(look);
     text.extend(outcome.skipped.iter().map(|file| remark("skipped", &format!("{}: {}", file.path, file.reason))));
+    text.extend(outcome.removed.iter().map(|path| remark("removed", &format!("{path}: it was not there then either"))));
+    let unsaved = outcome.unsaved.iter().map(|file| format!("{}: {}", file.path, file.reason));
+    text.extend(unsaved.map(|what| remark("replaced without a backup of it", &what)));
+    text.extend(outcome.left_alone.iter().map(|path| remark("left as it is, the backup does not have it", path)));
     if let Some(safety) = outcome.safety_backup {
         text += &format!("the files as they were before are in backup {safety}\n");
     }
@@ -155,6 +159,8 @@ backed up security: 20261123T101500Z-33333333 (good)
 restored 1 file of security from 20261123T101500Z-33333333 to /srv/app/config
   security_config.json  2.0 KiB
   skipped: security_audit.log: the audit log is never replaced in place
+  removed: safe_mode_config.json: it was not there then either
+  left as it is, the backup does not have it: magic_number_rules.json
 the files as they were before are in backup 20261123T101500Z-bbbbbbbb
 to undo: fiovana-app restore security 20261123T101500Z-bbbbbbbb
 ";

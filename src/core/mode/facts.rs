@@ -64,6 +64,8 @@ coded! {
         ActorStuck = "actor_stuck",
         /// A sweep waits for confirmation.
         CleanupHeld = "cleanup_held",
+        /// An interrupted restore could be neither finished nor rolled back.
+        RestoreUnsettled = "restore_unsettled",
         /// Recovery was left, but the flag that demands it is still set.
         RecoveryFlagSet = "recovery_flag_set",
     }

@@ -77,7 +77,14 @@ fn everything_else_has_its_default() {
     let house = House::empty();
     let settings = house.load();
     assert_eq!(settings.http.bind.to_string(), "127.0.0.1:8080");
-    assert_eq!(settings.recovery, RecoverySettings { integrity_failures: 3, window_minutes: 60 });
+    let recovery = RecoverySettings {
+        integrity_failures: 3,
+        window_minutes: 60,
+        pre_restore_days: 7,
+        health_command: vec![],
+        health_timeout: Duration::from_secs(30),
+    };
+    assert_eq!(settings.recovery, recovery);
     let supervision = SupervisionSettings {
         max_restarts: 5,
         window: Duration::from_secs(60),

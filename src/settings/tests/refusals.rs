@@ -136,6 +136,14 @@ fn a_value_out_of_range_is_refused() {
             "recovery.window_minutes: 0 (FILE [recovery].window_minutes) is not allowed: give a whole number from 1 to 525600",
         ),
         (
+            "recovery.pre_restore_days = 0",
+            "recovery.pre_restore_days: 0 (FILE [recovery].pre_restore_days) is not allowed: give a whole number from 1 to 36500",
+        ),
+        (
+            "recovery.health_command = ['check', '-x']",
+            r#"recovery.health_command: ["check", "-x"] (FILE [recovery].health_command) is not allowed: give a list of an absolute path and arguments such as ["/usr/bin/true", "-x"], or []"#,
+        ),
+        (
             "supervision.max_restarts = 0",
             "supervision.max_restarts: 0 (FILE [supervision].max_restarts) is not allowed: give a whole number from 1 to 1000",
         ),

@@ -97,9 +97,22 @@ impl Image {
             Some(DiskKind::Directory) => return Err(ErrorKind::IsADirectory.into()),
             _ => {}
         }
-        if from != to {
+        if self.at(&to) != Some(moved) {
             self.change(Change::Rename(from, to, moved));
         }
+        Ok(())
+    }
+
+    pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from, to) = (self.place(from)?, self.place(to)?);
+        let linked = self.at(&from).ok_or(ErrorKind::NotFound)?;
+        if self.at(&to).is_some() {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        if self.kind(linked) == DiskKind::Directory {
+            return Err(ErrorKind::PermissionDenied.into());
+        }
+        self.change(Change::Link(to, linked));
         Ok(())
     }
 

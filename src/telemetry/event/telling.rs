@@ -26,6 +26,7 @@ impl Event {
             Self::DrillFailed { .. } => "DrillFailed",
             Self::RestoreStarted { .. } => "RestoreStarted",
             Self::RestoreCompleted { .. } => "RestoreCompleted",
+            Self::RestoreRolledBack { .. } => "RestoreRolledBack",
             Self::RestoreFailed { .. } => "RestoreFailed",
             Self::CleanupStarted { .. } => "CleanupStarted",
             Self::CleanupCompleted { .. } => "CleanupCompleted",
@@ -60,6 +61,7 @@ impl Event {
             Self::BackupFailed { .. }
             | Self::IntegrityCheckFailed { .. }
             | Self::DrillFailed { .. }
+            | Self::RestoreRolledBack { .. }
             | Self::RestoreFailed { .. }
             | Self::CleanupFailed { .. }
             | Self::ReplicaLagging { .. }
@@ -117,11 +119,16 @@ impl Event {
             Self::DrillFailed { error, duration_seconds } => {
                 json!({"error": error, "duration_seconds": duration_seconds})
             }
-            Self::RestoreStarted { target } => json!({"target": target}),
-            Self::RestoreCompleted { target, files, safety_backup, duration_seconds } => json!({
-                "target": target, "files": files, "safety_backup": safety_backup, "duration_seconds": duration_seconds,
+            Self::RestoreStarted { target, backups } => json!({"target": target, "backups": backups}),
+            Self::RestoreCompleted { target, files, removed, safety_backup, duration_seconds, recovered } => json!({
+                "target": target, "files": files, "removed": removed, "safety_backup": safety_backup,
+                "duration_seconds": duration_seconds, "recovered": recovered,
             }),
-            Self::RestoreFailed { error } | Self::CleanupFailed { error } => json!({"error": error}),
+            Self::RestoreRolledBack { target, error, safety_backup, recovered } => json!({
+                "target": target, "error": error, "safety_backup": safety_backup, "recovered": recovered,
+            }),
+            Self::RestoreFailed { error, unsettled } => json!({"error": error, "unsettled": unsettled}),
+            Self::CleanupFailed { error } => json!({"error": error}),
             Self::CleanupStarted { planned, objects } => json!({"planned": reasons(planned), "objects": objects}),
             Self::CleanupHeld { hold, planned } => json!({
                 "why": hold.reason.code(), "deletions": hold.deletions, "backups": hold.backups,

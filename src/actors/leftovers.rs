@@ -1,0 +1,129 @@
+//! Settling the restores that an earlier process left half done.
+//!
+//! Hazard: a restore that was interrupted and is told of twice, or never. Its journal stays until the audit log has its
+//! end; the end is told only if the log does not have it yet.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::herald::{About, Herald};
+use super::problems::chain;
+use super::world::{AUDIT_LOG, World};
+use crate::audit::{MAX_PAGE_RECORDS, Record, read_records};
+use crate::pipeline::restore::leftover::{self, Found};
+use crate::pipeline::restore::transaction::Transaction;
+use crate::telemetry::Event;
+
+/// Settles what is left in these source directories, and tells of it. The caller holds the write lane, or nothing that
+/// could take it runs yet.
+pub(super) async fn settle(world: &Arc<World>, herald: &Herald, sources: Vec<PathBuf>) {
+    for source in leftover::distinct(sources) {
+        let (looker, root) = (world.clone(), source.clone());
+        let found = tokio::task::spawn_blocking(move || look(&looker, &root)).await;
+        let (found, told) = found.unwrap_or_else(|panic| (failed(panic.to_string()), HashSet::new()));
+        for what in &found.unsettled {
+            tracing::error!("{what}");
+        }
+        world.set_unsettled_restores(&source, found.unsettled);
+        for transaction in found.settled {
+            if !told.contains(&transaction.journal().correlation_id) {
+                tell(herald, &transaction, source.display().to_string()).await;
+            }
+            let closed = tokio::task::spawn_blocking(move || transaction.close()).await;
+            if let Ok(Err(error)) = closed {
+                tracing::warn!(source = %source.display(), "the journal of a restore could not be removed: {error}");
+            }
+        }
+    }
+}
+
+fn failed(why: String) -> Found {
+    Found { unsettled: vec![why], ..Found::default() }
+}
+
+fn look(world: &World, root: &std::path::Path) -> (Found, HashSet<String>) {
+    let settled = match leftover::open(root) {
+        Ok(None) => return Default::default(),
+        Ok(Some(disk)) => leftover::settle(&disk, root, world.repository.id()),
+        Err(error) => Err(error),
+    };
+    match settled {
+        Ok(found) if found.settled.is_empty() => (found, HashSet::new()),
+        Ok(found) => (found, ended(&records(world), false)),
+        // A source that cannot be looked at is told of when it is backed up.
+        Err(error) => {
+            tracing::warn!("look for interrupted restores in {}: {error}", root.display());
+            Default::default()
+        }
+    }
+}
+
+fn records(world: &World) -> Vec<Record> {
+    let log = world.settings().log_directory.join(AUDIT_LOG);
+    read_records(&log, None, MAX_PAGE_RECORDS).unwrap_or_else(|error| {
+        tracing::warn!("{}", chain(&error));
+        Vec::new()
+    })
+}
+
+/// The restores whose end is in the log; `or_open`: also those that are known to be unsettled.
+fn ended(records: &[Record], or_open: bool) -> HashSet<String> {
+    let is_end = |record: &&Record| match record.event.as_str() {
+        "RestoreCompleted" | "RestoreRolledBack" => true,
+        "RestoreFailed" => or_open || record.details.get("unsettled") != Some(&true.into()),
+        _ => false,
+    };
+    records.iter().filter(is_end).map(|record| record.correlation_id.clone()).collect()
+}
+
+async fn tell(herald: &Herald, transaction: &Transaction, target: String) {
+    let journal = transaction.journal();
+    let about = About {
+        principal: journal.principal.clone(),
+        correlation_id: journal.correlation_id.clone(),
+        set: Some(journal.set.clone()),
+        backup: journal.backups.iter().max().copied(),
+    };
+    let removed = journal.changes.iter().filter(|change| change.new.is_none()).count();
+    let event = match journal.committed {
+        true => Event::RestoreCompleted {
+            target,
+            files: journal.changes.len() - removed,
+            removed,
+            safety_backup: Some(journal.safety_backup),
+            duration_seconds: None,
+            recovered: true,
+        },
+        false => Event::RestoreRolledBack {
+            target,
+            error: "it was interrupted".into(),
+            safety_backup: journal.safety_backup,
+            recovered: true,
+        },
+    };
+    let _ = herald.tell(event, &about).await;
+}
+
+/// Tells the end of restores that an earlier process began and never came to write a journal of.
+pub(super) async fn tell_of_the_unbegun(world: &Arc<World>, herald: &Herald) {
+    let reader = world.clone();
+    let records = tokio::task::spawn_blocking(move || records(&reader)).await.unwrap_or_default();
+    let ended = ended(&records, true);
+    let unsettled = world.unsettled_restores();
+    let error = match unsettled.first() {
+        None => "the service ended before a live file was touched".to_owned(),
+        Some(what) => what.clone(),
+    };
+    let unbegun = records.iter().filter(|record| record.event == "RestoreStarted");
+    for record in unbegun.filter(|record| !ended.contains(&record.correlation_id)) {
+        let about = About {
+            principal: record.principal.clone(),
+            correlation_id: record.correlation_id.clone(),
+            set: record.set.clone(),
+            backup: record.backup_id,
+        };
+        let event = Event::RestoreFailed { error: error.clone(), unsettled: !unsettled.is_empty() };
+        let _ = herald.tell(event, &about).await;
+    }
+}

@@ -1,0 +1,198 @@
+//! The journal of a restore: what is about to be done to live files, said before it is done.
+//!
+//! Hazard: a process that dies among several renames leaves files of two times, and nobody knows which are which. One
+//! small file in the source directory lists every change and is durable before the first; whoever starts next reads it
+//! and brings all files to one side. What it says is obeyed, so it is believed only if its hash is right and nothing it
+//! names can lie elsewhere.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::{BackupId, Digest, SetName};
+use crate::pipeline::stage::STAGED_PREFIX;
+use crate::repository::manifest::is_safe_path;
+use crate::storage::disk::{Disk, DiskKind};
+
+const VERSION: u32 = 1;
+const JOURNAL: &str = "journal-";
+const MAX_JOURNAL_BYTES: u64 = 64 << 20;
+
+/// The files that a restore changes, and how to tell what it is a part of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    version: u32,
+    /// The repository whose service restores; only that one settles what is left of it.
+    pub repository: String,
+    /// The set.
+    pub set: SetName,
+    /// What ties the restore to its audit records.
+    pub correlation_id: String,
+    /// Who asked for it.
+    pub principal: String,
+    /// Names what lies beside the targets.
+    pub token: Token,
+    /// Whether the new files are to stay.
+    pub committed: bool,
+    /// Where the new files come from.
+    pub backups: Vec<BackupId>,
+    /// The files as they were before.
+    pub safety_backup: BackupId,
+    /// The changes, by target.
+    pub changes: Vec<Change>,
+}
+
+/// What happens to one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Its path below the source directory.
+    pub target: String,
+    /// The hash of the new file; none: it is removed.
+    pub new: Option<Digest>,
+    /// Whether there was a file.
+    pub replaces: bool,
+    /// The hash of the earlier file, as far as it could be read.
+    pub old: Option<Digest>,
+}
+
+/// What the names of one restore's files have in common: eight digits of the repository, and sixteen of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Token(String);
+
+impl Token {
+    /// A token that no restore had before.
+    pub fn new(repository: &str) -> Self {
+        Self(format!("{}{:016x}", owner(repository), fastrand::u64(..)))
+    }
+
+    /// The name, beside its target, of new file number `number`.
+    pub fn new_name(&self, number: usize) -> String {
+        format!("{STAGED_PREFIX}{}-{number}.new", self.0)
+    }
+
+    fn old_name(&self, number: usize) -> String {
+        format!("{STAGED_PREFIX}{}-{number}.old", self.0)
+    }
+
+    fn draft_name(&self) -> String {
+        format!("{STAGED_PREFIX}{}.new", self.0)
+    }
+
+    fn is_plain(&self) -> bool {
+        self.0.len() == 24 && self.0.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    }
+}
+
+fn owner(repository: &str) -> String {
+    format!("{:0<8.8}", repository)
+}
+
+/// Whether a file of this name was staged by a service of this repository, and waits to be put in place.
+pub fn is_staged_by(repository: &str, name: &str) -> bool {
+    let rest = name.strip_prefix(STAGED_PREFIX).and_then(|rest| rest.strip_suffix(".new"));
+    rest.is_some_and(|rest| rest.starts_with(&owner(repository)) && !rest.starts_with(JOURNAL))
+}
+
+/// The name of a set's journal in its source directory.
+pub fn journal_name(set: &SetName) -> String {
+    format!("{STAGED_PREFIX}{JOURNAL}{set}.json")
+}
+
+/// Why a journal says nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// It cannot be read just now.
+    #[error("read it")]
+    Io(#[from] io::Error),
+    /// It is not what was written.
+    #[error("{0}")]
+    Damaged(&'static str),
+}
+
+impl Journal {
+    /// A journal of no change yet.
+    pub fn new(
+        repository: &str,
+        set: &SetName,
+        (correlation_id, principal): (&str, &str),
+        backups: Vec<BackupId>,
+        safety_backup: BackupId,
+        token: Token,
+    ) -> Self {
+        Self {
+            version: VERSION,
+            repository: repository.to_owned(),
+            set: set.clone(),
+            correlation_id: correlation_id.to_owned(),
+            principal: principal.to_owned(),
+            token,
+            committed: false,
+            backups,
+            safety_backup,
+            changes: vec![],
+        }
+    }
+
+    /// Where the new file of a change waits.
+    pub fn new_path(&self, number: usize) -> PathBuf {
+        Path::new(&self.changes[number].target).with_file_name(self.token.new_name(number))
+    }
+
+    /// Where the earlier file of a change is kept.
+    pub fn old_path(&self, number: usize) -> PathBuf {
+        Path::new(&self.changes[number].target).with_file_name(self.token.old_name(number))
+    }
+
+    /// Where the journal itself is.
+    pub fn path(&self) -> PathBuf {
+        journal_name(&self.set).into()
+    }
+
+    /// Where it is written before it is put there.
+    pub fn draft_path(&self) -> PathBuf {
+        self.token.draft_name().into()
+    }
+
+    /// Writes it, whole and synced, beside its place.
+    pub fn write_draft(&self, disk: &dyn Disk) -> io::Result<()> {
+        let document = serde_json::to_vec(self)?;
+        let mut file = disk.create(&self.draft_path(), 0o600)?;
+        let sealed = [format!("{}\n", Digest::of(&document)).as_bytes(), &document, b"\n"].concat();
+        file.write_all(&sealed)?;
+        file.sync()
+    }
+
+    /// Reads the journal of this name.
+    pub fn read(disk: &dyn Disk, name: &str) -> Result<Self, JournalError> {
+        let found = disk.metadata(Path::new(name))?;
+        if found.kind != DiskKind::File || found.size_bytes > MAX_JOURNAL_BYTES {
+            return Err(JournalError::Damaged("it is no plain file of a journal's size"));
+        }
+        let mut bytes = vec![0; usize::try_from(found.size_bytes).unwrap_or(0)];
+        let read = disk.read_at(Path::new(name), 0, &mut bytes)?;
+        bytes.truncate(read);
+        Self::parse(&bytes, name).map_err(JournalError::Damaged)
+    }
+
+    fn parse(bytes: &[u8], name: &str) -> Result<Self, &'static str> {
+        let (seal, document) = bytes.split_at_checked(65).ok_or("it is cut short")?;
+        let document = document.strip_suffix(b"\n").ok_or("it is cut short")?;
+        if seal != format!("{}\n", Digest::of(document)).as_bytes() {
+            return Err("its hash is not that of what it says");
+        }
+        let journal: Self = serde_json::from_slice(document).map_err(|_| "it is of another version")?;
+        let sound = journal.version == VERSION
+            && journal_name(&journal.set) == name
+            && journal.token.is_plain()
+            && journal.changes.iter().all(|change| is_safe_path(&change.target));
+        if sound { Ok(journal) } else { Err("it says what no journal says") }
+    }
+}
+
+/// The names of the journals in a source directory.
+pub fn journals_in(disk: &dyn Disk) -> io::Result<Vec<String>> {
+    let is_journal = |name: &String| name.strip_prefix(STAGED_PREFIX).is_some_and(|rest| rest.starts_with(JOURNAL));
+    Ok(disk.list(Path::new(""))?.into_iter().map(|entry| entry.name).filter(is_journal).collect())
+}

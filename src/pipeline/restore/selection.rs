@@ -1,0 +1,118 @@
+//! Which files a restore concerns.
+//!
+//! Hazard: a restore that does more than was asked, or less and does not say so. What is left alone is told by name,
+//! with the reason; what is ambiguous is refused before anything is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Live, Pick, RestoreError, Restored, Rules};
+use crate::core::content::is_log;
+use crate::core::{BackupId, BackupKind};
+use crate::pipeline::source::{Found, SourceDirectory};
+use crate::pipeline::stage::STAGED_PREFIX;
+use crate::repository::Repository;
+use crate::repository::wire::{FileEntry, Manifest};
+
+/// The audit log of this service: never replaced in place.
+const OWN_AUDIT_LOG: &str = "security_audit.log";
+
+/// The files a restore concerns, by path.
+#[derive(Default)]
+pub(super) struct Selection<'m> {
+    /// Those that are restored, and the backup each comes from.
+    pub files: BTreeMap<&'m str, (BackupId, &'m FileEntry)>,
+    /// Those that were absent when a safety backup was made, and will be again.
+    pub removals: BTreeSet<&'m str>,
+}
+
+impl<'m> Selection<'m> {
+    /// What the picks mean, each with its manifest.
+    pub fn of<'p>(picks: impl Iterator<Item = (&'p Pick, &'m Manifest)>) -> Result<Self, RestoreError> {
+        let mut selection = Self::default();
+        for (pick, manifest) in picks {
+            selection.add(pick, manifest)?;
+        }
+        Ok(selection)
+    }
+
+    fn add(&mut self, pick: &Pick, manifest: &'m Manifest) -> Result<(), RestoreError> {
+        let files = &manifest.body.files;
+        // What was absent before a restore is absent again after it is undone; of any other backup it says nothing.
+        let is_safety = manifest.envelope.kind == BackupKind::PreRestore;
+        let absent: &[String] = if is_safety { &manifest.body.missing } else { &[] };
+        let wanted = |path: &str| pick.paths.as_ref().is_none_or(|paths| paths.iter().any(|wanted| wanted == path));
+        for path in pick.paths.iter().flatten() {
+            if !files.iter().any(|file| file.path == *path) && !absent.contains(path) {
+                return Err(RestoreError::NoSuchFile { backup: pick.backup.id, path: path.clone() });
+            }
+        }
+        for file in files.iter().filter(|file| wanted(&file.path)) {
+            if file.path.split('/').any(|segment| segment.starts_with(STAGED_PREFIX)) {
+                return Err(RestoreError::ReservedName(file.path.clone()));
+            }
+            let twice = self.files.insert(&file.path, (pick.backup.id, file)).is_some();
+            if twice || self.removals.contains(file.path.as_str()) {
+                return Err(RestoreError::Twice(file.path.clone()));
+            }
+        }
+        for path in absent.iter().filter(|path| wanted(path)) {
+            if !self.removals.insert(path) || self.files.contains_key(path.as_str()) {
+                return Err(RestoreError::Twice(path.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes out what is never replaced in place, and refuses what is not replaced unasked.
+    pub fn spare_logs(&mut self, rules: Rules, restored: &mut Restored) -> Result<(), RestoreError> {
+        let all = || self.files.keys().chain(&self.removals);
+        if let Some(log) = all().find(|path| is_log(path) && !rules.replace_logs) {
+            return Err(RestoreError::LiveLog((*log).to_owned()));
+        }
+        let own = |path: &str| path.rsplit('/').next() == Some(OWN_AUDIT_LOG);
+        let spared = all().filter(|path| own(path));
+        let why = || "the audit log is never replaced in place".to_owned();
+        restored.skipped.extend(spared.map(|path| ((*path).to_owned(), why())));
+        self.files.retain(|path, _| !own(path));
+        self.removals.retain(|path| !own(path));
+        Ok(())
+    }
+
+    /// Every path.
+    pub fn paths(&self) -> Vec<String> {
+        self.files.keys().chain(&self.removals).map(|path| (*path).to_owned()).collect()
+    }
+
+    /// Tells of the set's files that none of these whole backups has: they are left as they are.
+    pub fn tell_of_others(&self, repository: &Repository, live: &Live<'_>, picks: &[Pick], restored: &mut Restored) {
+        let whole = |pick: &Pick| pick.paths.is_none() && pick.backup.kind() != Some(BackupKind::PreRestore);
+        if !picks.iter().any(whole) {
+            return;
+        }
+        // What cannot be looked at has its say when the set is backed up.
+        let source = SourceDirectory::open(&live.set.source);
+        let Ok(found) = source.and_then(|source| source.look(&live.set.files)) else { return };
+        let catalogue = repository.catalogue();
+        let backups = catalogue.set(&live.set.name).map_or(&[][..], |index| index.backups());
+        let has = |backup: &Manifest, path: &str| backup.body.files.iter().any(|file| file.path == path);
+        for (path, found) in found {
+            if self.files.contains_key(path.as_str()) || restored.skipped.iter().any(|(skipped, _)| *skipped == path) {
+                continue;
+            }
+            let holder = backups
+                .iter()
+                .rev()
+                .filter(|backup| backup.is_good_version())
+                .find(|backup| backup.content.as_ref().is_some_and(|content| has(&content.manifest, &path)));
+            match (found, holder) {
+                (Found::Missing, Some(holder)) => {
+                    let id = holder.id;
+                    restored.skipped.push((path, format!("not in this backup, and not there; backup {id} has it")));
+                }
+                // Nobody ever had it.
+                (Found::Missing, None) => {}
+                _ => restored.left_alone.push(path),
+            }
+        }
+    }
+}

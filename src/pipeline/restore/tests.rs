@@ -1,0 +1,289 @@
+//! A restore that dies, or fails, at every operation.
+//!
+//! Hazard: a power cut between any two steps. Whatever comes back must become all of the earlier files or all of the new
+//! ones, by one look at the next start, which may itself be cut off anywhere.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chrono::DateTime;
+use rustix::io::Errno;
+
+use super::journal::{Change, Journal, Token};
+use super::transaction::Transaction;
+use super::{RestoreError, leftover};
+use crate::core::{BackupId, Digest};
+use crate::pipeline::content::FileSink;
+use crate::pipeline::stage::{STAGED_PREFIX, Stage};
+use crate::repository::wire::FileEntry;
+use crate::storage::disk::Disk;
+use crate::storage::faulty::{CrashKeep, Simulated};
+
+const REPOSITORY: &str = "0123456789abcdef";
+const KEEPS: [CrashKeep; 5] = [CrashKeep::Lose, CrashKeep::Keep, CrashKeep::Torn, CrashKeep::Torn, CrashKeep::Torn];
+
+type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+fn files(named: &[(&str, &str)]) -> Files {
+    named.iter().map(|(path, content)| (path.into(), content.as_bytes().to_vec())).collect()
+}
+
+fn earlier() -> Files {
+    files(&[("a.json", "earlier a"), ("d/b.json", "earlier b"), ("gone.json", "earlier"), ("other", "not concerned")])
+}
+
+fn new() -> Files {
+    files(&[("a.json", "new a, longer"), ("d/b.json", "new b"), ("d/came.json", "new c"), ("other", "not concerned")])
+}
+
+/// A source directory before a restore, all of it durable.
+fn before() -> Simulated {
+    let disk = Simulated::new();
+    earlier().iter().for_each(|(path, content)| disk.write_raw(path, content).unwrap());
+    disk
+}
+
+fn seed() -> u64 {
+    std::env::var("FIOVANA_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123)
+}
+
+fn live(disk: &Simulated) -> Files {
+    let ours = |path: &Path| path.file_name().unwrap().to_string_lossy().starts_with(STAGED_PREFIX);
+    disk.files().into_iter().filter(|(path, _)| !ours(path)).collect()
+}
+
+fn stage_all(disk: &Simulated, token: &Token) -> Result<Stage, RestoreError> {
+    let mut stage = Stage::new(Arc::new(disk.clone()), Path::new("/source"), token.clone()).over_live_files(true);
+    for path in ["a.json", "d/b.json", "d/came.json"] {
+        let content = &new()[Path::new(path)];
+        let entry = FileEntry {
+            path: path.to_owned(),
+            size_bytes: content.len() as u64,
+            mode: 0o640,
+            uid: 7,
+            gid: 8,
+            modified: DateTime::UNIX_EPOCH,
+            xattrs: BTreeMap::new(),
+            sha256: Digest::of(content),
+            fault: None,
+            chunks: vec![],
+        };
+        stage.begin(&entry)?;
+        stage.content(content)?;
+        stage.end(&entry)?;
+    }
+    stage.sync()?;
+    Ok(stage)
+}
+
+/// All of a restore that touches the source: its answer, once it is closed.
+fn restore(disk: &Simulated, healthy: bool) -> Result<(), RestoreError> {
+    let token = Token::new(REPOSITORY);
+    let stage = stage_all(disk, &token)?;
+    let id = BackupId::new(DateTime::UNIX_EPOCH, Digest::of(b"safety"));
+    let set = "security".parse().unwrap();
+    let mut journal = Journal::new(REPOSITORY, &set, ("c0ffee", "cli:0"), vec![id], id, token);
+    let old = |path: &str| earlier().get(Path::new(path)).map(|content| Digest::of(content));
+    let staged = stage.files().iter().map(|file| (file.target.as_str(), Some(file.sha256), file.replaces));
+    journal.changes = staged
+        .chain([("gone.json", None, true)])
+        .map(|(target, new, replaces)| Change { target: target.to_owned(), new, replaces, old: old(target) })
+        .collect();
+    let mut transaction = Transaction::begin(Arc::new(disk.clone()), Path::new("/source"), journal)?;
+    stage.hand_over();
+    let judge = |_: &Journal| if healthy { Ok(()) } else { Err(RestoreError::NotAsWritten("unhealthy".into())) };
+    let result = transaction.carry_out(judge);
+    if !matches!(result, Err(RestoreError::Unsettled { .. })) {
+        // As in the service: what cannot be closed is closed at the next start.
+        let _ = transaction.close();
+    }
+    result
+}
+
+/// What the next start does; how many restores it settled.
+fn start(disk: &Simulated) -> std::io::Result<usize> {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let found = leftover::settle(&disk, Path::new("/source"), REPOSITORY)?;
+    if let Some(what) = found.unsettled.first() {
+        return Err(std::io::Error::other(what.clone()));
+    }
+    let count = found.settled.len();
+    found.settled.into_iter().try_for_each(Transaction::close)?;
+    Ok(count)
+}
+
+fn assert_settled(disk: &Simulated, acknowledged: Option<bool>, context: &str) {
+    start(disk).unwrap_or_else(|error| panic!("{context}: {error}"));
+    let found = live(disk);
+    match acknowledged {
+        Some(true) => assert_eq!(found, new(), "{context}: acknowledged and not there"),
+        Some(false) => assert_eq!(found, earlier(), "{context}: refused and changed"),
+        None => assert!(found == earlier() || found == new(), "{context}: of two times: {found:?}"),
+    }
+    assert_eq!(disk.files().len(), found.len(), "{context}: leftovers in {:?}", disk.files());
+    assert_eq!(start(disk).unwrap(), 0, "{context}: settled twice");
+}
+
+#[test]
+fn a_restore_replaces_adds_and_removes_and_leaves_nothing_beside() {
+    let disk = before();
+    restore(&disk, true).unwrap();
+    assert_eq!(live(&disk), new());
+    assert_eq!(disk.files().len(), new().len());
+    let metadata = disk.metadata(Path::new("a.json")).unwrap();
+    assert_eq!((metadata.mode, metadata.uid, metadata.gid), (0o640, 7, 8));
+    assert_eq!(live(&disk.after_crash(0, CrashKeep::Lose)), new(), "acknowledged and not durable");
+}
+
+#[test]
+fn a_restore_that_is_not_accepted_is_rolled_back_to_the_very_files() {
+    let disk = before();
+    assert!(matches!(restore(&disk, false), Err(RestoreError::RolledBack { .. })));
+    assert_eq!(live(&disk), earlier());
+    assert_eq!(disk.files().len(), earlier().len());
+    assert_eq!(disk.metadata(Path::new("a.json")).unwrap().mode, 0o600);
+    assert_eq!(live(&disk.after_crash(0, CrashKeep::Lose)), earlier(), "rolled back and not durable");
+}
+
+#[test]
+fn a_crash_at_any_operation_becomes_all_earlier_or_all_new_at_the_next_start() {
+    for healthy in [true, false] {
+        let whole = before();
+        let _ = restore(&whole, healthy);
+        for crash in 0..=whole.operations() {
+            let dying = before();
+            dying.crash_after(crash);
+            let acknowledged = match restore(&dying, healthy) {
+                Ok(()) => Some(true),
+                _ if !healthy => Some(false),
+                Err(_) => None,
+            };
+            let context = format!("healthy {healthy}, crash after {crash} of {} operations", whole.operations());
+            assert_settled(&dying.after_kill(), acknowledged, &format!("{context}, killed"));
+            for (number, keep) in KEEPS.into_iter().enumerate() {
+                let seed = seed().wrapping_add((crash * KEEPS.len() + number) as u64);
+                let context = format!("{context}, {keep:?}, seed {seed}");
+                assert_settled(&dying.after_crash(seed, keep), acknowledged, &context);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_start_that_settles_a_restore_may_itself_die_anywhere() {
+    let whole = before();
+    restore(&whole, true).unwrap();
+    for crash in 0..whole.operations() {
+        let dying = before();
+        dying.crash_after(crash);
+        let _ = restore(&dying, true);
+        let left = dying.after_crash(seed().wrapping_add(crash as u64), CrashKeep::Torn);
+        for second in 0.. {
+            let starting = left.after_kill();
+            starting.crash_after(second);
+            let done = start(&starting).is_ok();
+            let seed = seed().wrapping_add((crash * 1000 + second) as u64);
+            for keep in [CrashKeep::Lose, CrashKeep::Torn] {
+                let context = format!("crash after {crash}, then after {second} of the start, {keep:?}, seed {seed}");
+                assert_settled(&starting.after_crash(seed, keep), None, &context);
+            }
+            if done {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failure_of_any_operation_leaves_the_earlier_files_or_says_that_it_is_unsettled() {
+    let whole = before();
+    restore(&whole, true).unwrap();
+    for errno in [Errno::IO, Errno::NOSPC] {
+        for (operation, once) in (0..whole.operations()).flat_map(|operation| [(operation, true), (operation, false)]) {
+            let disk = before();
+            if once {
+                disk.fail_once(operation, errno)
+            } else {
+                disk.fail_from(operation, errno)
+            }
+            let result = restore(&disk, true);
+            disk.stop_failing();
+            let context = format!("{errno} at operation {operation}, once {once}: {result:?}");
+            match &result {
+                Ok(()) => assert_eq!(live(&disk), new(), "{context}"),
+                Err(RestoreError::Unsettled { .. }) => {}
+                Err(_) => assert_eq!(live(&disk), earlier(), "{context}"),
+            }
+            let acknowledged = match &result {
+                Ok(()) => Some(true),
+                Err(RestoreError::Unsettled { .. }) => None,
+                Err(_) => Some(false),
+            };
+            assert_settled(&disk, acknowledged, &context);
+        }
+    }
+}
+
+/// A source directory in which a restore died right before its journal could say committed.
+fn half_done() -> Simulated {
+    let whole = before();
+    restore(&whole, true).unwrap();
+    let found = (0..whole.operations()).rev().find_map(|crash| {
+        let dying = before();
+        dying.crash_after(crash);
+        let _ = restore(&dying, true);
+        let left = dying.after_kill();
+        let journal = left.files().into_iter().any(|(path, bytes)| {
+            path.to_string_lossy().contains("journal-")
+                && String::from_utf8_lossy(&bytes).contains("\"committed\":false")
+        });
+        (journal && live(&left) == new()).then_some(left)
+    });
+    found.expect("a moment at which all is placed and nothing is committed")
+}
+
+#[test]
+fn what_somebody_wrote_meanwhile_is_set_aside_and_not_lost() {
+    let disk = half_done();
+    disk.write_raw("a.json", b"written by the application").unwrap();
+    start(&disk).unwrap();
+    let mut expected = earlier();
+    expected.insert("a.json.changed-during-restore".into(), b"written by the application".to_vec());
+    assert_eq!(live(&disk), expected);
+}
+
+#[test]
+fn a_damaged_journal_is_not_obeyed_and_everything_stays() {
+    let disk = half_done();
+    let (journal, bytes) =
+        disk.files().into_iter().find(|(path, _)| path.to_string_lossy().contains("journal-")).unwrap();
+    for at in (0..bytes.len()).step_by(7) {
+        let damaged = disk.after_kill();
+        damaged.flip_bit(&journal, at, 0).unwrap();
+        let before = damaged.files();
+        let there: Arc<dyn Disk> = Arc::new(damaged.clone());
+        let found = leftover::settle(&there, Path::new("/source"), REPOSITORY).unwrap();
+        assert_eq!((found.settled.len(), found.unsettled.len()), (0, 1), "byte {at}");
+        assert!(found.unsettled[0].contains("pre_restore"), "{}", found.unsettled[0]);
+        assert_eq!(damaged.files(), before, "byte {at}");
+    }
+}
+
+#[test]
+fn the_journal_of_another_repository_is_left_to_its_own_service() {
+    let disk = half_done();
+    let before = disk.files();
+    let there: Arc<dyn Disk> = Arc::new(disk.clone());
+    let found = leftover::settle(&there, Path::new("/source"), "another repository").unwrap();
+    assert_eq!((found.settled.len(), found.unsettled.len()), (0, 1));
+    assert_eq!(disk.files(), before);
+}
+
+#[test]
+fn a_restore_does_not_begin_while_another_of_the_set_is_unsettled() {
+    let disk = half_done();
+    let before = disk.files();
+    assert!(matches!(restore(&disk, true), Err(RestoreError::Unfinished(_))));
+    assert_eq!(disk.files(), before);
+}
