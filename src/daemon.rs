@@ -3,6 +3,9 @@
 //! Hazard: a service that half started looks alive and protects nothing. Everything that can be refused is refused
 //! here, in order, before the first actor runs: settings, the lock, the repository, the port.
 
+mod guard;
+mod systemd;
+
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -13,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::actors::problems::chain;
 use crate::actors::service::{Caller, Service};
-use crate::actors::{self, ACTORS, AUDIT_LOG, Role, World};
+use crate::actors::{self, ACTORS, AUDIT_LOG, Role, Running, World};
 use crate::api::ReplicaCreated;
 use crate::audit::{AuditError, read_records};
 use crate::clock::{Clock, SystemClock};
@@ -119,7 +122,10 @@ pub fn run(options: Options) -> Result<(), Failure> {
     }
     let tokens = tokens(&settings, address)?;
     let world = world(settings, Role::Daemon, repository, clock.clone())?;
-    actix::System::new().block_on(serve(world, listener, address, tokens, clock))
+    if !errors.lines().is_empty() {
+        world.set_rejected_settings(Some(errors.summary()));
+    }
+    actix::System::new().block_on(serve(world, listener, address, tokens, clock, options.sources))
 }
 
 /// Takes the port first: where that fails, nothing was created yet. If it is another instance of this service that has
@@ -146,9 +152,13 @@ async fn serve(
     address: SocketAddr,
     tokens: Tokens,
     clock: Arc<dyn Clock>,
+    sources: Sources,
 ) -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| Failure::System("watch signals", error))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| Failure::System("watch signals", error))?;
+    let watch_signal = |kind| signal(kind).map_err(|error| Failure::System("watch signals", error));
+    let mut terminate = watch_signal(SignalKind::terminate())?;
+    let mut interrupt = watch_signal(SignalKind::interrupt())?;
+    let mut hangup = watch_signal(SignalKind::hangup())?;
+    let (settings, loaded) = (world.settings(), world.rejected_settings().is_none());
     tracing::info!("listening on http://{address}");
     let mut running = actors::start(world).await;
     if running.service.mode().name == "recovery" {
@@ -165,14 +175,20 @@ async fn serve(
         .map_err(|source| Failure::Bind { address, source })?;
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
-    let died = tokio::select! {
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
-        _ = &mut running.supervisor => true,
-    };
-    if died {
-        return Err(Failure::SupervisorDied);
+    actix_rt::spawn(guard::watch(running.service.clone(), settings.supervision.heartbeat));
+    if loaded {
+        running.keep_settings(&settings).await;
     }
+    systemd::ready(&guard::status(&running.service));
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&running, &sources).await,
+            _ = &mut running.supervisor => return Err(Failure::SupervisorDied),
+        }
+    }
+    systemd::stopping();
     tracing::info!("stopping: work under way is finished first; interrupt again to stop at once");
     let stop = async {
         running.stop().await;
@@ -203,6 +219,21 @@ fn tokens(settings: &Settings, address: SocketAddr) -> Result<Tokens, Failure> {
 /// Where the tokens of the API are.
 pub fn api_tokens(settings: &Settings) -> PathBuf {
     settings.backup.backup_directory.join("state").join("api-tokens")
+}
+
+/// Loads the settings anew, from the same file and the variables that this process was started with.
+async fn reload(running: &Running, sources: &Sources) {
+    systemd::reloading();
+    let from = sources.clone();
+    match tokio::task::spawn_blocking(move || Settings::load(&from)).await {
+        Ok(loaded) => {
+            if let Some(settings) = running.reload(loaded, "signal").await {
+                running.keep_settings(&settings).await;
+            }
+        }
+        Err(panic) => tracing::error!("the settings were not reloaded: {panic}"),
+    }
+    systemd::ready(&guard::status(&running.service));
 }
 
 struct Requests(Service);

@@ -13,7 +13,13 @@ use common::{Daemon, Installation, audit};
 use serde_json::Value;
 
 const ACTORS: [&str; 5] = ["archiver", "auditor", "janitor", "scheduler", "verifier"];
-const FAULTS: [&str; 3] = ["panic", "error", "stop"];
+const FAULTS: [&str; 4] = ["panic", "error", "stop", "hang"];
+
+/// Hangs are found fast enough for a test.
+const HEARTBEAT: &str = "[supervision]\nheartbeat = \"1s\"\n";
+
+/// Restarts that are always granted, at once.
+const TIRELESS: &str = "max_restarts = 1000\nwindow = \"1h\"\nbackoff_max = \"100ms\"\n";
 
 fn strike(input: &mut ChildStdin, actor: &str, fault: &str) {
     writeln!(input, "{actor} {fault}").unwrap();
@@ -26,7 +32,7 @@ fn actor(daemon: &Daemon, name: &str) -> Value {
 
 #[test]
 fn whatever_fells_an_actor_the_api_answers_and_the_actor_is_back_and_counted() {
-    let installation = Installation::new();
+    let installation = Installation::with_settings(HEARTBEAT);
     let (daemon, mut input) = installation.start_with_input();
     daemon.settle();
     for name in ACTORS {
@@ -55,8 +61,7 @@ fn no_acknowledged_backup_is_lost_while_actors_fail_under_load() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let installation =
-        Installation::with_settings("[backup]\nmax_backups = 100000\n[supervision]\nmax_restarts = 1000\n");
+    let installation = Installation::with_settings(&format!("[backup]\nmax_backups = 100000\n{HEARTBEAT}{TIRELESS}"));
     let (daemon, mut input) = installation.start_with_input();
     daemon.settle();
     let over = AtomicBool::new(false);
@@ -104,6 +109,26 @@ fn no_acknowledged_backup_is_lost_while_actors_fail_under_load() {
     }
     assert!(daemon.terminate().success());
     audit::chained_records(&installation.path("logs/security_audit.log"));
+}
+
+#[test]
+fn work_that_outlives_its_actor_keeps_the_write_lane_and_the_actor_is_shown_as_stuck() {
+    let installation = Installation::new();
+    let (daemon, mut input) = installation.start_with_input();
+    daemon.settle();
+    strike(&mut input, "archiver", "ghost");
+    strike(&mut input, "archiver", "panic");
+    daemon.wait("the actor to be stuck", |daemon| (actor(daemon, "archiver")["state"] == "stuck").then_some(()));
+    assert!(daemon.get("/metrics").text.contains("fiovana_actor_up{actor=\"archiver\"} 0"));
+    let reasons = daemon.wait("a reason", |daemon| {
+        let reasons = daemon.status()["mode"]["reasons"].clone();
+        reasons[0]["code"].is_string().then_some(reasons)
+    });
+    assert_eq!(reasons[0]["code"], "actor_stuck");
+    // Waits for the lane, and is done beside nobody.
+    daemon.backup_when_free("security");
+    assert_eq!(actor(&daemon, "archiver")["state"], "up");
+    daemon.wait("mode normal", |daemon| (daemon.status()["mode"]["name"] == "normal").then_some(()));
 }
 
 #[test]

@@ -3,17 +3,20 @@
 //! Hazard: supervision that was never seen to work does not. A test can make each actor fail in each of the ways in
 //! which actors fail.
 
-use actix::{ActorContext, Addr, Handler, Message};
+use actix::{ActorContext, Addr, AsyncContext, Handler, Message};
+
+use futures_util::FutureExt;
 
 use super::archiver::Archiver;
 use super::auditor::Auditor;
 use super::janitor::Janitor;
+use super::lane::WriteLane;
 use super::scheduler::Scheduler;
 use super::supervision::fail;
 use super::verifier::Verifier;
 
 /// A way to fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub enum Fault {
     /// A panic in a handler.
@@ -22,16 +25,28 @@ pub enum Fault {
     Error,
     /// A stop that nobody asked for.
     Stop,
+    /// A wait that does not end, in which the actor takes no messages.
+    Hang,
+    /// Blocking work that holds the write lane for a while, whatever becomes of the actor.
+    Ghost(WriteLane),
 }
 
 impl Fault {
-    /// The fault of this name: `panic`, `error` or `stop`.
-    pub fn named(name: &str) -> Option<Self> {
-        [("panic", Self::Panic), ("error", Self::Error), ("stop", Self::Stop)]
-            .into_iter()
-            .find_map(|(word, fault)| (word == name).then_some(fault))
+    /// The fault of this name: `panic`, `error`, `stop`, `hang` or `ghost`.
+    pub(super) fn named(name: &str, lane: &WriteLane) -> Option<Self> {
+        match name {
+            "panic" => Some(Self::Panic),
+            "error" => Some(Self::Error),
+            "stop" => Some(Self::Stop),
+            "hang" => Some(Self::Hang),
+            "ghost" => Some(Self::Ghost(lane.clone())),
+            _ => None,
+        }
     }
 }
+
+/// How long a ghost holds the lane.
+const HAUNTING: std::time::Duration = std::time::Duration::from_secs(4);
 
 macro_rules! victims {
     ($($actor:ident),+) => {
@@ -43,6 +58,13 @@ macro_rules! victims {
                     Fault::Panic => panic!("asked to"),
                     Fault::Error => fail(ctx, "asked to"),
                     Fault::Stop => ctx.stop(),
+                    Fault::Ghost(lane) => {
+                        // At once, or never: the next message may be the end of this instance.
+                        if let Some(Ok(pass)) = lane.enter().now_or_never() {
+                            tokio::task::spawn_blocking(move || (std::thread::sleep(HAUNTING), drop(pass)));
+                        }
+                    }
+                    Fault::Hang => ctx.wait(actix::fut::wrap_future(std::future::pending())),
                 }
             }
         })+
@@ -83,10 +105,7 @@ impl Victims {
 pub fn obey_standard_input(service: super::service::Service) {
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {
-            let struck = line
-                .split_once(' ')
-                .and_then(|(actor, fault)| Some(service.strike(actor, Fault::named(fault)?)))
-                .unwrap_or(false);
+            let struck = line.split_once(' ').is_some_and(|(actor, fault)| service.strike(actor, fault));
             tracing::info!(line, struck, "chaos");
         }
     });

@@ -22,6 +22,7 @@ mod leftovers;
 pub mod problems;
 mod reasons;
 pub mod recovery;
+mod reload;
 pub mod replicas;
 mod replication;
 mod scheduler;
@@ -39,7 +40,6 @@ use actix::{Addr, AsyncContext, Context};
 use tokio::task::JoinHandle;
 
 use crate::core::mode::{ModeEvent, StartFacts};
-use crate::core::restart::RestartPolicy;
 use crate::telemetry::Event;
 
 use archiver::Archiver;
@@ -48,6 +48,7 @@ use herald::{About, Herald};
 use janitor::Janitor;
 use scheduler::Scheduler;
 use service::{Caller, Service};
+use supervision::Care;
 use supervisor::{Meet, Supervisor};
 use verifier::Verifier;
 pub use world::{ACTORS, AUDIT_LOG, Role, World};
@@ -60,6 +61,7 @@ pub struct Running {
     pub supervisor: JoinHandle<()>,
     world: Arc<World>,
     herald: Herald,
+    scheduler: Option<Addr<Scheduler>>,
 }
 
 /// Starts all actors on this thread, and brings the mode from `starting` to where it belongs. To be called in an
@@ -94,7 +96,7 @@ pub async fn start(world: World) -> Running {
         scheduler: scheduler.clone(),
         verifier: verifier.clone(),
     };
-    supervisor.do_send(Meet { herald: herald("supervisor"), verifier: verifier.clone(), scheduler });
+    supervisor.do_send(Meet { herald: herald("supervisor"), verifier: verifier.clone(), scheduler: scheduler.clone() });
     let service = Service::new(
         world.clone(),
         supervisor,
@@ -105,7 +107,7 @@ pub async fn start(world: World) -> Running {
         #[cfg(feature = "chaos")]
         victims,
     );
-    let running = Running { service, supervisor: root, herald: herald("supervisor"), world };
+    let running = Running { service, supervisor: root, herald: herald("supervisor"), world, scheduler };
     running.leave_starting().await;
     running
 }
@@ -123,14 +125,10 @@ impl Children<'_> {
         make: impl Fn(Arc<World>) -> A + 'static,
     ) -> Addr<A> {
         let settings = self.world.settings().supervision;
-        let policy = RestartPolicy {
-            max_restarts: settings.max_restarts,
-            window: settings.window,
-            backoff_initial: settings.backoff_initial,
-            backoff_max: settings.backoff_max,
-        };
-        let world = self.world.clone();
-        supervision::start(name, policy, mailbox, self.supervisor.clone().recipient(), move || make(world.clone()))
+        let (world, hearer) = (self.world.clone(), self.world.clone());
+        let heard = Box::new(move || hearer.hear(name));
+        let care = Care { policy: settings.policy(), heartbeat: settings.heartbeat, heard };
+        supervision::start(name, care, mailbox, self.supervisor.clone().recipient(), move || make(world.clone()))
     }
 }
 

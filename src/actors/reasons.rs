@@ -4,8 +4,9 @@
 //! person follows from facts, all of them looked at together, again and again: a reason is there while its fact is.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::world::{AUDIT_LOG, World};
+use super::world::{AUDIT_LOG, ActorState, World};
 use crate::core::mode::DegradedReason;
 use crate::core::{ReplicaName, SetName};
 use crate::pipeline::assess::{LiveFault, LiveFaultKind, assess};
@@ -17,6 +18,8 @@ pub const FAILING_AFTER: u32 = 3;
 
 /// A drill that failed is held again after a minute: that one decides.
 pub const DRILLS_FAILING_AFTER: u32 = 2;
+/// No work in the write lane takes longer, unless it hangs: at 50 MB/s it moves 180 GB in this time.
+const LONG_WORK: Duration = Duration::from_secs(3600);
 
 /// The most things that one reason names; the rest is counted.
 const MAX_NAMED: usize = 3;
@@ -39,6 +42,8 @@ pub struct Facts {
     pub unwritable_audit_log: Option<String>,
     /// Whether the mode would be forgotten by a restart.
     pub mode_not_persisted: bool,
+    /// The actor whose work holds the write lane though it should not, and for how long.
+    pub stuck: Option<(&'static str, Duration)>,
     /// Why the settings that are there are not the ones in force.
     pub rejected_settings: Option<String>,
     /// Restores that were interrupted and could not be settled: what there is, and what to do.
@@ -49,7 +54,7 @@ type Judgement = fn(&Facts) -> Option<String>;
 
 /// The reasons that come and go with their facts. The one that is not among them stays for the life of the process:
 /// that the recovery flag was still set when recovery mode was left.
-const JUDGEMENTS: [(DegradedReason, Judgement); 9] = [
+const JUDGEMENTS: &[(DegradedReason, Judgement)] = &[
     (DegradedReason::LiveFilesMissing, |facts| {
         let missing = |fault: &&LiveFault| fault.fault == LiveFaultKind::Missing;
         named(facts.live_faults.iter().filter(missing).map(place), "missing: restore the set, or the one file")
@@ -89,6 +94,14 @@ const JUDGEMENTS: [(DegradedReason, Judgement); 9] = [
     (DegradedReason::ModeNotPersisted, |facts| {
         let what = "a restart would forget the present mode: see that the backup directory can be written";
         facts.mode_not_persisted.then(|| what.to_owned())
+    }),
+    (DegradedReason::ActorStuck, |facts| {
+        let (actor, held) = facts.stuck?;
+        let minutes = held.as_secs() / 60;
+        Some(format!(
+            "work of the {actor} does not end ({minutes} min), and nothing else can be written meanwhile: see whether \
+             a disk hangs; a restart of the service is safe"
+        ))
     }),
     (DegradedReason::SettingsRejected, |facts| {
         let why = facts.rejected_settings.as_ref()?;
@@ -147,6 +160,7 @@ pub fn look(world: &World) -> Facts {
             .failing
             .then(|| settings.log_directory.join(AUDIT_LOG).display().to_string()),
         mode_not_persisted: !world.mode().persisted,
+        stuck: stuck(world),
         rejected_settings: world.rejected_settings(),
         unsettled_restores: world.unsettled_restores(),
     }
@@ -158,6 +172,13 @@ fn failing_drill(world: &World, set: &SetSettings) -> Option<(SetName, u32, Opti
     let record = world.drills.of(&set.name);
     let failures = record.history.consecutive_failures;
     (failures > 0).then(|| (set.name.clone(), failures, record.failure))
+}
+
+/// Work in the write lane whose actor was restarted meanwhile, or that takes longer than any should.
+fn stuck(world: &World) -> Option<(&'static str, Duration)> {
+    let (holder, held) = world.lane.holder()?;
+    let ghost = world.actors().get(holder.child).is_some_and(|actor| actor.state == ActorState::Stuck);
+    (ghost || held > LONG_WORK).then_some((holder.child, held))
 }
 
 fn place(fault: &LiveFault) -> String {
@@ -218,6 +239,7 @@ mod tests {
                 Facts { unwritable_audit_log: Some("/logs/audit".into()), ..Facts::default() },
             ),
             (DegradedReason::ModeNotPersisted, Facts { mode_not_persisted: true, ..Facts::default() }),
+            (DegradedReason::ActorStuck, Facts { stuck: Some(("archiver", LONG_WORK)), ..Facts::default() }),
             (DegradedReason::SettingsRejected, Facts { rejected_settings: Some("bad".into()), ..Facts::default() }),
             (
                 DegradedReason::RestoreUnsettled,

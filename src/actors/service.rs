@@ -15,7 +15,7 @@ use super::archiver::{Archiver, BackUp, BackedUp, Restore};
 use super::herald::{About, Herald};
 use super::janitor::Janitor;
 use super::problems;
-use super::supervisor::{Happened, Supervisor};
+use super::supervisor::{AllWell, Happened, Supervisor};
 use super::verifier::{CheckDoubtful, Verifier, Verify};
 use super::view;
 use super::world::World;
@@ -90,8 +90,9 @@ impl Service {
 
     /// Makes an actor fail, for chaos tests; whether there is such an actor.
     #[cfg(feature = "chaos")]
-    pub fn strike(&self, actor: &str, fault: super::chaos::Fault) -> bool {
-        self.victims.strike(actor, fault)
+    pub fn strike(&self, actor: &str, fault: &str) -> bool {
+        let fault = super::chaos::Fault::named(fault, &self.world.lane);
+        fault.is_some_and(|fault| self.victims.strike(actor, fault))
     }
 
     /// Backs up a set now; answered after it was read back.
@@ -200,6 +201,11 @@ impl Service {
             self.world.cancel_work();
             self.world.quiescence().await;
         }
+    }
+
+    /// Whether the supervisor answers, and hears of its children.
+    pub async fn is_well(&self) -> bool {
+        self.supervisor.send(AllWell).await.unwrap_or(false)
     }
 
     /// Reads all backups that are not known to be intact, in the background.

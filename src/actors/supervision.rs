@@ -3,11 +3,15 @@
 //! Hazard: an actor that panics takes its mailbox with it, and whoever held its address talks to nobody from then on;
 //! actix's own supervisor does not help, it sees a deliberate stop only and keeps the broken state. Here the child's
 //! future is ours: a stop, an error or a panic ends the *instance*, while address and queue live on; a fresh instance
-//! is made by a factory after a wait that [`restart::decide`] grants, until it grants no more.
+//! is made by a factory after a wait that [`restart::decide`] grants, until it grants no more. An instance whose context
+//! does not answer a heartbeat has failed, too.
+//!
+//! What a heartbeat cannot find is a handler that blocks: it blocks the thread that would look. Nothing here does, by
+//! rule; if it happens all the same, the process is ended by a thread of its own (see `daemon`).
 
 mod child;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::time::Duration;
 
@@ -21,6 +25,25 @@ pub trait Child: Actor<Context = Context<Self>> + Supervised {
     ///
     /// `Actor::started` is no place for that: at a restart it runs before the fresh instance is in place.
     fn begin(&mut self, _ctx: &mut Context<Self>) {}
+}
+
+/// How a child is cared for.
+pub struct Care {
+    /// When it is restarted, and when it is given up.
+    pub policy: RestartPolicy,
+    /// How long it may leave a heartbeat unanswered.
+    pub heartbeat: Duration,
+    /// Called with each answer to a heartbeat.
+    pub heard: Box<dyn Fn()>,
+}
+
+/// An instance of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// The child's name.
+    pub child: &'static str,
+    /// How often the child had been restarted when this instance came.
+    pub restarts: u64,
 }
 
 /// What a supervised child tells its parent.
@@ -65,11 +88,13 @@ pub enum DownCause {
     Error,
     /// It panicked: in a handler, in a future of its context, when beginning or while being made.
     Panic,
+    /// Its context did not answer a heartbeat.
+    Hang,
 }
 
 impl DownCause {
     /// Every cause.
-    pub const ALL: [Self; 3] = [Self::Stop, Self::Error, Self::Panic];
+    pub const ALL: [Self; 4] = [Self::Stop, Self::Error, Self::Panic, Self::Hang];
 
     /// The name used in the audit log and in metrics.
     pub const fn code(self) -> &'static str {
@@ -77,6 +102,7 @@ impl DownCause {
             Self::Stop => "stop",
             Self::Error => "error",
             Self::Panic => "panic",
+            Self::Hang => "hang",
         }
     }
 }
@@ -93,10 +119,10 @@ impl fmt::Display for DownCause {
 /// address (or a future of its own is under way), and ends without a word when nobody does.
 ///
 /// Events go into the parent's queue beyond its bound, so none is lost while the parent lives; there are at most two
-/// for each restart, and `policy` limits those.
+/// for each restart, and the policy limits those.
 pub fn start<A: Child>(
     name: &'static str,
-    policy: RestartPolicy,
+    care: Care,
     mailbox: usize,
     parent: Recipient<ChildEvent>,
     make: impl FnMut() -> A + 'static,
@@ -104,13 +130,23 @@ pub fn start<A: Child>(
     let mut ctx = Context::new();
     ctx.set_mailbox_capacity(mailbox);
     let address = ctx.address();
-    actix_rt::spawn(child::run(name, policy, parent, ctx, make));
+    actix_rt::spawn(child::run(name, care, parent, ctx, make));
     address
 }
 
 thread_local! {
     /// Why the child that is being polled on this thread fails; taken by its supervision right after the poll.
     static FAILURE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+thread_local! {
+    /// The instance that is being polled on this thread.
+    static CURRENT: Cell<Option<Instance>> = const { Cell::new(None) };
+}
+
+/// The instance in whose handler or future this is called, if it is one's.
+pub fn current() -> Option<Instance> {
+    CURRENT.get()
 }
 
 /// Ends this instance as failed for `reason`, once the handler or future that calls this returns.

@@ -45,6 +45,11 @@ pub struct Happened(pub ModeEvent);
 #[rtype(result = "Result<(), Problem>")]
 pub struct IntegrityFailure;
 
+/// Whether the supervisor answers, and has heard of its children.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub struct AllWell;
+
 /// The actors that the supervisor talks to.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -255,6 +260,18 @@ impl Handler<Meet> for Supervisor {
     }
 }
 
+impl Handler<AllWell> for Supervisor {
+    type Result = bool;
+
+    fn handle(&mut self, _: AllWell, _ctx: &mut Self::Context) -> Self::Result {
+        let silent = self.world.silent_actors();
+        if !silent.is_empty() {
+            tracing::error!(?silent, "actors that should be alive are not heard of");
+        }
+        silent.is_empty()
+    }
+}
+
 impl Handler<Happened> for Supervisor {
     type Result = AtomicResponse<Self, Result<(), Problem>>;
 
@@ -273,6 +290,9 @@ impl Handler<IntegrityFailure> for Supervisor {
     type Result = AtomicResponse<Self, Result<(), Problem>>;
 
     fn handle(&mut self, _: IntegrityFailure, _ctx: &mut Self::Context) -> Self::Result {
+        let settings = self.world.settings();
+        let (limit, window_minutes) = (settings.recovery.integrity_failures, settings.recovery.window_minutes);
+        self.window = self.window.clone().with_settings(limit, window_minutes);
         let verdict = self.window.record(self.world.clock.now());
         // The count must survive a restart even when it changes nothing yet.
         let document = ModeDocument { mode: self.world.mode().mode, window: self.window.clone() };
@@ -294,6 +314,8 @@ impl Handler<ChildEvent> for Supervisor {
     fn handle(&mut self, event: ChildEvent, ctx: &mut Self::Context) {
         let now = self.world.clock.now();
         let about = About::caller(&Caller::component("supervisor"));
+        // Work of the instance that is gone may live on.
+        self.world.reassess();
         let mention = |event: Event| {
             if let Some(peers) = &self.peers {
                 peers.herald.mention(event, &about);

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, watch};
@@ -36,6 +37,9 @@ const RUNS: &str = "schedule";
 
 /// The names of the actors.
 pub const ACTORS: [&str; 6] = ["supervisor", "scheduler", "archiver", "verifier", "janitor", "auditor"];
+
+/// The actor that all others are children of.
+pub const ROOT: &str = "supervisor";
 
 /// How the service is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +116,8 @@ pub struct ActorView {
     pub restarts: u64,
     /// Why it was restarted last.
     pub last_error: Option<String>,
+    /// The uptime at which it last answered a heartbeat.
+    pub heard: Duration,
 }
 
 /// Whether an actor takes messages.
@@ -119,6 +125,8 @@ pub struct ActorView {
 pub enum ActorState {
     /// It does.
     Up,
+    /// It does, or will; but work that an instance before this one began does not end, and holds the write lane.
+    Stuck,
     /// It will again.
     Restarting,
     /// It failed too often.
@@ -130,6 +138,7 @@ impl ActorState {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Up => "up",
+            Self::Stuck => "stuck",
             Self::Restarting => "restarting",
             Self::GaveUp => "gave_up",
         }
@@ -163,7 +172,8 @@ impl World {
             repository.load_state(RUNS).ok().and_then(|loaded| loaded.value()).unwrap_or_default();
         let runs = histories.into_iter().map(|(set, history)| (set, Run { history, ..Run::default() })).collect();
         let started = clock.now();
-        let actor = ActorView { state: ActorState::Up, since: started, restarts: 0, last_error: None };
+        let actor =
+            ActorView { state: ActorState::Up, since: started, restarts: 0, last_error: None, heard: clock.uptime() };
         Self {
             role,
             replicas: Replicas::recall(&repository),
@@ -192,6 +202,17 @@ impl World {
     /// What the operator asked for, as it is in force now. One operation works with one answer from start to end.
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts other settings in force. Their sets have all their metrics at once, and sets that are gone have none.
+    pub fn set_settings(&self, settings: Settings) {
+        let names = |settings: &Settings| settings.sets.iter().map(|set| set.name.clone()).collect::<Vec<_>>();
+        let after = names(&settings);
+        let before = {
+            let mut current = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, Arc::new(settings))
+        };
+        self.metrics.follow_sets(&names(&before), &after);
     }
 
     /// A configured set.
@@ -276,7 +297,31 @@ impl World {
 
     /// What is known of each actor.
     pub fn actors(&self) -> BTreeMap<&'static str, ActorView> {
-        locked(&self.actors).clone()
+        let mut actors = locked(&self.actors).clone();
+        if let Some((ghost, _)) = self.lane.holder()
+            && let Some(actor) = actors.get_mut(ghost.child)
+            && actor.restarts > ghost.restarts
+        {
+            actor.state = ActorState::Stuck;
+        }
+        actors
+    }
+
+    /// Remembers that an actor answered a heartbeat.
+    pub(super) fn hear(&self, name: &'static str) {
+        let now = self.clock.uptime();
+        self.update_actor(name, |actor| actor.heard = now);
+    }
+
+    /// The actors that should have been heard of by now and were not. Those that were given up are nobody's surprise.
+    pub(super) fn silent_actors(&self) -> Vec<&'static str> {
+        let settings = self.settings().supervision;
+        let patience = settings.heartbeat * 4 + settings.backoff_max;
+        let now = self.clock.uptime();
+        let silent =
+            |actor: &ActorView| actor.state != ActorState::GaveUp && now.saturating_sub(actor.heard) > patience;
+        let actors = locked(&self.actors);
+        actors.iter().filter(|(name, actor)| **name != ROOT && silent(actor)).map(|(name, _)| *name).collect()
     }
 
     /// Changes what is known of an actor; for the supervisor alone.

@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use crate::core::BackupPriority;
 
-use super::document::{self, Layers, Table};
+use super::document::{self, Layers};
 use super::error::SettingsError;
-use super::origin::{Ledger, Origin, Said, Shown, prevailing};
+use super::origin::{Ledger, Origin, Said, prevailing};
 use super::replicas;
 use super::sets::{self, Decided, Grounds};
 use super::sources::{self, Sources};
 use super::stated::{self, StatedBackup, Statements};
 use super::{
     BackupConfig, BackupPriorityConfig, HttpSettings, LogFormat, LogLevel, LoggingSettings, RecoverySettings,
-    ScrubSettings, Settings, SupervisionSettings, builtin, conflicts, variables,
+    ScrubSettings, Settings, builtin, conflicts, supervision, variables,
 };
 
 /// The settings that `sources` ask for, with built-in values where something is wrong; `errors` says what.
@@ -29,7 +29,8 @@ pub(super) fn settings(sources: &Sources, errors: &mut Vec<SettingsError>) -> Se
         errors.push(error);
         None
     });
-    let document = file.as_ref().map_or_else(Table::new, |file| read_document(file, errors));
+    let text = file.as_ref().and_then(|file| accepted(sources::read_settings_file(file), errors));
+    let document = text.as_ref().and_then(|text| accepted(document::parse(text), errors)).unwrap_or_default();
     let layers = Layers::new(sources, file.as_ref().map(|file| file.value.as_path()));
     let stated = stated::read(&layers, document, errors);
     let mut ledger = Ledger::default();
@@ -65,7 +66,7 @@ pub(super) fn settings(sources: &Sources, errors: &mut Vec<SettingsError>) -> Se
             bind: ledger.note("http.bind", prevailing(&[&stated.bind], ([127, 0, 0, 1], 8080).into())),
         },
         recovery,
-        supervision: supervision(&stated, &mut ledger, errors),
+        supervision: supervision::decide(&stated, &mut ledger, errors),
         scrub: ScrubSettings {
             read_sources_every_runs: ledger
                 .note("scrub.read_sources_every_runs", prevailing(&[&stated.read_sources_every_runs], 24)),
@@ -80,17 +81,14 @@ pub(super) fn settings(sources: &Sources, errors: &mut Vec<SettingsError>) -> Se
         log_directory: log_directory.value,
         recovery_mode,
         settings_file,
+        settings_text: text.map(|text| text.text),
         warnings: variables::near_misses(&sources.environment),
         explained: ledger.0,
     }
 }
 
-fn read_document(file: &Said<PathBuf>, errors: &mut Vec<SettingsError>) -> Table {
-    let table = sources::read_settings_file(file).and_then(|text| document::parse(&text));
-    table.unwrap_or_else(|error| {
-        errors.push(error);
-        Table::new()
-    })
+fn accepted<T>(result: Result<T, SettingsError>, errors: &mut Vec<SettingsError>) -> Option<T> {
+    result.map_err(|error| errors.push(error)).ok()
 }
 
 fn directories(sources: &Sources, stated: &Statements) -> (Said<PathBuf>, Said<PathBuf>) {
@@ -153,27 +151,5 @@ fn recovery(stated: &Statements, ledger: &mut Ledger) -> RecoverySettings {
         health_command: ledger.note("recovery.health_command", prevailing(&[&stated.health_command], vec![])),
         health_timeout: ledger
             .note("recovery.health_timeout", prevailing(&[&stated.health_timeout], Duration::from_secs(30))),
-    }
-}
-
-fn supervision(stated: &Statements, ledger: &mut Ledger, errors: &mut Vec<SettingsError>) -> SupervisionSettings {
-    let initial = prevailing(&[&stated.backoff_initial], Duration::from_millis(100));
-    let max = prevailing(&[&stated.backoff_max], Duration::from_secs(30));
-    if initial.value > max.value {
-        // The longest wait is to blame if only it was said.
-        let is_initial = initial.origin != Origin::BuiltIn;
-        let (key, blamed) = if is_initial { ("backoff_initial", &initial) } else { ("backoff_max", &max) };
-        let allowed = match is_initial {
-            true => format!("give at most supervision.backoff_max, which is {} ({})", max.value.shown(), max.origin),
-            false => format!("give at least supervision.backoff_initial, which is {}", initial.value.shown()),
-        };
-        let (value, origin) = (blamed.value.shown(), blamed.origin.clone());
-        errors.push(SettingsError::Value { key: format!("supervision.{key}"), value, origin, allowed });
-    }
-    SupervisionSettings {
-        max_restarts: ledger.note("supervision.max_restarts", prevailing(&[&stated.max_restarts], 5)),
-        window: ledger.note("supervision.window", prevailing(&[&stated.restart_window], Duration::from_secs(60))),
-        backoff_initial: ledger.note("supervision.backoff_initial", initial),
-        backoff_max: ledger.note("supervision.backoff_max", max),
     }
 }

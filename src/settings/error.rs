@@ -95,6 +95,15 @@ pub struct SettingsErrors(pub(super) Vec<SettingsError>);
 
 impl SettingsErrors {
     /// The problems.
+    pub fn summary(&self) -> String {
+        let first = self.0.first().map(ToString::to_string).unwrap_or_default();
+        match self.0.len() {
+            0 | 1 => first,
+            more => format!("{first}; and {} more", more - 1),
+        }
+    }
+
+    /// Each problem.
     pub fn lines(&self) -> &[SettingsError] {
         &self.0
     }

@@ -9,6 +9,7 @@
 //! `[sets.NAME]` > `[backup.priority_levels.X]` > `[backup]`.
 
 mod builtin;
+mod changes;
 mod conflicts;
 mod decide;
 mod document;
@@ -17,12 +18,14 @@ mod duration;
 mod error;
 mod file_patterns;
 mod janitor;
+mod kept;
 mod logging;
 mod origin;
 mod replicas;
 mod sets;
 mod sources;
 mod stated;
+mod supervision;
 mod values;
 mod variables;
 
@@ -39,10 +42,12 @@ use serde::Serialize;
 use crate::core::BackupPriority;
 use crate::core::retention::Policy;
 
+pub use changes::Change;
 pub use drill::DrillSettings;
 pub use error::{Place, SettingsError, SettingsErrors};
 pub use file_patterns::{FilePatternError, FilePatterns, MAX_PATTERN_BYTES, MAX_PATTERNS};
 pub use janitor::JanitorSettings;
+pub use kept::{KEPT, KeptSettings};
 pub use logging::{LogFormat, LogLevel, LoggingSettings, WordSyntax};
 pub use origin::{Explained, Origin};
 pub use replicas::ReplicaSettings;
@@ -80,6 +85,8 @@ pub struct Settings {
     pub recovery_mode: bool,
     /// The settings file, absolute; `None` if none is in use.
     pub settings_file: Option<PathBuf>,
+    /// What the settings file says, if one is in use and could be read.
+    pub settings_text: Option<String>,
     /// What is no error but probably a mistake, one sentence each.
     pub warnings: Vec<String>,
     explained: Vec<Explained>,
@@ -156,6 +163,8 @@ pub struct SupervisionSettings {
     pub backoff_initial: Duration,
     /// The longest wait; never less than the first.
     pub backoff_max: Duration,
+    /// How long an actor may leave a heartbeat unanswered before it counts as failed.
+    pub heartbeat: Duration,
 }
 
 /// How thoroughly what seems unchanged is looked at.

@@ -49,6 +49,7 @@ pub(super) struct Statements {
     pub restart_window: Stated<Duration>,
     pub backoff_initial: Stated<Duration>,
     pub backoff_max: Stated<Duration>,
+    pub heartbeat: Stated<Duration>,
     pub read_sources_every_runs: Stated<u32>,
     pub drill: StatedDrill,
     pub janitor: StatedJanitor,
@@ -145,6 +146,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
     let restart_window = supervision.take("window", time(SECOND..=Duration::from_secs(86_400)));
     let backoff_initial = supervision.take("backoff_initial", time(backoff.clone()));
     let backoff_max = supervision.take("backoff_max", time(backoff));
+    let heartbeat = supervision.take("heartbeat", time(SECOND..=Duration::from_secs(3600)));
     supervision.finish(errors);
 
     let mut scrub = top.section("scrub");
@@ -176,6 +178,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
         restart_window,
         backoff_initial,
         backoff_max,
+        heartbeat,
         read_sources_every_runs,
         drill,
         janitor,

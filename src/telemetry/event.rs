@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use crate::audit::Entry;
 use crate::core::retention::Hold;
 use crate::core::{BackupId, BackupKind, Digest, ReplicaName, Sequence, SetName};
+use crate::settings::Change;
 
 /// Something that happened, with who, when and about what.
 #[derive(Clone, Debug)]
@@ -266,11 +267,21 @@ pub enum Event {
     },
     /// Somebody presented a token that is nobody's.
     AuthRejected,
+    /// Other settings are in force.
+    SettingsReloaded {
+        /// What differs.
+        changes: Vec<Change>,
+    },
+    /// The settings that were found are refused, and those in force stay.
+    SettingsRejected {
+        /// Why, problem by problem.
+        errors: Vec<String>,
+    },
     /// An actor went down and comes back.
     ActorRestarted {
         /// Which.
         actor: &'static str,
-        /// `stop`, `error` or `panic`.
+        /// `stop`, `error`, `panic` or `hang`.
         cause: &'static str,
         /// What is known of why.
         reason: String,

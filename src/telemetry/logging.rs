@@ -15,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::{Event, Occurrence};
 use crate::audit::Outcome;
-use crate::settings::{LogFormat, LoggingSettings};
+use crate::settings::{Change, LogFormat, LoggingSettings};
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +87,19 @@ pub fn log(occurrence: &Occurrence) {
     }
 }
 
+fn settings_reloaded(changes: &[Change]) -> String {
+    let keys = |needs_restart: bool| {
+        let matching = changes.iter().filter(|change| change.needs_restart == needs_restart);
+        matching.map(|change| change.key.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    match (keys(false), keys(true)) {
+        (now, later) if now.is_empty() && later.is_empty() => "settings reloaded: nothing changed".into(),
+        (now, later) if later.is_empty() => format!("settings reloaded: {now}"),
+        (now, later) if now.is_empty() => format!("settings reloaded; at the next start only: {later}"),
+        (now, later) => format!("settings reloaded: {now}; at the next start only: {later}"),
+    }
+}
+
 /// An event in words.
 fn sentence(event: &Event) -> String {
     match event {
@@ -153,6 +166,10 @@ fn sentence(event: &Event) -> String {
         }
         Event::ReplicaCaughtUp { replica, .. } => format!("the replica {replica} has all backups again"),
         Event::AuthRejected => "a token was presented that is nobody's".into(),
+        Event::SettingsReloaded { changes } => settings_reloaded(changes),
+        Event::SettingsRejected { errors } => {
+            format!("the settings are refused and those in force stay: {}", errors.join("; "))
+        }
         Event::ActorRestarted { actor, cause, reason } => format!("actor {actor} restarts after a {cause}: {reason}"),
         Event::ActorGaveUp { actor, reason } => format!("actor {actor} gave up: {reason}"),
     }

@@ -3,6 +3,8 @@
 //! Hazard: an alert on a series that does not exist never fires. Every series of every configured set is there from
 //! the first scrape; a timestamp of 0 means never. Events count; states are set from facts at each scrape.
 
+mod sets;
+
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -252,6 +254,8 @@ impl Metrics {
             | Event::Unpinned
             | Event::Forgotten { .. }
             | Event::AuthRejected
+            | Event::SettingsReloaded { .. }
+            | Event::SettingsRejected { .. }
             | Event::ActorGaveUp { .. } => {}
         }
     }
@@ -358,22 +362,7 @@ impl Counts {
 
     /// Makes the series that alerts will ask for exist before anything happened.
     fn begin_at_zero(&self, sets: &[crate::core::SetName], actors: &[&'static str]) {
-        for set in sets.iter().map(|set| set.as_str()) {
-            for kind in [BackupKind::Scheduled, BackupKind::Manual] {
-                for outcome in OUTCOMES {
-                    self.runs.with_label_values(&[set, kind.as_str(), outcome]);
-                }
-            }
-            self.backup_duration.with_label_values(&[set]);
-            self.restore_duration.with_label_values(&[set]);
-            self.drill_duration.with_label_values(&[set]);
-            for outcome in ["completed", "rolled_back", "failed"] {
-                self.restores.with_label_values(&[set, outcome]);
-            }
-            for reason in crate::core::retention::DeleteReason::CODES {
-                self.cleanup_deleted.with_label_values(&[set, reason]);
-            }
-        }
+        sets.iter().for_each(|set| self.begin_set(set.as_str()));
         for check in Check::ALL {
             for outcome in CHECK_OUTCOMES {
                 self.integrity_checks.with_label_values(&[check.code(), outcome]);
@@ -381,7 +370,7 @@ impl Counts {
         }
         self.integrity_checks.with_label_values(&[Check::Drill.code(), DRILL_FAILED]);
         for actor in actors {
-            for cause in ["stop", "error", "panic"] {
+            for cause in ["stop", "error", "panic", "hang"] {
                 self.actor_restarts.with_label_values(&[actor, cause]);
             }
         }

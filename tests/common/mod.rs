@@ -342,14 +342,24 @@ impl Daemon {
         kill_process(self.pid(), Signal::KILL).unwrap();
     }
 
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
     /// Sends SIGTERM.
     pub fn signal_to_end(&self) {
-        kill_process(self.pid(), Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
     }
 
     /// Sends SIGTERM and waits for the end.
-    pub fn terminate(mut self) -> ExitStatus {
+    pub fn terminate(self) -> ExitStatus {
         self.signal_to_end();
+        self.end()
+    }
+
+    /// Waits for the end.
+    pub fn end(mut self) -> ExitStatus {
         let said = self.said.clone();
         wait_for_end(&mut self.child, || format!("it said:\n{}", said.lock().unwrap()))
     }

@@ -4,35 +4,40 @@
 //! and a second panic while unwinding aborts the process. So it is terminated at once, and stays so while it waits.
 
 use std::any::Any;
+use std::cell::Cell;
+use std::future::Future;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::Poll;
+use std::rc::Rc;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use actix::dev::ContextFut;
 use actix::fut::{self, ActorFutureExt};
 use actix::{ActorContext, AsyncContext, Context, Recipient};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
-use super::{Child, ChildEvent, DownCause, FAILURE};
+use super::{CURRENT, Care, Child, ChildEvent, DownCause, FAILURE, Instance};
 use crate::core::restart::{self, RestartPolicy};
 
 /// Runs the child until nobody holds its address any more, or it is given up.
 pub(super) async fn run<A: Child>(
     name: &'static str,
-    policy: RestartPolicy,
+    care: Care,
     parent: Recipient<ChildEvent>,
     ctx: Context<A>,
     mut make: impl FnMut() -> A,
 ) {
-    let mut watch = Watch { name, policy, parent, since: Instant::now(), failures: Vec::new() };
+    let Care { policy, heartbeat, heard } = care;
+    let mut watch = Watch { name, policy, parent, since: Instant::now(), failures: Vec::new(), restarts: 0 };
     let Some(first) = watch.make(&mut make).await else { return };
     let mut instance = ctx.into_future(first);
     let parent = watch.parent.clone();
     instance.ctx().wait(fut::ready(()).map(move |(), actor: &mut A, ctx| begin(name, &parent, actor, ctx)));
     loop {
-        let failure = lifetime(&mut instance).await;
+        let pulse = Pulse::begin(&mut instance, heartbeat, &*heard);
+        let failure = lifetime(&mut instance, watch.instance(), pulse).await;
         let failure = match clear(&mut instance) {
             Cleared::Kept => failure,
             Cleared::Broken(failure) => failure,
@@ -72,11 +77,52 @@ fn begin<A: Child>(name: &'static str, parent: &Recipient<ChildEvent>, actor: &m
     report(parent, ChildEvent::Up { child: name });
 }
 
+/// Asks an instance again and again whether its context still works, by a future of its own.
+struct Pulse<'a> {
+    every: Duration,
+    heard: &'a dyn Fn(),
+    answered: Rc<Cell<bool>>,
+    next: Pin<Box<Sleep>>,
+}
+
+impl<'a> Pulse<'a> {
+    fn begin<A: Child>(instance: &mut ContextFut<A, Context<A>>, every: Duration, heard: &'a dyn Fn()) -> Self {
+        let pulse = Self { every, heard, answered: Rc::default(), next: Box::pin(sleep(every)) };
+        pulse.ask(instance);
+        pulse
+    }
+
+    fn ask<A: Child>(&self, instance: &mut ContextFut<A, Context<A>>) {
+        self.answered.set(false);
+        let answered = self.answered.clone();
+        instance.ctx().spawn(fut::ready(()).map(move |(), _: &mut A, _| answered.set(true)));
+    }
+
+    /// Whether a heartbeat was left unanswered until the next was due.
+    fn missed<A: Child>(&mut self, instance: &mut ContextFut<A, Context<A>>, cx: &mut task::Context<'_>) -> bool {
+        while self.next.as_mut().poll(cx).is_ready() {
+            if !self.answered.get() {
+                return true;
+            }
+            (self.heard)();
+            self.ask(instance);
+            self.next = Box::pin(sleep(self.every));
+        }
+        false
+    }
+}
+
 /// Lets the instance live, and says what ended it.
-async fn lifetime<A: Child>(instance: &mut ContextFut<A, Context<A>>) -> Failure {
+async fn lifetime<A: Child>(instance: &mut ContextFut<A, Context<A>>, who: Instance, mut pulse: Pulse<'_>) -> Failure {
     poll_fn(|cx| {
+        if pulse.missed(instance, cx) {
+            let reason = format!("did not answer for {} s", pulse.every.as_secs_f64());
+            return Poll::Ready(Failure { cause: DownCause::Hang, reason });
+        }
         FAILURE.take();
+        CURRENT.set(Some(who));
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *instance).poll(cx)));
+        CURRENT.set(None);
         match (polled, FAILURE.take()) {
             (Err(payload), _) => Poll::Ready(Failure::panicked(&*payload)),
             (Ok(_), Some(reason)) => Poll::Ready(Failure { cause: DownCause::Error, reason }),
@@ -118,9 +164,15 @@ struct Watch {
     since: Instant,
     /// The failures that still count, as times since `since`.
     failures: Vec<Duration>,
+    /// How many there were.
+    restarts: u64,
 }
 
 impl Watch {
+    fn instance(&self) -> Instance {
+        Instance { child: self.name, restarts: self.restarts }
+    }
+
     /// Makes an instance; a panic in the factory is a failure like any other. `None` if the child is given up.
     async fn make<A>(&mut self, make: &mut impl FnMut() -> A) -> Option<A> {
         loop {
@@ -139,6 +191,7 @@ impl Watch {
         match restart::decide(&self.policy, &self.failures, now, fastrand::f64()) {
             Ok(restart) => {
                 self.failures.push(now);
+                self.restarts += 1;
                 report(&self.parent, ChildEvent::Down { child, cause, reason, retry_in: restart.after });
                 sleep(restart.after).await;
                 true

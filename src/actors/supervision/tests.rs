@@ -17,10 +17,16 @@ const POLICY: RestartPolicy = RestartPolicy {
     backoff_max: Duration::from_secs(30),
 };
 
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
 /// Runs with a clock that leaps to the next timer whenever nothing else is to be done.
 fn in_virtual_time<T>(test: impl Future<Output = T>) -> T {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     System::with_tokio_rt(runtime).block_on(test)
+}
+
+fn care() -> Care {
+    Care { policy: POLICY, heartbeat: HEARTBEAT, heard: Box::new(|| {}) }
 }
 
 /// Passes on what it is told.
@@ -114,6 +120,8 @@ enum Order {
     FailLater,
     /// Never answered.
     Hang,
+    /// Answered, and then nothing is any more.
+    Block,
 }
 
 impl Handler<Order> for Worker {
@@ -133,6 +141,7 @@ impl Handler<Order> for Worker {
                 let later = sleep(Duration::from_secs(1)).into_actor(self);
                 ctx.wait(later.map(|(), _, ctx: &mut Context<Self>| fail(ctx, "out of time")));
             }
+            Order::Block => ctx.wait(std::future::pending().into_actor(self)),
             Order::Hang => return Box::pin(std::future::pending().into_actor(self)),
         }
         let answer = (self.instance, self.handled);
@@ -153,7 +162,7 @@ impl Stage {
         let world = Rc::new(world);
         let parent = Parent(told).start().recipient();
         let factory = Rc::clone(&world);
-        let worker = start("worker", POLICY, 16, parent, move || Worker::make(&factory));
+        let worker = start("worker", care(), 16, parent, move || Worker::make(&factory));
         Self { worker, world, events }
     }
 
@@ -171,6 +180,11 @@ impl Stage {
             }
             None => "parent gone".to_owned(),
         }
+    }
+
+    /// Nothing is told for a while.
+    async fn tells_nothing(&mut self) {
+        assert!(tokio::time::timeout(HEARTBEAT * 10, self.events.recv()).await.is_err());
     }
 
     async fn told_in_turn(&mut self, expected: &[&str]) {
@@ -258,6 +272,30 @@ fn messages_queued_behind_a_panic_are_handled_by_the_next_instance() {
 }
 
 #[test]
+fn an_instance_that_does_not_answer_its_heartbeat_is_replaced_and_its_queue_is_kept() {
+    in_virtual_time(async {
+        let mut stage = Stage::set(World::default());
+        let before = Instant::now();
+        let (_, queued) = tokio::join!(stage.worker.send(Order::Block), stage.worker.send(Order::Work));
+        assert_eq!(queued, Ok((2, 1)));
+        assert!(before.elapsed() <= HEARTBEAT * 2 + POLICY.backoff_initial, "{:?}", before.elapsed());
+        stage.told_in_turn(&["worker up", "worker down by hang: did not answer for 10 s, 1 s", "worker up"]).await;
+    });
+}
+
+#[test]
+fn an_instance_that_works_is_never_taken_for_hung_however_long_an_answer_takes() {
+    in_virtual_time(async {
+        let mut stage = Stage::set(World::default());
+        let slow = tokio::time::timeout(HEARTBEAT * 1000, stage.worker.send(Order::Hang));
+        assert!(slow.await.is_err());
+        assert_eq!(stage.worker.send(Order::Work).await, Ok((1, 2)));
+        stage.told_in_turn(&["worker up"]).await;
+        stage.tells_nothing().await;
+    });
+}
+
+#[test]
 fn whoever_waits_for_a_failed_instance_is_told_before_the_next_one_comes() {
     in_virtual_time(async {
         let stage = Stage::set(World::default());
@@ -323,7 +361,7 @@ fn events_beyond_the_parents_bound_are_not_lost() {
             .iter()
             .map(|world| {
                 let world = Rc::clone(world);
-                start("worker", POLICY, 16, parent.clone(), move || Worker::make(&world))
+                start("worker", care(), 16, parent.clone(), move || Worker::make(&world))
             })
             .collect();
         workers.iter().for_each(|worker| worker.do_send(Order::Panic));

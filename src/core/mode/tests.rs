@@ -148,6 +148,12 @@ fn codes_are_distinct_and_are_what_is_stored() {
 }
 
 #[test]
+fn the_readme_shows_the_machine_as_it_is() {
+    let (picture, readme) = (mermaid(), include_str!("../../../README.md"));
+    assert!(readme.contains(&format!("```mermaid\n{picture}```\n")), "put this into README.md:\n{picture}");
+}
+
+#[test]
 fn the_picture_shows_the_ways_into_and_out_of_recovery() {
     let picture = mermaid();
     for line in [

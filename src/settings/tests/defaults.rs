@@ -90,6 +90,7 @@ fn everything_else_has_its_default() {
         window: Duration::from_secs(60),
         backoff_initial: Duration::from_millis(100),
         backoff_max: Duration::from_secs(30),
+        heartbeat: Duration::from_secs(10),
     };
     assert_eq!(settings.supervision, supervision);
     assert_eq!(settings.scrub.read_sources_every_runs, 24);
@@ -155,6 +156,7 @@ fn relocated(mut settings: Settings) -> Settings {
     forget(&mut settings.log_directory);
     forget(&mut settings.backup.backup_directory);
     settings.settings_file.iter_mut().for_each(forget);
+    settings.settings_text = None;
     settings.explained.clear();
     settings
 }

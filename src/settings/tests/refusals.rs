@@ -152,6 +152,14 @@ fn a_value_out_of_range_is_refused() {
             "supervision.backoff_initial: 31s (FILE [supervision].backoff_initial) is not allowed: give at most supervision.backoff_max, which is 30s (built in)",
         ),
         (
+            "supervision.window = '3s'",
+            "supervision.window: 3s (FILE [supervision].window) is not allowed: an actor that fails at once would never be given up: 5 restarts, with waits from 100ms up to 30s, must fit into supervision.window, which is 3s",
+        ),
+        (
+            "supervision.max_restarts = 1000",
+            "supervision.max_restarts: 1000 (FILE [supervision].max_restarts) is not allowed: an actor that fails at once would never be given up: 1000 restarts, with waits from 100ms up to 30s, must fit into supervision.window, which is 1m",
+        ),
+        (
             "supervision.backoff_max = '50ms'",
             "supervision.backoff_max: 50ms (FILE [supervision].backoff_max) is not allowed: give at least supervision.backoff_initial, which is 100ms",
         ),

@@ -39,6 +39,8 @@ impl Event {
             Self::ReplicaLagging { .. } => "ReplicaLagging",
             Self::ReplicaCaughtUp { .. } => "ReplicaCaughtUp",
             Self::AuthRejected => "AuthRejected",
+            Self::SettingsReloaded { .. } => "SettingsReloaded",
+            Self::SettingsRejected { .. } => "SettingsRejected",
             Self::ActorRestarted { .. } => "ActorRestarted",
             Self::ActorGaveUp { .. } => "ActorGaveUp",
         }
@@ -58,6 +60,7 @@ impl Event {
             | Self::Pinned
             | Self::Unpinned
             | Self::Forgotten { .. } => Outcome::Success,
+            Self::SettingsReloaded { .. } => Outcome::Success,
             Self::BackupFailed { .. }
             | Self::IntegrityCheckFailed { .. }
             | Self::DrillFailed { .. }
@@ -66,6 +69,7 @@ impl Event {
             | Self::CleanupFailed { .. }
             | Self::ReplicaLagging { .. }
             | Self::AuthRejected
+            | Self::SettingsRejected { .. }
             | Self::ActorRestarted { .. }
             | Self::ActorGaveUp { .. } => Outcome::Failure,
             Self::ServiceStarted { .. }
@@ -147,6 +151,8 @@ impl Event {
                 "replica": replica, "path": path, "lag_backups": lag_backups, "fault": fault, "reason": reason,
             }),
             Self::ReplicaCaughtUp { replica, path } => json!({"replica": replica, "path": path}),
+            Self::SettingsReloaded { changes } => json!({"changes": changes}),
+            Self::SettingsRejected { errors } => json!({"errors": errors}),
             Self::ActorRestarted { actor, cause, reason } => {
                 json!({"actor": actor, "cause": cause, "reason": reason})
             }

@@ -1,0 +1,67 @@
+//! Other settings for the running service.
+//!
+//! Hazard: settings that are half in force. They are taken up whole or not at all, and either is told; what is under
+//! way ends with the settings it began with.
+
+use super::Running;
+use super::herald::About;
+use super::problems::chain;
+use super::scheduler::Wake;
+use super::service::Caller;
+use crate::repository::state::Loaded;
+use crate::settings::{KEPT, KeptSettings, Settings, SettingsErrors};
+use crate::storage::Durability;
+use crate::telemetry::Event;
+
+/// The kept settings' name in the repository.
+const STATE: &str = "settings";
+
+impl Running {
+    /// Keeps the settings that loaded, for a start on which they do not.
+    pub async fn keep_settings(&self, settings: &Settings) {
+        let Some(kept) = KeptSettings::of(settings) else { return };
+        let world = self.world.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let directory = world.settings().log_directory.clone();
+            if let Err(error) = kept.keep_in(&directory) {
+                tracing::warn!("the settings are not kept in {}: {error}", directory.join(KEPT).display());
+            }
+            let there: Option<KeptSettings> = world.repository.load_state(STATE).ok().and_then(Loaded::value);
+            if there.as_ref() != Some(&kept)
+                && let Err(error) = world.repository.save_state(STATE, &kept, Durability::Durable)
+            {
+                tracing::warn!("the settings are not kept in the repository: {}", chain(&error));
+            }
+        });
+        if work.await.is_err() {
+            tracing::error!("keeping the settings panicked");
+        }
+    }
+
+    /// Takes up what was loaded, or tells why the settings in force stay; returns the settings if they were taken up.
+    pub async fn reload(&self, loaded: Result<Settings, SettingsErrors>, principal: &'static str) -> Option<Settings> {
+        let about = About::caller(&Caller::component(principal));
+        let taken_up = match loaded {
+            Ok(settings) => {
+                let asked_for = settings.clone();
+                let (settings, changes) = settings.taken_up_by(&self.world.settings());
+                self.world.set_settings(settings);
+                self.world.set_rejected_settings(None);
+                if let Some(scheduler) = &self.scheduler {
+                    scheduler.do_send(Wake);
+                }
+                // Unrecorded: the auditor keeps the record and says so.
+                let _ = self.herald.tell(Event::SettingsReloaded { changes }, &about).await;
+                Some(asked_for)
+            }
+            Err(errors) => {
+                let lines: Vec<String> = errors.lines().iter().map(ToString::to_string).collect();
+                self.world.set_rejected_settings(Some(errors.summary()));
+                let _ = self.herald.tell(Event::SettingsRejected { errors: lines }, &about).await;
+                None
+            }
+        };
+        self.world.reassess();
+        taken_up
+    }
+}
