@@ -3,6 +3,7 @@
 //!
 //! Hazard: a field that is renamed breaks somebody's script silently. Fields are added, never renamed.
 
+mod audit;
 mod backups;
 mod diff;
 mod drill;
@@ -14,6 +15,7 @@ mod restore;
 mod status;
 mod verify;
 
+pub use audit::{AcceptOutcome, AuditPage, AuditQuery, MAX_RECORDS};
 pub use backups::{BackupDetails, BackupList, BackupSummary, FileDocument, ListQuery, MAX_LIST, UnreadableDocument};
 pub use diff::{DiffDocument, FileChange, FileDiff};
 pub use drill::{DrillOutcome, DrillVerdict};

@@ -18,7 +18,7 @@ use crate::actors::problems::chain;
 use crate::actors::service::{Caller, Service};
 use crate::actors::{self, ACTORS, AUDIT_LOG, Role, Running, World};
 use crate::api::ReplicaCreated;
-use crate::audit::{AuditError, read_records};
+use crate::audit::{AuditError, Wanted, read_records};
 use crate::clock::{Clock, SystemClock};
 use crate::core::ReplicaName;
 use crate::http;
@@ -344,7 +344,8 @@ fn open_for_writing(settings: &Settings, clock: &dyn Clock, create: bool) -> Res
 /// A repository that the audit log knows and that is not there is never silently begun anew.
 fn refuse_if_gone(settings: &Settings, directory: &Path) -> Result<(), Failure> {
     let location = directory.display().to_string();
-    let records = match read_records(&settings.log_directory.join(AUDIT_LOG), None, RECENT_RECORDS) {
+    let recent = Wanted { limit: RECENT_RECORDS, ..Wanted::default() };
+    let records = match read_records(&settings.log_directory.join(AUDIT_LOG), &[], &recent) {
         Ok(records) => records,
         Err(AuditError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => {

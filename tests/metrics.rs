@@ -54,7 +54,7 @@ const OF_EACH_SET: [(&str, &str); 35] = [
 ];
 
 /// What there is once, or for each actor, mode or kind of check.
-const OF_THE_SERVICE: [(&str, &str); 25] = [
+const OF_THE_SERVICE: [(&str, &str); 26] = [
     ("backup_enabled", ""),
     ("mode", r#"mode="starting""#),
     ("mode", r#"mode="normal""#),
@@ -75,6 +75,7 @@ const OF_THE_SERVICE: [(&str, &str); 25] = [
     ("integrity_failures_total", ""),
     ("repairs_total", r#"source="source""#),
     ("audit_head_sequence", ""),
+    ("audit_chain_ok", ""),
     ("audit_write_failures_total", ""),
     ("repository_bytes", ""),
     ("repository_objects", ""),

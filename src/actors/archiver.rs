@@ -24,7 +24,6 @@ use crate::pipeline::archive::{self, Archived, Created};
 use crate::pipeline::restore::{Pick, Restored, Rules};
 use crate::pipeline::verify::Verdict;
 use crate::repository::catalogue::{Backup, Catalogue};
-use crate::repository::wire::AuditHead;
 use crate::settings::SetSettings;
 use crate::telemetry::Event;
 
@@ -254,7 +253,7 @@ impl Tools {
                 read_sources_every_runs: world.settings().scrub.read_sources_every_runs,
                 now: world.clock.now(),
                 clock_suspect: false,
-                audit_head: world.audit().head.map(|head| AuditHead { seq: head.seq, hash: head.hash }),
+                audit_head: world.audit().anchor(),
             };
             (archive::archive(&world.repository, &request, &progress), occupied)
         });

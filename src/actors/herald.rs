@@ -4,22 +4,17 @@
 
 use std::sync::Arc;
 
-use actix::Addr;
-
-use super::auditor::{Auditor, Record, Unrecorded};
+use super::auditor::{AuditFile, Unrecorded};
 use super::service::Caller;
 use super::world::World;
 use crate::core::{BackupId, SetName};
 use crate::telemetry::{Event, Occurrence, log};
 
-/// How often a record is offered to an auditor that is being restarted.
-const OFFERS: u32 = 3;
-
 /// Speaks for one actor.
 #[derive(Clone)]
 pub struct Herald {
     world: Arc<World>,
-    auditor: Addr<Auditor>,
+    audit: AuditFile,
     actor: &'static str,
 }
 
@@ -62,30 +57,26 @@ impl About {
 
 impl Herald {
     /// A herald of `actor`.
-    pub fn new(world: Arc<World>, auditor: Addr<Auditor>, actor: &'static str) -> Self {
-        Self { world, auditor, actor }
+    pub fn new(world: Arc<World>, audit: AuditFile, actor: &'static str) -> Self {
+        Self { world, audit, actor }
     }
 
     /// Tells it, and returns once its record is durable.
     pub async fn tell(&self, event: Event, about: &About) -> Result<(), Unrecorded> {
         let entry = self.announce(event, about).entry();
-        let mut outcome = Err(Unrecorded::Interrupted);
-        for _offer in 0..OFFERS {
-            // Not answered, or interrupted: offered again. Rather twice in the log than not at all.
-            outcome = self.auditor.send(Record(entry.clone())).await.unwrap_or(Err(Unrecorded::Interrupted));
-            if !matches!(outcome, Err(Unrecorded::Interrupted)) {
-                return outcome;
-            }
+        let name = entry.event;
+        let recorded = self.audit.record(&self.world, entry).await;
+        if let Err(Unrecorded::Overflow) = &recorded {
+            tracing::error!(event = name, "an event was not recorded: {}", Unrecorded::Overflow);
+            self.world.metrics.observe_audit_failure();
         }
-        self.world.metrics.observe_audit_failure();
-        tracing::error!(event = entry.event, "an event was not recorded: the auditor does not answer");
-        outcome
+        recorded
     }
 
     /// Tells it, and does not wait: what is told later is durable no earlier.
     pub fn mention(&self, event: Event, about: &About) {
         let entry = self.announce(event, about).entry();
-        self.auditor.do_send(Record(entry));
+        self.audit.mention(&self.world, entry);
     }
 
     fn announce(&self, event: Event, about: &About) -> Occurrence {

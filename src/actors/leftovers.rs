@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::herald::{About, Herald};
-use super::problems::chain;
-use super::world::{AUDIT_LOG, World};
-use crate::audit::{MAX_PAGE_RECORDS, Record, read_records};
+use super::trail;
+use super::world::World;
+use crate::api::{AuditQuery, MAX_RECORDS};
+use crate::audit::Record;
 use crate::pipeline::restore::leftover::{self, Found};
 use crate::pipeline::restore::transaction::Transaction;
 use crate::telemetry::Event;
@@ -60,11 +61,13 @@ fn look(world: &World, root: &std::path::Path) -> (Found, HashSet<String>) {
 }
 
 fn records(world: &World) -> Vec<Record> {
-    let log = world.settings().log_directory.join(AUDIT_LOG);
-    read_records(&log, None, MAX_PAGE_RECORDS).unwrap_or_else(|error| {
-        tracing::warn!("{}", chain(&error));
-        Vec::new()
-    })
+    let query = AuditQuery { limit: Some(MAX_RECORDS), ..AuditQuery::default() };
+    trail::page(&world.audit_path(), Some(&world.repository), &query).map(|page| page.records).unwrap_or_else(
+        |problem| {
+            tracing::warn!("{problem}");
+            Vec::new()
+        },
+    )
 }
 
 /// The restores whose end is in the log; `or_open`: also those that are known to be unsettled.

@@ -12,6 +12,7 @@
 
 mod archiver;
 mod auditor;
+mod chain_check;
 #[cfg(feature = "chaos")]
 pub mod chaos;
 mod drills;
@@ -29,6 +30,7 @@ mod scheduler;
 pub mod service;
 pub mod supervision;
 mod supervisor;
+pub mod trail;
 mod upkeep;
 mod verifier;
 pub mod view;
@@ -62,6 +64,8 @@ pub struct Running {
     world: Arc<World>,
     herald: Herald,
     scheduler: Option<Addr<Scheduler>>,
+    /// An actor that nobody knows ends.
+    _auditor: Addr<Auditor>,
 }
 
 /// Starts all actors on this thread, and brings the mode from `starting` to where it belongs. To be called in an
@@ -73,8 +77,9 @@ pub async fn start(world: World) -> Running {
     let root = actix_rt::spawn(context.into_future(Supervisor::new(world.clone())));
     let children = Children { world: &world, supervisor: &supervisor };
     let file = AuditFile::at(world.settings().log_directory.join(AUDIT_LOG));
-    let auditor = children.start("auditor", auditor::MAX_WAITING, move |world| Auditor::new(world, file.clone()));
-    let herald = |actor: &'static str| Herald::new(world.clone(), auditor.clone(), actor);
+    let herald = |actor: &'static str| Herald::new(world.clone(), file.clone(), actor);
+    let audited = file.clone();
+    let auditor = children.start("auditor", auditor::MAILBOX, move |world| Auditor::new(world, audited.clone()));
     let (speaker, root_address) = (herald("verifier"), supervisor.clone());
     let verifier = children
         .start("verifier", verifier::MAILBOX, move |world| Verifier::new(world, speaker.clone(), root_address.clone()));
@@ -107,7 +112,8 @@ pub async fn start(world: World) -> Running {
         #[cfg(feature = "chaos")]
         victims,
     );
-    let running = Running { service, supervisor: root, herald: herald("supervisor"), world, scheduler };
+    let running =
+        Running { service, supervisor: root, herald: herald("supervisor"), world, scheduler, _auditor: auditor };
     running.leave_starting().await;
     running
 }
@@ -167,6 +173,7 @@ impl Running {
             // Unrecorded: the auditor keeps the record and says so.
             let _ = self.herald.tell(event, &About::caller(&Caller::component("supervisor"))).await;
             self.service.check_doubtful();
+            self.service.check_chain();
         }
     }
 

@@ -18,7 +18,6 @@ use crate::core::mode::Mode;
 use crate::pipeline::Progress;
 use crate::pipeline::replicate::{self, Next, Run};
 use crate::repository::replica::Replica;
-use crate::repository::wire::AuditHead;
 use crate::settings::ReplicaSettings;
 use crate::telemetry::Event;
 
@@ -109,7 +108,7 @@ impl Replication {
     /// What goes with the backups, once all are there.
     async fn settle(&self, settings: &ReplicaSettings, replica: Arc<Replica>, run: Run) -> Option<Result<(), Fault>> {
         let (world, sets) = (self.world.clone(), settings.sets.clone());
-        let audit_head = self.world.audit().head.map(|head| AuditHead { seq: head.seq, hash: head.hash });
+        let audit_head = self.world.audit().anchor();
         let settled = blocking(move || {
             let _lane = replica.write_lane();
             replicate::settle(&world.repository, replica.repository(), &sets, audit_head)

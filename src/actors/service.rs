@@ -56,12 +56,13 @@ impl Caller {
 /// A handle to the running service. Cheap to clone.
 #[derive(Clone)]
 pub struct Service {
-    world: Arc<World>,
+    pub(super) world: Arc<World>,
     supervisor: Addr<Supervisor>,
     archiver: Addr<Archiver>,
-    verifier: Addr<Verifier>,
+    pub(super) verifier: Addr<Verifier>,
     janitor: Addr<Janitor>,
-    herald: Herald,
+    /// Speaks for what is done without an actor.
+    pub(super) herald: Herald,
     #[cfg(feature = "chaos")]
     victims: super::chaos::Victims,
 }

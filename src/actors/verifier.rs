@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
+use super::chain_check::CheckChain;
 use super::herald::{About, Herald};
 use super::problems::chain;
 use super::service::Caller;
@@ -88,6 +89,12 @@ impl Verifier {
     pub fn new(world: Arc<World>, herald: Herald, supervisor: Addr<Supervisor>) -> Self {
         Self(Tools { world, herald, supervisor })
     }
+
+    /// What its checks need.
+    pub(super) fn tools(&self) -> (Arc<World>, Herald, Addr<Supervisor>) {
+        let Tools { world, herald, supervisor } = self.0.clone();
+        (world, herald, supervisor)
+    }
 }
 
 impl Actor for Verifier {
@@ -101,6 +108,7 @@ impl Child for Verifier {
         // At the start of the process the mode comes first: a failure found before it would have nowhere to count.
         if self.0.world.mode().mode != Mode::Starting {
             ctx.notify(CheckDoubtful);
+            ctx.notify(CheckChain);
         }
         drill::begin(&self.0, ctx);
     }

@@ -251,9 +251,10 @@ pub fn status(world: &World) -> Status {
         },
         replicas: replicas(world),
         audit: AuditStatus {
-            path: world.settings().log_directory.join(super::AUDIT_LOG).display().to_string(),
+            path: world.audit_path().display().to_string(),
             head_sequence: audit.head.map(|head| head.seq),
             writable: !audit.failing,
+            chain_ok: !audit.broken,
         },
     }
 }
@@ -327,6 +328,7 @@ pub fn facts(world: &World) -> Facts {
             .map(|view| ReplicaFacts { name: view.name, lag_backups: view.lag_backups, same_disk: view.same_disk })
             .collect(),
         audit_head_sequence: world.audit().head.map_or(0, |head| head.seq),
+        audit_chain_ok: !world.audit().broken,
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, watch};
 
+use super::chain_check;
 use super::drills::Drills;
 use super::lane::WriteLane;
 use super::reasons::Concerns;
@@ -26,6 +27,7 @@ use crate::core::schedule::{Due, RunHistory, due};
 use crate::core::{SetName, mode};
 use crate::pipeline::Progress;
 use crate::repository::Repository;
+use crate::repository::wire::AuditHead;
 use crate::settings::{SetSettings, Settings};
 use crate::storage::{Durability, StorageError};
 use crate::telemetry::Metrics;
@@ -148,10 +150,21 @@ impl ActorState {
 /// What is known of the audit log.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AuditView {
-    /// Its last record.
+    /// Its last record, wherever that is kept.
     pub head: Option<Head>,
-    /// Whether the last attempt to write failed.
+    /// Whether that is where the chain stands, come what may.
+    pub certain: bool,
+    /// Whether the last attempt to write failed, and records are kept in the repository.
     pub failing: bool,
+    /// Whether the chain was found broken, and nobody has accepted that.
+    pub broken: bool,
+}
+
+impl AuditView {
+    /// The head, as others may remember it.
+    pub fn anchor(&self) -> Option<AuditHead> {
+        self.head.filter(|_| self.certain).map(|head| AuditHead { seq: head.seq, hash: head.hash })
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -172,6 +185,7 @@ impl World {
             repository.load_state(RUNS).ok().and_then(|loaded| loaded.value()).unwrap_or_default();
         let runs = histories.into_iter().map(|(set, history)| (set, Run { history, ..Run::default() })).collect();
         let started = clock.now();
+        let audit = AuditView { broken: chain_check::was_broken(&repository), ..AuditView::default() };
         let actor =
             ActorView { state: ActorState::Up, since: started, restarts: 0, last_error: None, heard: clock.uptime() };
         Self {
@@ -188,7 +202,7 @@ impl World {
             mode: watch::Sender::new(ModeView { mode: Mode::Starting, persisted: true }),
             runs: Mutex::new(runs),
             actors: Mutex::new(ACTORS.into_iter().map(|name| (name, actor.clone())).collect()),
-            audit: Mutex::default(),
+            audit: Mutex::new(audit),
             rejected_settings: Mutex::default(),
             unsettled_restores: Mutex::default(),
             concerns: Mutex::default(),
@@ -331,15 +345,25 @@ impl World {
         }
     }
 
+    /// Where the audit log is.
+    pub fn audit_path(&self) -> PathBuf {
+        self.settings().log_directory.join(AUDIT_LOG)
+    }
+
     /// What is known of the audit log.
     pub fn audit(&self) -> AuditView {
         *locked(&self.audit)
     }
 
-    /// Changes what is known of the audit log; for the auditor alone.
-    pub(super) fn set_audit(&self, view: AuditView) {
-        let before = std::mem::replace(&mut *locked(&self.audit), view);
-        if before.failing != view.failing {
+    /// Changes what is known of the audit log.
+    pub(super) fn update_audit(&self, change: impl FnOnce(&mut AuditView)) {
+        let (before, after) = {
+            let mut view = locked(&self.audit);
+            let before = *view;
+            change(&mut view);
+            (before, *view)
+        };
+        if before.failing != after.failing {
             self.reassess();
         }
     }

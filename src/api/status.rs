@@ -155,4 +155,6 @@ pub struct AuditStatus {
     pub head_sequence: Option<u64>,
     /// Whether the last record could be written.
     pub writable: bool,
+    /// Whether the chain was whole when it was last checked, or what is wrong with it is accepted.
+    pub chain_ok: bool,
 }

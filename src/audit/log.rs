@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 use super::AuditError;
 use super::lines::Forward;
 use super::opening::{Finding, Opening, Position, locate};
-use super::record::{Entry, Head, Line, Record};
+use super::record::{Batch, Entry, Head, Line};
 use super::segments::{Tip, identity};
+
+mod merge;
 
 /// The log, open for appending. One process appends to a log at a time; others may write lines of their own to it.
 #[derive(Debug)]
@@ -31,13 +33,14 @@ pub struct AuditLog {
     news: Vec<Finding>,
 }
 
-/// Lines on their way into the file.
-struct Batch {
-    bytes: Vec<u8>,
-    /// The head after each entry.
-    heads: Vec<Head>,
-    /// The length of the last line, without the newline.
-    last_length_bytes: u32,
+/// Records that did not get into the log.
+#[derive(Debug, thiserror::Error)]
+#[error("append to the log")]
+pub struct Unwritten {
+    /// Why not.
+    pub source: AuditError,
+    /// They, with the places in the chain that they were to have; some may be in the file, not known to be durable.
+    pub batch: Batch,
 }
 
 impl AuditLog {
@@ -65,21 +68,25 @@ impl AuditLog {
 
     /// Appends all entries with one write and one fdatasync, and returns the head after each.
     ///
-    /// After an error nothing is acknowledged, though some records may have got into the file; append the entries
-    /// again. What was left half-written is told of by the next append that succeeds.
-    pub fn append(&mut self, entries: &[Entry]) -> Result<Vec<Head>, AuditError> {
+    /// After an error nothing is acknowledged, though some records may have got into the file. Either append the entries
+    /// again: what was left half-written is told of by the next append that succeeds. Or keep the batch elsewhere, drop
+    /// this, and [merge](Self::merge) it into the log when that can be opened again.
+    pub fn append(&mut self, entries: &[Entry]) -> Result<Vec<Head>, Box<Unwritten>> {
         let Some(first) = entries.first() else { return Ok(Vec::new()) };
-        self.follow()?;
+        let looked = self.follow();
         let notices: Vec<Entry> = self.position.findings.iter().filter_map(|finding| finding.entry(first)).collect();
-        let batch = self.compose(&notices, entries).map_err(AuditError::at("encode a record for", &self.path))?;
-        self.unsettled = true;
-        self.write(&batch)?;
-        self.position.file.sync_data().map_err(AuditError::at("sync", &self.path))?;
-        self.unsettled = false;
+        let batch = match Batch::after(self.position.follows, notices.iter().chain(entries)) {
+            Ok(batch) => batch,
+            Err(error) => {
+                let source = AuditError::at("encode a record for", &self.path)(error);
+                return Err(Box::new(Unwritten { source, batch: Batch::default() }));
+            }
+        };
+        if let Err(source) = looked.and_then(|()| self.write(&batch)) {
+            return Err(Box::new(Unwritten { source, batch }));
+        }
         self.position.findings.clear();
-        self.position.follows = batch.heads.last().copied();
-        self.acknowledged = self.position.follows;
-        Ok(batch.heads)
+        Ok(batch.heads[notices.len()..].to_vec())
     }
 
     /// The last record of the chain, as far as it is known; `None` before the first.
@@ -166,27 +173,10 @@ impl AuditLog {
         Ok(last)
     }
 
-    fn compose(&self, notices: &[Entry], entries: &[Entry]) -> io::Result<Batch> {
-        let mut batch = Batch { bytes: Vec::new(), heads: Vec::with_capacity(entries.len()), last_length_bytes: 0 };
-        let mut previous = self.position.follows;
-        for (at, entry) in notices.iter().chain(entries).enumerate() {
-            let record = Record::after(previous, entry);
-            let seq = record.seq;
-            let line = record.into_line()?;
-            let text = line.trim_ascii_end();
-            let head = Head { seq, hash: crate::core::Digest::of(text) };
-            batch.last_length_bytes = text.len() as u32;
-            batch.bytes.extend_from_slice(&line);
-            previous = Some(head);
-            if at >= notices.len() {
-                batch.heads.push(head);
-            }
-        }
-        Ok(batch)
-    }
-
-    /// Writes the lines, behind a newline if the file does not end with one, and notes where they are.
+    /// Writes the lines, behind a newline if the file does not end with one, makes them durable, and notes where they
+    /// are.
     fn write(&mut self, batch: &Batch) -> Result<(), AuditError> {
+        self.unsettled = true;
         let write = || AuditError::at("write", &self.path);
         let mut file = &self.position.file;
         let newline: &[u8] = if ends_with_newline(file).map_err(write())? { b"" } else { b"\n" };
@@ -197,8 +187,12 @@ impl AuditLog {
         self.look_at_lines_up_to(end - bytes.len() as u64)?;
         self.seen_bytes = end;
         let offset = end - 1 - u64::from(batch.last_length_bytes);
-        let head = batch.heads.last().copied();
+        let head = batch.head();
         self.position.tip = head.map(|head| Tip { head, offset, length_bytes: batch.last_length_bytes });
+        self.position.file.sync_data().map_err(AuditError::at("sync", &self.path))?;
+        self.unsettled = false;
+        self.position.follows = head;
+        self.acknowledged = head;
         Ok(())
     }
 }

@@ -11,18 +11,22 @@
 //! | `lines` | reads a file line by line, forwards or from its end, in bounded memory |
 //! | `segments` | the files that hold the chain: the live one and those rotated away |
 //! | [`opening`] | finds where the chain goes on, and says what was found |
-//! | [`log`] | appends |
+//! | [`log`] | appends, and brings in what was kept elsewhere |
+//! | [`kept`] | records that could not be written, until they can |
 //! | [`verify`] | proves the chain, or names the first record that breaks it |
 //! | [`page`] | reads records back |
+//! | [`rotation`] | rotates the log where nobody else does |
 //!
 //! A whole line is written by one `write` to a file opened for appending, so other writers interleave at line
 //! boundaries. Nothing is ever cut off or overwritten: a torn line stays, and a record after it says so.
 
+pub mod kept;
 mod lines;
 pub mod log;
 pub mod opening;
 pub mod page;
 pub mod record;
+pub mod rotation;
 mod segments;
 #[cfg(test)]
 mod testing;
@@ -32,6 +36,7 @@ mod tests {
     //!
     //! Hazard: each part may be right and the chain still break where they meet.
     mod appending;
+    mod keeping;
     mod rotation;
     mod tampering;
 }
@@ -41,11 +46,16 @@ mod walk;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use log::AuditLog;
-pub use opening::{Finding, Opening};
-pub use page::{MAX_PAGE_RECORDS, read_records};
-pub use record::{CHAIN_STARTED, Entry, Head, MAX_LINE_BYTES, Outcome, Record};
+pub use kept::Kept;
+pub use log::{AuditLog, Unwritten};
+pub use opening::{Finding, MaxBySeq, Opening, acceptance};
+pub use page::{MAX_PAGE_RECORDS, Wanted, last_head, read_records};
+pub use record::{Batch, CHAIN_STARTED, Entry, Head, MAX_LINE_BYTES, Outcome, Record};
+pub use rotation::rotate;
 pub use verify::{Break, ChainReport, Fault, verify_chain};
+
+/// The member of the details of a record that was kept elsewhere and got another number when it was merged.
+const KEPT_AS: &str = "kept_as";
 
 /// Why the log could not be opened, written or read.
 #[derive(Debug, thiserror::Error)]

@@ -9,15 +9,17 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::AuditError;
 use super::lines::Backward;
-use super::record::{CHAIN_STARTED, Entry, Head, Line, Outcome};
+use super::record::{CHAIN_STARTED, Entry, Head, Line, Outcome, Record};
 use super::segments::{self, Identity, Segment, Segments, Tip, identity};
+use super::verify::Break;
 
 /// How far back from the end a remembered record is looked for. It normally is the last one, or a few before it.
-const SEARCHED_BYTES: u64 = 16 * 1024 * 1024;
+pub(super) const SEARCHED_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What was found when the log was opened, in the order it is recorded.
 #[derive(Debug)]
@@ -103,6 +105,33 @@ impl Finding {
     }
 }
 
+/// The record behind which this one says that a file was begun after a rotation.
+pub(super) fn rotated_after(record: &Record) -> Option<Head> {
+    if record.details.get("reason")? != "rotated" {
+        return None;
+    }
+    Head::deserialize(record.details.get("after")?).ok()
+}
+
+/// The breaks that this record accepts, by their keys.
+pub(super) fn accepted(record: &Record) -> Vec<&str> {
+    if record.details.get("reason").is_none_or(|reason| reason != ACCEPTED) {
+        return vec![];
+    }
+    let keys = record.details.get("breaks").and_then(Value::as_array);
+    keys.into_iter().flatten().filter_map(|accepted| accepted.get("key")?.as_str()).collect()
+}
+
+/// The `reason` of a record in which a person accepts breaks of the chain.
+const ACCEPTED: &str = "accepted";
+
+/// What such a record says of the breaks it accepts.
+pub fn acceptance(breaks: &[Break]) -> Map<String, Value> {
+    let breaks: Vec<Value> =
+        breaks.iter().map(|found| json!({ "key": found.key(), "what": found.to_string() })).collect();
+    Map::from_iter([("reason".to_owned(), ACCEPTED.into()), ("breaks".to_owned(), breaks.into())])
+}
+
 /// Where a log goes on.
 #[derive(Debug)]
 pub(super) struct Position {
@@ -146,12 +175,13 @@ pub(super) fn locate(path: &Path, expected: Option<Head>, renamed_away: bool) ->
     Ok(Position { file, identity: identity(&metadata), tip, follows, findings })
 }
 
-trait MaxBySeq {
+/// The later of two places in the chain.
+pub trait MaxBySeq {
+    /// The later of the two; this one if they are equally late.
     fn max_by_seq(self, other: Self) -> Self;
 }
 
 impl MaxBySeq for Option<Head> {
-    /// The later of the two; this one if they are equally late.
     fn max_by_seq(self, other: Self) -> Self {
         match (self, other) {
             (Some(this), Some(other)) if other.seq > this.seq => Some(other),
@@ -260,6 +290,6 @@ fn create_directories(directory: &Path) -> Result<(), AuditError> {
     missing.iter().try_for_each(|created| sync_directory(segments::directory_of(created)))
 }
 
-fn sync_directory(directory: &Path) -> Result<(), AuditError> {
+pub(super) fn sync_directory(directory: &Path) -> Result<(), AuditError> {
     File::open(directory).and_then(|opened| opened.sync_all()).map_err(AuditError::at("sync", directory))
 }

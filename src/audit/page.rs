@@ -4,35 +4,103 @@
 //! readers mostly look.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::path::Path;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::AuditError;
+use super::kept::Kept;
 use super::lines::Backward;
-use super::record::{Line, Record};
+use super::record::{Head, Line, Link, Record};
 use super::segments::Segments;
+use crate::core::SetName;
 
 /// The most records in a page.
 pub const MAX_PAGE_RECORDS: usize = 1000;
 
-/// A page of records, newest last, from the rotated files and the live one: the newest `limit` of all, or with `after`
-/// the first `limit` of those with a higher number. At most [`MAX_PAGE_RECORDS`], whatever the limit. None if there
+/// The clock may have been set back for a while; records of so much before a moment end the search for it.
+const CLOCK_SLACK: TimeDelta = TimeDelta::days(1);
+
+/// Which records are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Only those of this event.
+    pub event: Option<String>,
+    /// Only those about this set.
+    pub set: Option<SetName>,
+    /// Only those of this moment or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Only those with a higher number, the oldest of them first; else the newest of all.
+    pub after: Option<u64>,
+    /// At most so many, and [`MAX_PAGE_RECORDS`].
+    pub limit: usize,
+}
+
+impl Wanted {
+    fn wants(&self, record: &Record) -> bool {
+        self.event.as_ref().is_none_or(|event| *event == record.event)
+            && self.set.as_ref().is_none_or(|set| Some(set) == record.set.as_ref())
+            && self.since.is_none_or(|since| record.timestamp >= since)
+    }
+}
+
+/// A page of records, newest last, from the rotated files, the live one and what was `kept` elsewhere. None if there
 /// is no log. A record altered into something that cannot be read is left out; verification names it.
-pub fn read_records(path: &Path, after: Option<u64>, limit: usize) -> Result<Vec<Record>, AuditError> {
-    let limit = limit.min(MAX_PAGE_RECORDS);
-    let mut page = VecDeque::new();
-    'files: for segment in Segments::all(path)?.files.iter().rev() {
+pub fn read_records(path: &Path, kept: &[Kept], wanted: &Wanted) -> Result<Vec<Record>, AuditError> {
+    let mut page = Page { wanted, limit: wanted.limit.min(MAX_PAGE_RECORDS), records: VecDeque::new() };
+    // A log that cannot even be read hides neither what was rotated away nor what is kept.
+    let merged =
+        Segments::all(path).or_else(|error| if kept.is_empty() { Err(error) } else { Segments::rotated(path) })?;
+    let last = merged.files.iter().rev().find_map(|segment| segment.tip).map_or(0, |tip| tip.head.seq);
+    for line in kept.iter().rev().flat_map(|kept| kept.lines().rev()) {
+        let Line::Own(link) = Line::of(line) else { continue };
+        if link.head.seq > last && page.add(&link).is_break() {
+            return Ok(page.records.into());
+        }
+    }
+    'files: for segment in merged.files.iter().rev() {
         let Some(tip) = segment.tip else { continue };
         let mut lines = Backward::new(&segment.file, tip.offset + u64::from(tip.length_bytes));
         while let Some((_, line)) = lines.next().map_err(AuditError::at("read", &segment.path))? {
             let Line::Own(link) = Line::of(&line) else { continue };
-            let full = page.len() >= limit;
-            if after.map_or(full, |after| link.head.seq <= after) {
+            if page.add(&link).is_break() {
                 break 'files;
             }
-            let Some(record) = link.record() else { continue };
-            page.push_front(record);
-            page.truncate(limit);
         }
     }
-    Ok(page.into())
+    Ok(page.records.into())
+}
+
+/// The last record of a log that may not be writable.
+pub fn last_head(path: &Path) -> Result<Option<Head>, AuditError> {
+    Ok(Segments::all(path)?.files.last().and_then(|segment| segment.tip).map(|tip| tip.head))
+}
+
+/// Records, gathered from the newest to the oldest.
+struct Page<'w> {
+    wanted: &'w Wanted,
+    limit: usize,
+    records: VecDeque<Record>,
+}
+
+impl Page<'_> {
+    /// Adds a record if it is wanted; breaks where no older one is.
+    fn add(&mut self, link: &Link<'_>) -> ControlFlow<()> {
+        let full = self.records.len() >= self.limit;
+        if self.wanted.after.map_or(full, |after| link.head.seq <= after) {
+            return ControlFlow::Break(());
+        }
+        let record = link.record();
+        if let (Some(since), Some(record)) = (self.wanted.since, &record)
+            && record.timestamp < since - CLOCK_SLACK
+        {
+            return ControlFlow::Break(());
+        }
+        if let Some(record) = record.filter(|record| self.wanted.wants(record)) {
+            self.records.push_front(record);
+            self.records.truncate(self.limit);
+        }
+        ControlFlow::Continue(())
+    }
 }

@@ -3,6 +3,8 @@
 //! Hazard: the chain is over bytes, so a record has exactly one spelling, a line must stay short enough to be written
 //! and read back whole, and a line of ours must be told from everybody else's.
 
+use std::io;
+
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -120,6 +122,15 @@ impl Record {
         }
     }
 
+    /// The same with another place in the chain.
+    pub(super) fn moved_after(self, previous: Option<Head>) -> Self {
+        Self {
+            seq: previous.map_or(1, |head| head.seq.saturating_add(1)),
+            prev: previous.map_or(NOTHING_BEFORE, |head| head.hash),
+            ..self
+        }
+    }
+
     /// Its line with the newline, at most [`MAX_LINE_BYTES`]: texts in the details give way, and in the end all details.
     pub(super) fn into_line(mut self) -> serde_json::Result<Vec<u8>> {
         let mut line = self.line()?;
@@ -143,6 +154,54 @@ impl Record {
         let mut line = serde_json::to_vec(self)?;
         line.push(b'\n');
         Ok(line)
+    }
+}
+
+/// Records on their way to a file, each with its place in the chain.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub(super) bytes: Vec<u8>,
+    /// The head after each record.
+    pub(super) heads: Vec<Head>,
+    /// The length of the last line, without the newline.
+    pub(super) last_length_bytes: u32,
+}
+
+impl Batch {
+    /// The records that `entries` become after `previous`.
+    pub fn after<'e>(previous: Option<Head>, entries: impl IntoIterator<Item = &'e Entry>) -> io::Result<Self> {
+        let mut batch = Self::default();
+        for entry in entries {
+            let line = Record::after(batch.head().or(previous), entry).into_line()?;
+            batch.push(&line);
+        }
+        Ok(batch)
+    }
+
+    /// Adds a record's line, with its newline.
+    pub(super) fn push(&mut self, line: &[u8]) {
+        let text = line.trim_ascii_end();
+        if let Line::Own(link) = Line::of(text) {
+            self.heads.push(link.head);
+        }
+        self.last_length_bytes = text.len() as u32;
+        self.bytes.extend_from_slice(text);
+        self.bytes.push(b'\n');
+    }
+
+    /// Their lines.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The number of the first; `None` if there is none.
+    pub fn first_seq(&self) -> Option<u64> {
+        self.heads.first().map(|head| head.seq)
+    }
+
+    /// The last.
+    pub fn head(&self) -> Option<Head> {
+        self.heads.last().copied()
     }
 }
 

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use chrono::DateTime;
 use tempfile::TempDir;
 
-use super::{AuditLog, ChainReport, Entry, Finding, Head, Opening, Outcome, Record, read_records, verify_chain};
+use super::{
+    AuditLog, ChainReport, Entry, Finding, Head, Opening, Outcome, Record, Wanted, read_records, verify_chain,
+};
 
 /// An entry of this event, at the epoch.
 pub fn entry(event: &'static str) -> Entry {
@@ -55,12 +57,12 @@ impl Scratch {
     }
 
     pub fn verify(&self, anchors: &[Head]) -> ChainReport {
-        verify_chain(&self.path, anchors).unwrap()
+        verify_chain(&self.path, &[], anchors).unwrap()
     }
 
     /// All records, oldest first.
     pub fn records(&self) -> Vec<Record> {
-        read_records(&self.path, Some(0), 1000).unwrap()
+        read_records(&self.path, &[], &Wanted { after: Some(0), limit: 1000, ..Wanted::default() }).unwrap()
     }
 
     /// The `reason` of each `ChainStarted`, oldest first.

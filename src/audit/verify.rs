@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::AuditError;
+use super::kept::{self, Kept};
 use super::lines::Forward;
-use super::record::{CHAIN_STARTED, Head, Line, Link};
-use super::segments::{Segment, Segments};
+use super::record::{CHAIN_STARTED, Head, Line, Link, Record};
+use super::segments::Segments;
 pub use super::walk::Fault;
-use super::walk::{Place, Walk};
+use super::walk::{Found, Place, Walk};
+use super::{AuditError, opening};
+use crate::core::Digest;
 
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,8 +40,14 @@ pub struct ChainReport {
     pub anchors_matched: u64,
     /// Anchors older than the first readable record: nothing can be said about them.
     pub anchors_before_first: u64,
-    /// The first place where the chain is not what it was.
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// The first place where the chain is not what it was, and nobody said in the log that this is known.
     pub first_break: Option<Break>,
+    /// All such places, in the order of the files; at most 100.
+    pub breaks: Vec<Break>,
+    /// Breaks that a later record accepts.
+    pub accepted: u64,
 }
 
 /// A break of the chain, and where it is.
@@ -51,6 +59,26 @@ pub struct Break {
     pub file: PathBuf,
     /// The line in it, from 1.
     pub line: u64,
+    /// The SHA-256 of the line that is there; `None` behind the last.
+    pub found: Option<Digest>,
+}
+
+impl Break {
+    /// What tells this break from any other, also from one that is made later in the same place: `altered:5:3f9c…`.
+    pub fn key(&self) -> String {
+        key(self.fault, self.found)
+    }
+}
+
+fn key(fault: Fault, found: Option<Digest>) -> String {
+    let hash = found.map(|hash| hash.to_string()).unwrap_or_default();
+    match fault {
+        Fault::Altered { seq } => format!("altered:{seq}:{hash}"),
+        Fault::Reordered { seq } => format!("reordered:{seq}:{hash}"),
+        Fault::Missing { from, to } => format!("missing:{from}-{to}"),
+        // Once the chain goes on, it is a gap like any other.
+        Fault::Truncated { expected, found } => format!("missing:{}-{expected}", found.unwrap_or(0) + 1),
+    }
 }
 
 impl ChainReport {
@@ -83,52 +111,130 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Reads the chain over the rotated files and the live one, in bounded memory, and holds it against `anchors`, which
-/// must have been collected before the call. Files may grow meanwhile.
-pub fn verify_chain(path: &Path, anchors: &[Head]) -> Result<ChainReport, AuditError> {
+/// Reads the chain over the rotated files, the live one and what was `kept` elsewhere, in bounded memory, and holds it
+/// against `anchors`. Both must have been collected before the call, the anchors first. Files may grow meanwhile.
+pub fn verify_chain(path: &Path, kept: &[Kept], anchors: &[Head]) -> Result<ChainReport, AuditError> {
     let segments = Segments::all(path)?;
-    let mut walk = Walk::new(anchors);
-    let mut end = Place { file: 0, line: 1 };
-    let (mut foreign_lines, mut broken_lines) = (0, 0);
-    for (file, segment) in segments.files.iter().enumerate() {
+    let mut reading = Reading {
+        walk: Walk::new(anchors),
+        end: Place { file: 0, line: 1 },
+        first_kept: kept::first(kept),
+        ..Reading::default()
+    };
+    for segment in &segments.files {
+        reading.begin_file(&segment.path);
         let mut lines = Forward::new(&segment.file, 0, u64::MAX);
-        end = Place { file, line: 1 };
         while let Some(line) = lines.next().map_err(AuditError::at("read", &segment.path))? {
-            match Line::of(line) {
-                Line::Own(link) => walk.record(&link, end, || begins_a_file(&link)),
-                Line::Broken => {
-                    broken_lines += 1;
-                    walk.broken_line(end);
-                }
-                Line::Foreign => foreign_lines += 1,
-                Line::Blank => {}
-            }
-            end.line += 1;
+            reading.line(line);
         }
     }
-    walk.end(end);
-    let files: Vec<PathBuf> = segments.files.into_iter().map(|Segment { path, .. }| path).collect();
-    let first_break = walk.fault.map(|(fault, place)| {
-        let file = files.get(place.file).map_or_else(|| path.to_owned(), Clone::clone);
-        Break { fault, file, line: place.line }
-    });
-    Ok(ChainReport {
-        compressed: segments.compressed,
-        records: walk.records,
-        foreign_lines,
-        broken_lines,
-        first_seq: walk.first_seq,
-        head: walk.head(),
-        anchors_matched: walk.anchors_matched,
-        anchors_before_first: walk.anchors_before_first,
-        first_break,
-        files,
-    })
+    // Those for which the log has others of the same number will get new ones.
+    let kept = if reading.forked { &[] } else { kept };
+    for kept in kept {
+        reading.begin_file(&kept.path);
+        kept.lines().for_each(|line| reading.kept_line(line));
+    }
+    reading.walk.end(reading.end);
+    Ok(reading.report(path, segments.compressed))
+}
+
+/// How far the reading has come.
+#[derive(Default)]
+struct Reading {
+    files: Vec<PathBuf>,
+    walk: Walk,
+    end: Place,
+    bytes: u64,
+    foreign_lines: u64,
+    broken_lines: u64,
+    first_kept: Option<Head>,
+    /// The log went on without the kept records, because it could not be read when they were kept.
+    forked: bool,
+}
+
+impl Reading {
+    fn begin_file(&mut self, path: &Path) {
+        self.end = Place { file: self.files.len(), line: 1 };
+        self.files.push(path.to_owned());
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        self.bytes += line.len() as u64 + 1;
+        match Line::of(line) {
+            Line::Own(link) => {
+                self.forked |= self.first_kept.is_some_and(|kept| kept.seq == link.head.seq && kept != link.head);
+                self.walk.record(&link, self.end, || begins_a_file(&link));
+                self.listen(&link);
+            }
+            Line::Broken => {
+                self.broken_lines += 1;
+                self.walk.broken_line(self.end, line);
+            }
+            Line::Foreign => self.foreign_lines += 1,
+            Line::Blank => {}
+        }
+        self.end.line += 1;
+    }
+
+    /// A record that was kept elsewhere and has been merged since is in the log already.
+    fn kept_line(&mut self, line: &[u8]) {
+        let merged = match Line::of(line) {
+            Line::Own(link) => self.walk.head().is_some_and(|head| link.head.seq <= head.seq),
+            _ => false,
+        };
+        if merged { self.end.line += 1 } else { self.line(line) }
+    }
+
+    /// What the log says of itself.
+    fn listen(&mut self, link: &Link<'_>) {
+        if self.walk.faults.is_empty() {
+            return;
+        }
+        let Some(record) = link.chain_started() else { return };
+        if let Some(after) = opening::rotated_after(&record) {
+            self.walk.rotated(after);
+        }
+        let accepted = opening::accepted(&record);
+        self.walk.accept(|found| accepted.contains(&key(found.fault, found.evidence).as_str()));
+    }
+
+    fn report(self, live: &Path, compressed: Vec<PathBuf>) -> ChainReport {
+        let Self { files, walk, bytes, foreign_lines, broken_lines, .. } = self;
+        let told = |found: &Found| Break {
+            fault: found.fault,
+            file: files.get(found.place.file).map_or_else(|| live.to_owned(), Clone::clone),
+            line: found.place.line,
+            found: found.evidence,
+        };
+        let breaks: Vec<Break> = walk.faults.iter().filter(|found| !found.accepted).map(told).collect();
+        ChainReport {
+            compressed,
+            records: walk.records,
+            foreign_lines,
+            broken_lines,
+            first_seq: walk.first_seq,
+            head: walk.head(),
+            anchors_matched: walk.anchors_matched,
+            anchors_before_first: walk.anchors_before_first,
+            bytes,
+            first_break: breaks.first().cloned(),
+            accepted: (walk.faults.len() - breaks.len()) as u64,
+            breaks,
+            files,
+        }
+    }
 }
 
 /// Whether this record tells that a file begins with it because the one before was rotated away.
 fn begins_a_file(link: &Link<'_>) -> bool {
-    link.record().is_some_and(|record| {
-        record.event == CHAIN_STARTED && record.details.get("reason").is_some_and(|reason| reason == "rotated")
-    })
+    link.chain_started().is_some_and(|record| opening::rotated_after(&record).is_some())
+}
+
+impl Link<'_> {
+    /// The record, if it is one that the log wrote of itself.
+    fn chain_started(&self) -> Option<Record> {
+        // Reading the whole record is for the few that may be one.
+        let mentioned = self.text.windows(CHAIN_STARTED.len()).any(|text| text == CHAIN_STARTED.as_bytes());
+        if mentioned { self.record().filter(|record| record.event == CHAIN_STARTED) } else { None }
+    }
 }

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 
 use crate::api::MAX_LIST;
@@ -176,6 +177,9 @@ Examples:
     },
     /// Show everything at a glance
     Status,
+    /// Check, show or accept the audit log
+    #[command(subcommand)]
+    Audit(Audit),
     /// Look at, enter or leave recovery mode
     #[command(subcommand)]
     Recovery(Recovery),
@@ -240,6 +244,40 @@ pub struct RecoverArguments {
     /// Restore files whose owner cannot be kept all the same; they will belong to whoever restores them
     #[arg(long)]
     pub ignore_ownership: bool,
+}
+
+/// The audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Audit {
+    /// Prove the whole chain, or name the first record that breaks it
+    Verify,
+    /// Show records, newest last
+    Tail(TailArguments),
+    /// Accept what is wrong with the chain now, and say so in the log
+    Accept,
+}
+
+/// Which audit records to show.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct TailArguments {
+    /// Go on with new records as they come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only records of this event, such as BackupFailed
+    #[arg(long)]
+    pub event: Option<String>,
+    /// Only records about this set
+    #[arg(long)]
+    pub set: Option<SetName>,
+    /// Only records of this moment or later: RFC 3339, such as 2026-11-23T10:15:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<DateTime<Utc>>,
+    /// Only records with a higher number, the oldest of them first
+    #[arg(long, value_name = "SEQ")]
+    pub after: Option<u64>,
+    /// At most so many at first
+    #[arg(long, value_name = "N", value_parser = page_size)]
+    pub limit: Option<usize>,
 }
 
 /// Recovery mode.

@@ -10,9 +10,9 @@ use super::progress::Bar;
 use super::remote::{Refusal, Remote};
 use crate::actors::service::{Caller, Service};
 use crate::api::{
-    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery,
-    ModeDocument, PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument,
-    RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+    AcceptOutcome, ApplyOptions, ApplyOutcome, BackupDetails, BackupList, DrillOutcome, ForgetOptions, ForgetOutcome,
+    ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan,
+    RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
 };
 use crate::core::{BackupRef, SetName};
 use crate::pipeline::Progress;
@@ -163,6 +163,14 @@ impl Client {
             Self::Local(service) => {
                 watched("restore", async |caller: &Caller| service.apply(options, caller).await).await
             }
+        }
+    }
+
+    /// Accepts what is wrong with the audit log.
+    pub async fn accept_audit(&self) -> Answer<AcceptOutcome> {
+        match self {
+            Self::Remote(remote) => Ok(remote.accept_audit()?),
+            Self::Local(service) => Ok(service.accept_audit(&caller()).await?),
         }
     }
 

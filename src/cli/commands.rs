@@ -48,6 +48,8 @@ pub enum Work {
     DrillAll,
     /// Show everything at a glance.
     Status,
+    /// Accept what is wrong with the audit log.
+    AcceptAudit,
     /// Enter or leave recovery mode.
     Recovery(Recovery),
 }
@@ -136,6 +138,10 @@ async fn perform(work: Work, client: &Client, output: &mut Output<'_>) -> Result
             if client.is_local() {
                 output.message("the service is not running: nothing is backed up on schedule");
             }
+            Ok(Exit::Done)
+        }
+        Work::AcceptAudit => {
+            output.document(&client.accept_audit().await?, render::accepted)?;
             Ok(Exit::Done)
         }
         Work::Recovery(recovery) => {

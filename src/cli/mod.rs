@@ -8,6 +8,7 @@
 //! printed as text or JSON.
 
 mod arguments;
+mod audit;
 mod batch;
 mod client;
 mod commands;
@@ -103,6 +104,9 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
         Command::Forget { what, confirm } => Work::Forget(what, confirm),
         Command::Drill { set, all: _ } => set.map_or(Work::DrillAll, Work::Drill),
         Command::Status => Work::Status,
+        Command::Audit(arguments::Audit::Verify) => return audit::verify(&load(output)?, output),
+        Command::Audit(arguments::Audit::Tail(wanted)) => return audit::tail(wanted, &load(output)?, output),
+        Command::Audit(arguments::Audit::Accept) => Work::AcceptAudit,
         Command::Recovery(recovery) => Work::Recovery(recovery),
     };
     commands::work(work, load(output)?, output)

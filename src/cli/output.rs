@@ -116,6 +116,11 @@ impl<'a> Output<'a> {
         failure.lines().iter().for_each(|line| self.message(line));
     }
 
+    /// Whether whoever read the results has left.
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     fn write(&mut self, text: &str) -> Result<(), Failure> {
         if self.closed {
             return Ok(());

@@ -13,9 +13,9 @@ use ureq::http::Response;
 use ureq::{Agent, Body, RequestBuilder};
 
 use crate::api::{
-    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery,
-    ModeDocument, PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument,
-    RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+    AcceptOutcome, ApplyOptions, ApplyOutcome, BackupDetails, BackupList, DrillOutcome, ForgetOptions, ForgetOutcome,
+    ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan,
+    RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
 };
 use crate::core::{BackupRef, SetName};
 use crate::repository::lock::Holder;
@@ -223,6 +223,11 @@ impl Remote {
     /// Applies a plan.
     pub fn apply(&self, options: &ApplyOptions) -> Answer<ApplyOutcome> {
         self.post_json("/api/recovery/apply", options)
+    }
+
+    /// Accepts what is wrong with the audit log.
+    pub fn accept_audit(&self) -> Answer<AcceptOutcome> {
+        self.post("/api/audit/accept")
     }
 
     /// Enters recovery mode.

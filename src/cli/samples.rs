@@ -249,6 +249,7 @@ pub fn status() -> Status {
             path: "/srv/app/logs/security_audit.log".into(),
             head_sequence: Some(42),
             writable: false,
+            chain_ok: true,
         },
     }
 }

@@ -5,9 +5,9 @@
 
 use crate::actors::service::{Caller, Service};
 use crate::api::{
-    ApplyOptions, ApplyOutcome, BackupDetails, BackupList, DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery,
-    ModeDocument, PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument,
-    RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+    AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, BackupDetails, BackupList, DrillOutcome,
+    ForgetOptions, ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem, PruneOptions,
+    PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
 };
 
 /// The calls of [`Service`]. Those that are not `async` may block.
@@ -34,6 +34,8 @@ pub(super) trait Api: Clone + Send + Sync + 'static {
     async fn prune(&self, options: &PruneOptions, caller: &Caller) -> Result<PruneOutcome, Problem>;
     async fn set_pinned(&self, reference: &str, pinned: bool, caller: &Caller) -> Result<BackupDetails, Problem>;
     async fn forget(&self, what: &str, options: &ForgetOptions, caller: &Caller) -> Result<ForgetOutcome, Problem>;
+    fn audit_records(&self, query: &AuditQuery) -> Result<AuditPage, Problem>;
+    async fn accept_audit(&self, caller: &Caller) -> Result<AcceptOutcome, Problem>;
     fn metrics(&self) -> Result<String, Problem>;
     fn unready(&self) -> Option<String>;
 }
@@ -107,6 +109,14 @@ impl Api for Service {
 
     async fn forget(&self, what: &str, options: &ForgetOptions, caller: &Caller) -> Result<ForgetOutcome, Problem> {
         Service::forget(self, what, options, caller).await
+    }
+
+    fn audit_records(&self, query: &AuditQuery) -> Result<AuditPage, Problem> {
+        Service::audit_records(self, query)
+    }
+
+    async fn accept_audit(&self, caller: &Caller) -> Result<AcceptOutcome, Problem> {
+        Service::accept_audit(self, caller).await
     }
 
     fn metrics(&self) -> Result<String, Problem> {

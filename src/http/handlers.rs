@@ -3,6 +3,7 @@
 //! Hazard: what comes in may be anything. Set names and ids are parsed here, so that nothing that could climb out of a
 //! directory goes further; what they mean is for the service to say.
 
+pub(super) mod audit;
 pub(super) mod pruning;
 pub(super) mod recovery;
 

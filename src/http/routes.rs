@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use crate::api::{Problem, ProblemKind};
 
 use super::api::Api;
+use super::handlers::audit;
 use super::handlers::pruning::{forget, pin, prune, prune_plan, unpin};
 use super::handlers::recovery::{apply, content, enter_recovery, exit_recovery, plan, recovery};
 use super::handlers::{alive, backup, drill, list, metrics, ready, restore, show, status, verify};
@@ -33,6 +34,8 @@ pub(super) fn routes<A: Api>(config: &mut ServiceConfig) {
         .service(acts("/api/recovery/exit", to(exit_recovery::<A>)))
         .service(acts("/api/recovery/{set}/{id}", to(restore::<A>)))
         .service(reads("/api/status", to(status::<A>)))
+        .service(reads("/api/audit", to(audit::audit::<A>)))
+        .service(acts("/api/audit/accept", to(audit::accept::<A>)))
         .service(reads("/metrics", to(metrics::<A>)))
         .service(reads("/healthz", to(alive)))
         .service(reads("/readyz", to(ready::<A>)))

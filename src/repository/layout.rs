@@ -23,6 +23,8 @@ pub const LOCK: &str = "lock";
 const MANIFEST_ENDING: &str = ".json";
 const PIN_ENDING: &str = ".pin";
 const PRUNED: &str = "pruned.json";
+const KEPT_AUDIT: &str = "audit-";
+const KEPT_AUDIT_ENDING: &str = ".jsonl";
 
 /// A path whose text is made of constants, hexadecimal digits, ids and set names only.
 fn well_formed(text: String) -> StoragePath {
@@ -78,6 +80,16 @@ pub fn state(name: &'static str) -> StoragePath {
 /// A set's state file; `name` is a plain word.
 pub fn set_state(name: &'static str, set: &SetName) -> StoragePath {
     well_formed(format!("{STATE}/{name}-{set}.json"))
+}
+
+/// The file of audit records, from this one on, that could not be written to the log.
+pub fn kept_audit(first_seq: u64) -> StoragePath {
+    well_formed(format!("{STATE}/{KEPT_AUDIT}{first_seq:020}{KEPT_AUDIT_ENDING}"))
+}
+
+/// The number of the first record in such a file; `None` for the name of any other.
+pub fn kept_audit_number(name: &str) -> Option<u64> {
+    name.strip_prefix(KEPT_AUDIT)?.strip_suffix(KEPT_AUDIT_ENDING)?.parse().ok()
 }
 
 /// The file that keeps space back.

@@ -4,6 +4,7 @@
 //! the manifest that needs them; the manifest before anybody hears of it; `pruned.json` before anything is deleted.
 #![doc = include_str!("FORMAT.md")]
 
+mod audit;
 pub mod catalogue;
 pub mod layout;
 pub mod lock;
@@ -27,6 +28,7 @@ use chrono::{DateTime, Utc};
 
 use crate::core::{BackupId, Digest, Sequence, SetName};
 use crate::storage::{Durability, Put, Staged, Storage, StorageError, StorageErrorKind};
+pub use audit::MAX_KEPT_BYTES;
 use catalogue::{Backup, Catalogue, Content, Finding};
 use object::{Encoded, MAX_STORED_BYTES, ObjectFault};
 pub use open::{OpenError, OpenReport};

@@ -65,6 +65,7 @@ pub(super) fn settings(sources: &Sources, errors: &mut Vec<SettingsError>) -> Se
         http: HttpSettings {
             bind: ledger.note("http.bind", prevailing(&[&stated.bind], ([127, 0, 0, 1], 8080).into())),
         },
+        audit: stated.audit.decide(&mut ledger),
         recovery,
         supervision: supervision::decide(&stated, &mut ledger, errors),
         scrub: ScrubSettings {

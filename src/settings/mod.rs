@@ -8,6 +8,7 @@
 //! then each value is decided. What is said explicitly beats what is built in; among explicit ones: variable >
 //! `[sets.NAME]` > `[backup.priority_levels.X]` > `[backup]`.
 
+mod audit;
 mod builtin;
 mod changes;
 mod conflicts;
@@ -42,6 +43,7 @@ use serde::Serialize;
 use crate::core::BackupPriority;
 use crate::core::retention::Policy;
 
+pub use audit::AuditSettings;
 pub use changes::Change;
 pub use drill::DrillSettings;
 pub use error::{Place, SettingsError, SettingsErrors};
@@ -65,6 +67,8 @@ pub struct Settings {
     pub replicas: Vec<ReplicaSettings>,
     /// The HTTP API.
     pub http: HttpSettings,
+    /// The audit log.
+    pub audit: AuditSettings,
     /// When to enter recovery mode.
     pub recovery: RecoverySettings,
     /// How actors are restarted.

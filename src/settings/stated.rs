@@ -12,6 +12,7 @@ use crate::core::content::Validation;
 use crate::core::retention::Policy;
 use crate::core::{BackupPriority, SetName};
 
+use super::audit::StatedAudit;
 use super::builtin;
 use super::document::{Layers, Section, Table};
 use super::drill::StatedDrill;
@@ -40,6 +41,7 @@ pub(super) struct Statements {
     pub sets: Vec<StatedSet>,
     pub replicas: Option<Vec<StatedReplica>>,
     pub bind: Stated<SocketAddr>,
+    pub audit: StatedAudit,
     pub integrity_failures: Stated<u32>,
     pub window_minutes: Stated<u32>,
     pub pre_restore_days: Stated<u32>,
@@ -132,6 +134,10 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
     let bind = http.take("bind", address);
     http.finish(errors);
 
+    let mut audit = top.section("audit");
+    let stated_audit = StatedAudit::read(&mut audit);
+    audit.finish(errors);
+
     let mut recovery = top.section("recovery");
     let integrity_failures = recovery.take("integrity_failures", whole(1..=1000));
     let window_minutes = recovery.take("window_minutes", whole(1..=525_600));
@@ -169,6 +175,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
         sets,
         replicas,
         bind,
+        audit: stated_audit,
         integrity_failures,
         window_minutes,
         pre_restore_days,

@@ -7,7 +7,7 @@ mod telling;
 
 use chrono::{DateTime, Utc};
 
-use crate::audit::Entry;
+use crate::audit::{Break, Entry};
 use crate::core::retention::Hold;
 use crate::core::{BackupId, BackupKind, Digest, ReplicaName, Sequence, SetName};
 use crate::settings::Change;
@@ -44,11 +44,14 @@ pub enum Check {
     Validation,
     /// Because a drill could not restore it.
     Drill,
+    /// Of the chain of the audit log.
+    Audit,
 }
 
 impl Check {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::ReadBack, Self::Requested, Self::Startup, Self::Validation, Self::Drill];
+    pub const ALL: [Self; 6] =
+        [Self::ReadBack, Self::Requested, Self::Startup, Self::Validation, Self::Drill, Self::Audit];
 
     /// The name used in the audit log and in metrics.
     pub const fn code(self) -> &'static str {
@@ -58,6 +61,7 @@ impl Check {
             Self::Startup => "startup",
             Self::Validation => "validation",
             Self::Drill => "drill",
+            Self::Audit => "audit",
         }
     }
 }
@@ -78,6 +82,18 @@ pub enum Event {
     },
     /// The process ends.
     ServiceStopped,
+    /// A person accepted what is wrong with the audit chain.
+    ChainAccepted {
+        /// What.
+        breaks: Vec<Break>,
+    },
+    /// A log is not what its last backup, with more behind it, would be.
+    SourceRewritten {
+        /// Its path below the set's source.
+        path: String,
+        /// The last backup of what it was.
+        previous: BackupId,
+    },
     /// A backup begins.
     BackupStarted {
         /// Why.

@@ -32,6 +32,8 @@ pub struct Facts {
     pub replicas: Vec<ReplicaFacts>,
     /// The number of the last audit record.
     pub audit_head_sequence: u64,
+    /// Whether the chain of the audit log is whole, as far as is known.
+    pub audit_chain_ok: bool,
 }
 
 /// One replica at one moment.

@@ -107,6 +107,10 @@ fn sentence(event: &Event) -> String {
             format!("fiovana-app {version} is up in mode {mode}; backups are in {repository}")
         }
         Event::ServiceStopped => "stopped".into(),
+        Event::ChainAccepted { breaks } => format!("{} breaks of the audit chain were accepted", breaks.len()),
+        Event::SourceRewritten { path, previous } => {
+            format!("{path} was rewritten: backup {previous} has what it was, and is pinned")
+        }
         Event::BackupStarted { kind } => format!("{kind} backup started"),
         Event::BackupCompleted { files, missing, unreadable, size_bytes, valid, .. } => {
             let mut sentence = format!("backed up and read back {files} files, {size_bytes} bytes");

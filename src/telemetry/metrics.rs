@@ -44,6 +44,7 @@ struct States {
     repository_objects: IntGauge,
     repository_free_bytes: IntGauge,
     audit_head_sequence: IntGauge,
+    audit_chain_ok: IntGauge,
     replica_lag: IntGaugeVec,
     replica_same_disk: IntGaugeVec,
 }
@@ -243,6 +244,8 @@ impl Metrics {
             }
             Event::ServiceStarted { .. }
             | Event::ServiceStopped
+            | Event::ChainAccepted { .. }
+            | Event::SourceRewritten { .. }
             | Event::BackupStarted { .. }
             | Event::RestoreStarted { .. }
             | Event::CleanupStarted { .. }
@@ -281,6 +284,8 @@ impl States {
             repository_objects: registrar.gauge("repository_objects", "Objects in the repository.")?,
             repository_free_bytes: registrar.gauge("repository_free_bytes", "Bytes that may still be written.")?,
             audit_head_sequence: registrar.gauge("audit_head_sequence", "The number of the last audit record.")?,
+            audit_chain_ok: registrar
+                .gauge("audit_chain_ok", "Whether the audit chain was whole when last checked.")?,
             replica_lag: registrar.gauges("replica_lag_backups", "Backups that the replica lacks.", &["replica"])?,
             replica_same_disk: registrar.gauges(
                 "replica_same_disk",
@@ -317,6 +322,7 @@ impl States {
         self.repository_objects.set(facts.repository_objects as i64);
         self.repository_free_bytes.set(facts.free_bytes.map_or(-1, |bytes| bytes as i64));
         self.audit_head_sequence.set(facts.audit_head_sequence as i64);
+        self.audit_chain_ok.set(facts.audit_chain_ok.into());
         self.replica_lag.reset();
         self.replica_same_disk.reset();
         for replica in &facts.replicas {

@@ -2,6 +2,7 @@
 //!
 //! Hazard: text that says less than the document it was made from. What needs a person is always shown.
 
+mod audit;
 mod backups;
 mod diff;
 mod pruning;
@@ -11,6 +12,7 @@ mod settings;
 mod status;
 mod work;
 
+pub use audit::{accepted, chain, record};
 pub use backups::{details, list};
 pub use diff::{diff, file_diff};
 pub use pruning::{forgotten, pinned, prune_plan, pruned};

@@ -120,6 +120,7 @@ fn places(repository: &RepositoryStatus, audit: &AuditStatus, look: &Look) -> St
     let free = repository.free_bytes.map(|bytes| format!(", {} free", size(bytes))).unwrap_or_default();
     let stored = format!("{} objects, {}{free}", repository.objects, size(repository.stored_bytes));
     let (written, tone) = match (audit.writable, audit.head_sequence) {
+        _ if !audit.chain_ok => ("broken: run audit verify".to_owned(), Tone::Bad),
         (false, _) => ("cannot be written".to_owned(), Tone::Bad),
         (true, Some(record)) => (format!("record {record}"), Tone::Plain),
         (true, None) => ("no record yet".to_owned(), Tone::Plain),

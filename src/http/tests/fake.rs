@@ -7,10 +7,10 @@ use tokio::sync::Semaphore;
 
 use crate::actors::service::Caller;
 use crate::api::{
-    ApplyOptions, ApplyOutcome, AuditStatus, BackupDetails, BackupList, BackupSummary, DrillOutcome, DrillVerdict,
-    ForgetOptions, ForgetOutcome, GarbageDocument, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem,
-    ProblemKind, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RepositoryStatus, RestoreOptions,
-    RestoreOutcome, Status, VerifyOutcome, VerifyVerdict,
+    AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, AuditStatus, BackupDetails, BackupList,
+    BackupSummary, DrillOutcome, DrillVerdict, ForgetOptions, ForgetOutcome, GarbageDocument, ListQuery, ModeDocument,
+    PlanDocument, PlanOptions, Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument,
+    RepositoryStatus, RestoreOptions, RestoreOutcome, Status, VerifyOutcome, VerifyVerdict,
 };
 use crate::core::recovery_plan::Plan;
 use crate::core::{BackupId, BackupKind, BackupState};
@@ -208,7 +208,7 @@ impl Api for Fake {
                 stored_bytes: 0,
                 free_bytes: None,
             },
-            audit: AuditStatus { path: "/audit".to_owned(), head_sequence: None, writable: true },
+            audit: AuditStatus { path: "/audit".to_owned(), head_sequence: None, writable: true, chain_ok: true },
         }
     }
 
@@ -277,6 +277,17 @@ impl Api for Fake {
             digest: "0123456789abcdef".to_owned(),
             done: false,
         })
+    }
+
+    fn audit_records(&self, query: &AuditQuery) -> Result<AuditPage, Problem> {
+        self.note(format!("audit {:?} {:?} {:?} {:?}", query.event, query.set, query.after, query.limit));
+        Ok(AuditPage { records: vec![], next: 7 })
+    }
+
+    async fn accept_audit(&self, caller: &Caller) -> Result<AcceptOutcome, Problem> {
+        self.note("accept".to_owned());
+        self.note_caller(caller);
+        Ok(AcceptOutcome { accepted: vec![] })
     }
 
     fn metrics(&self) -> Result<String, Problem> {

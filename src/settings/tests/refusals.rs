@@ -244,11 +244,11 @@ fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
         ("max_backups = 3", "max_backups: 3 (FILE max_backups) is not a setting: give it as [backup].max_backups"),
         (
             "\"a[999999999999]\" = 1",
-            "a[999999999999]: 1 (FILE a[999999999999]) is not a setting: known here are backup, sets, replicas, http, recovery, supervision, scrub, drill, janitor, logging",
+            "a[999999999999]: 1 (FILE a[999999999999]) is not a setting: known here are backup, sets, replicas, http, audit, recovery, supervision, scrub, drill, janitor, logging",
         ),
         (
             "\"line\\nbreak\" = 1",
-            r"line\nbreak: 1 (FILE line\nbreak) is not a setting: known here are backup, sets, replicas, http, recovery, supervision, scrub, drill, janitor, logging",
+            r"line\nbreak: 1 (FILE line\nbreak) is not a setting: known here are backup, sets, replicas, http, audit, recovery, supervision, scrub, drill, janitor, logging",
         ),
     ] {
         assert_eq!(line(toml), expected, "{toml}");

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Event;
-use crate::audit::Outcome;
+use crate::audit::{CHAIN_STARTED, Outcome, acceptance};
 use crate::core::BackupId;
 
 impl Event {
@@ -15,6 +15,8 @@ impl Event {
         match self {
             Self::ServiceStarted { .. } => "ServiceStarted",
             Self::ServiceStopped => "ServiceStopped",
+            Self::ChainAccepted { .. } => CHAIN_STARTED,
+            Self::SourceRewritten { .. } => "SourceRewritten",
             Self::BackupStarted { .. } => "BackupStarted",
             Self::BackupCompleted { .. } => "BackupCompleted",
             Self::BackupUnchanged { .. } => "BackupUnchanged",
@@ -70,10 +72,12 @@ impl Event {
             | Self::ReplicaLagging { .. }
             | Self::AuthRejected
             | Self::SettingsRejected { .. }
+            | Self::SourceRewritten { .. }
             | Self::ActorRestarted { .. }
             | Self::ActorGaveUp { .. } => Outcome::Failure,
             Self::ServiceStarted { .. }
             | Self::ServiceStopped
+            | Self::ChainAccepted { .. }
             | Self::BackupStarted { .. }
             | Self::RestoreStarted { .. }
             | Self::CleanupStarted { .. }
@@ -92,6 +96,8 @@ impl Event {
                 json!({"version": version, "repository": repository, "repository_id": repository_id, "mode": mode})
             }
             Self::ServiceStopped | Self::AuthRejected => json!({}),
+            Self::ChainAccepted { breaks } => return acceptance(breaks),
+            Self::SourceRewritten { path, previous } => json!({"path": path, "previous": previous}),
             Self::BackupStarted { kind } => json!({"kind": kind}),
             Self::BackupCompleted {
                 kind,

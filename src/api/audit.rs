@@ -1,0 +1,43 @@
+//! The audit log, as documents.
+//!
+//! Hazard: a reader that loses its place sees a record twice, or never. A page says where the next begins.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::audit::Record;
+
+/// Which records to show.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    /// Only those of this event.
+    pub event: Option<String>,
+    /// Only those about this set.
+    pub set: Option<String>,
+    /// Only those of this moment or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Only those with a higher number, the oldest of them first; else the newest of all.
+    pub after: Option<u64>,
+    /// At most so many: 1 to [`MAX_RECORDS`]; 100 if not given.
+    pub limit: Option<usize>,
+}
+
+/// The most records on one page.
+pub const MAX_RECORDS: usize = crate::audit::MAX_PAGE_RECORDS;
+
+/// Records, newest last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditPage {
+    /// A page of them.
+    pub records: Vec<Record>,
+    /// The number to give as `after` for those that follow: now, or once there are any.
+    pub next: u64,
+}
+
+/// Breaks of the chain that were accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptOutcome {
+    /// What was accepted, each with its file and line; none if the chain was whole.
+    pub accepted: Vec<String>,
+}

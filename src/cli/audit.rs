@@ -1,0 +1,66 @@
+//! The audit log on the command line.
+//!
+//! Hazard: a log that can only be checked by the service that writes it is checked by nobody. Proving and showing it need
+//! its files and nothing that runs; what is accepted is written by whoever holds the log.
+
+use std::time::Duration;
+
+use super::arguments::TailArguments;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::Output;
+use super::render;
+use crate::actors::problems::chain;
+use crate::actors::{AUDIT_LOG, trail};
+use crate::api::AuditQuery;
+use crate::daemon;
+use crate::repository::Repository;
+use crate::settings::Settings;
+
+/// How often a log that is followed is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+/// Proves the chain.
+pub fn verify(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let repository = repository(settings, output);
+    let report = trail::verify(&settings.log_directory.join(AUDIT_LOG), repository.as_ref(), vec![])?;
+    output.document(&report, render::chain)?;
+    Ok(if report.is_whole() { Exit::Done } else { Exit::Integrity })
+}
+
+/// Shows records.
+pub fn tail(arguments: TailArguments, settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let TailArguments { follow, event, set, since, after, limit } = arguments;
+    let path = settings.log_directory.join(AUDIT_LOG);
+    let mut repository = repository(settings, output);
+    let set = set.map(|set| set.to_string());
+    let mut query = AuditQuery { event, set, since, after, limit };
+    loop {
+        let page = trail::page(&path, repository.as_ref(), &query)?;
+        for record in &page.records {
+            output.document(record, render::record)?;
+        }
+        if !follow || output.is_closed() {
+            return Ok(Exit::Done);
+        }
+        query = AuditQuery { after: Some(page.next), limit: None, ..query };
+        if page.records.is_empty() {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        if repository.is_none() {
+            repository = daemon::open_readonly(settings).ok();
+        }
+    }
+}
+
+/// The repository, for what it remembers of the log; without one there is less to compare with.
+fn repository(settings: &Settings, output: &mut Output<'_>) -> Option<Repository> {
+    match daemon::open_readonly(settings) {
+        Ok(repository) => Some(repository),
+        Err(error) => {
+            output.message(&chain(&error));
+            output.message("the audit log is read without what the repository remembers of it");
+            None
+        }
+    }
+}

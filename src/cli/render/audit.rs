@@ -1,0 +1,69 @@
+//! The audit log, as text.
+
+use super::remark;
+use crate::api::AcceptOutcome;
+use crate::audit::{ChainReport, Record};
+use crate::cli::output::{Look, plain};
+use crate::cli::text::{count, time};
+
+/// What a proof of the chain found.
+pub fn chain(report: &ChainReport, _: &Look) -> String {
+    let anchors = count(report.anchors_matched as usize, "remembered place");
+    let mut text = match (report.breaks.as_slice(), report.head) {
+        ([], Some(head)) => format!(
+            "the audit log is whole: {} from {} to {} in {}, held against {anchors}\n",
+            count(report.records as usize, "record"),
+            report.first_seq.unwrap_or(0),
+            head.seq,
+            count(report.files.len(), "file"),
+        ),
+        ([], None) => "the audit log holds no record, and none is remembered\n".to_owned(),
+        (breaks, _) => {
+            let first =
+                format!("THE AUDIT LOG IS BROKEN: {} in {}\n", count(breaks.len(), "break"), anchors_of(report));
+            let lines = breaks.iter().map(|found| format!("  {}\n", plain(&found.to_string())));
+            std::iter::once(first).chain(lines).collect()
+        }
+    };
+    let mut note = |number: usize, what: &str, rest: &str| {
+        if number > 0 {
+            text += &remark("note", &format!("{}{rest}", count(number, what)));
+        }
+    };
+    note(report.accepted as usize, "break", " was accepted by a person, as the log says");
+    note(report.foreign_lines as usize, "line", " of others");
+    note(report.broken_lines as usize, "broken line", "");
+    note(report.compressed.len(), "compressed file", " not read: decompress to check it");
+    note(report.anchors_before_first as usize, "remembered place", " lies before the first readable record");
+    text
+}
+
+fn anchors_of(report: &ChainReport) -> String {
+    format!(
+        "{}, {} agree",
+        count(report.files.len(), "file"),
+        count(report.anchors_matched as usize, "remembered place")
+    )
+}
+
+/// A record on a line.
+pub fn record(record: &Record, _: &Look) -> String {
+    let about = [record.set.as_ref().map(ToString::to_string), record.backup_id.map(|id| id.to_string())];
+    let about: Vec<String> = about.into_iter().flatten().collect();
+    let details = serde_json::to_string(&record.details).unwrap_or_default();
+    let line = [time(record.timestamp), format!("{:>6}", record.seq), record.event.clone()]
+        .into_iter()
+        .chain(about)
+        .chain([format!("by {}", plain(&record.principal)), plain(&details).into_owned()])
+        .collect::<Vec<_>>();
+    format!("{}\n", line.join(" "))
+}
+
+/// What was accepted.
+pub fn accepted(outcome: &AcceptOutcome, _: &Look) -> String {
+    if outcome.accepted.is_empty() {
+        return "the audit log is whole: there is nothing to accept\n".to_owned();
+    }
+    let lines = outcome.accepted.iter().map(|found| format!("  {}\n", plain(found)));
+    std::iter::once("accepted, and recorded:\n".to_owned()).chain(lines).collect()
+}

@@ -1,0 +1,23 @@
+//! The calls about the audit log.
+//!
+//! Hazard: a log of years does not fit into an answer: every answer is a page.
+
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Query};
+
+use super::{Answer, NoOptions, malformed, ok, set_name};
+use crate::actors::service::Caller;
+use crate::api::AuditQuery;
+use crate::http::api::Api;
+use crate::http::options::Options;
+use crate::http::shared::Shared;
+
+pub(in crate::http) async fn audit<A: Api>(shared: Data<Shared<A>>, request: HttpRequest) -> Answer {
+    let query = Query::<AuditQuery>::from_query(request.query_string()).map_err(malformed)?.into_inner();
+    query.set.clone().map(set_name).transpose()?;
+    ok(&shared.ask(move |api| api.audit_records(&query)).await??)
+}
+
+pub(in crate::http) async fn accept<A: Api>(shared: Data<Shared<A>>, caller: Caller, _: Options<NoOptions>) -> Answer {
+    ok(&shared.operate(async move |api| api.accept_audit(&caller).await).await?)
+}
