@@ -17,7 +17,7 @@ mod verify;
 
 pub use audit::{AcceptOutcome, AuditPage, AuditQuery, MAX_RECORDS};
 pub use backups::{BackupDetails, BackupList, BackupSummary, FileDocument, ListQuery, MAX_LIST, UnreadableDocument};
-pub use diff::{DiffDocument, FileChange, FileDiff};
+pub use diff::{DiffDocument, DiffQuery, FileChange, FileDiff};
 pub use drill::{DrillOutcome, DrillVerdict};
 pub use problem::{Problem, ProblemKind};
 pub use prune::{

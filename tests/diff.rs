@@ -6,7 +6,7 @@ mod common;
 
 use std::process::Output;
 
-use common::{Installation, code, files};
+use common::{Installation, code, files, http};
 use serde_json::Value;
 
 fn text(output: &Output) -> String {
@@ -73,12 +73,17 @@ fn before_a_valid_file_is_replaced_what_would_change_is_shown() {
 }
 
 #[test]
-fn the_api_shows_nobody_what_files_hold() {
+fn the_api_shows_what_files_hold_to_who_may_operate_only() {
     let installation = Installation::new();
     let daemon = installation.start();
     let id = daemon.backup_when_free("security")["id"].as_str().unwrap().to_owned();
-    let refused = daemon.get(&format!("/api/backup/{id}/diff?against=live"));
-    assert_eq!(refused.problem(403), "forbidden");
-    assert!(refused.text.contains("fiovana-app diff"), "{}", refused.text);
+    let path = format!("/api/backup/{id}/diff?against=live");
+    assert_eq!(daemon.get(&path).problem(401), "unauthorized");
+    files::write(&installation.path("config/security_config.json"), "{\"password\": \"hunter2\"}");
+    let tokens = String::from_utf8(files::read(&installation.path("backups/state/api-tokens"))).unwrap();
+    let token = tokens.lines().find(|line| line.starts_with("operate")).unwrap().split_whitespace().nth(2).unwrap();
+    let shown = http::get_as(&format!("http://{}{path}", daemon.authority()), token).unwrap();
+    assert_eq!((shown.status, &shown.json()["files"][0]["path"]), (200, &"security_config.json".into()));
+    assert!(!shown.text.contains("hunter2"), "{}", shown.text);
     assert_eq!(code(installation.run(&["diff", &id]).status), 0, "on the machine itself it works meanwhile");
 }

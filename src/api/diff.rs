@@ -7,6 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::core::SetName;
 use crate::core::diff::Difference;
 
+/// What to compare a backup with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiffQuery {
+    /// Another backup of its set, or `live`, which it also is if nothing is said.
+    pub against: Option<String>,
+}
+
 /// What differs between two states of a set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiffDocument {

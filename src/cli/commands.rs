@@ -266,13 +266,17 @@ pub fn show(reference: &BackupRef, settings: &Settings, output: &mut Output<'_>)
     Ok(Exit::Done)
 }
 
-/// Shows what differs. Read here, whether the service runs or not: its API shows nobody what files hold.
+/// Shows what differs. Read here, whether the service runs or not: who may read both sides needs no token.
 pub fn diff(
     before: &BackupRef,
     after: &Against,
     settings: &Settings,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
+    let after = match after {
+        Against::Live => None,
+        Against::Backup(reference) => Some(reference),
+    };
     output.document(&Reader::open(settings)?.diff(before, after)?, render::diff)?;
     Ok(Exit::Done)
 }

@@ -6,21 +6,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::arguments::Against;
 use super::failure::Failure;
 use super::progress::Bar;
-use crate::actors::{problems, recovery, view};
+use crate::actors::{diff, problems, recovery, view};
 use crate::api::{
-    BackupDetails, BackupList, DiffDocument, FileChange, FileDiff, ListQuery, PlanDocument, PlanOptions, Problem,
-    ProblemKind, RestoreOutcome,
+    BackupDetails, BackupList, DiffDocument, FileDiff, ListQuery, PlanDocument, PlanOptions, Problem, RestoreOutcome,
 };
 use crate::core::{BackupId, BackupRef, SetName};
 use crate::daemon;
 use crate::pipeline::Progress;
-use crate::pipeline::compare::{CompareError, FileDifference, Side, compare};
 use crate::pipeline::restore::{Pick, Rules, restore_to};
 use crate::repository::Repository;
-use crate::settings::{SetSettings, Settings};
+use crate::settings::Settings;
 
 /// A repository that is only read.
 pub struct Reader<'s> {
@@ -44,48 +41,14 @@ impl<'s> Reader<'s> {
         Ok(view::details(&view::resolve(&self.repository, None, &reference.to_string())?))
     }
 
-    /// What differs between a backup and another of its set, or what is live.
-    pub fn diff(&self, before: &BackupRef, after: &Against) -> Result<DiffDocument, Problem> {
-        let older = view::resolve(&self.repository, None, &before.to_string())?;
-        let (files, after) = match after {
-            Against::Backup(reference) => {
-                let newer = view::resolve(&self.repository, Some(&older.set), &reference.to_string())?;
-                (self.compare(&Side::Backup(&older), &Side::Backup(&newer), None)?, newer.id.to_string())
-            }
-            Against::Live => {
-                (self.compare(&Side::Backup(&older), &Side::Live(self.set(&older.set)?), None)?, "live".to_owned())
-            }
-        };
-        let (more, shown) = (files.len().saturating_sub(MAX_FILES), files.into_iter().take(MAX_FILES));
-        Ok(DiffDocument {
-            set: older.set,
-            before: older.id.to_string(),
-            after,
-            files: shown.map(file_diff).collect(),
-            more,
-        })
+    /// What differs between a backup and another of its set, or what is live if none is given.
+    pub fn diff(&self, before: &BackupRef, after: Option<&BackupRef>) -> Result<DiffDocument, Problem> {
+        diff::diff(&self.repository, self.settings, before, after)
     }
 
     /// What a restore of this file would change in it; `None` if nothing.
     pub fn change_of(&self, set: &SetName, path: &str, backup: BackupId) -> Result<Option<FileDiff>, Problem> {
-        let backup = view::resolve(&self.repository, Some(set), &backup.to_string())?;
-        let files = self.compare(&Side::Live(self.set(set)?), &Side::Backup(&backup), Some(path))?;
-        Ok(files.into_iter().next().map(file_diff))
-    }
-
-    fn compare(&self, before: &Side<'_>, after: &Side<'_>, only: Option<&str>) -> Result<Vec<FileDifference>, Problem> {
-        let compared = compare(&self.repository, before, after, only);
-        compared.map_err(|error| {
-            let damaged = matches!(&error, CompareError::Manifest(error) if error.is_damage());
-            let kind = if damaged { ProblemKind::Integrity } else { ProblemKind::Source };
-            Problem::new(kind, format!("compare: {}", problems::chain(&error)))
-        })
-    }
-
-    fn set(&self, name: &SetName) -> Result<&SetSettings, Problem> {
-        let sets = &self.settings.sets;
-        let known = || sets.iter().map(|set| set.name.clone());
-        sets.iter().find(|set| set.name == *name).ok_or_else(|| problems::unknown_set(name.as_str(), known()))
+        diff::change_of(&self.repository, self.settings, (set, path), backup)
     }
 
     /// What would be restored, as far as the backups were read before: nothing is written, not even that one was read.
@@ -119,18 +82,6 @@ impl<'s> Reader<'s> {
             Err(error) => Err(problems::of_restore(&self.repository, &backup.set, &[backup.id], &error)),
         }
     }
-}
-
-/// The most files that a difference tells of.
-const MAX_FILES: usize = 1000;
-
-fn file_diff(file: FileDifference) -> FileDiff {
-    let change = match file.presence {
-        (false, _) => FileChange::Added,
-        (_, false) => FileChange::Removed,
-        (true, true) => FileChange::Changed,
-    };
-    FileDiff { path: file.path, change, difference: file.difference }
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ fn show(plan: &PlanDocument, settings: &Settings, output: &mut Output<'_>) -> Re
 }
 
 /// Shows what would change in files that are there, as far as that can be told here: read from the repository and the
-/// live files themselves, since the service's API shows nobody what files hold.
+/// live files themselves, which needs no token.
 fn changes(plan: &PlanDocument, settings: &Settings, output: &mut Output<'_>) -> Result<(), Failure> {
     let replaced = plan.entries.iter().filter_map(|entry| Some((entry, entry.chosen()?)));
     let replaced: Vec<_> = replaced.filter(|(_, chosen)| chosen.replaces.is_some()).collect();

@@ -5,10 +5,11 @@
 
 use crate::actors::service::{Caller, Service};
 use crate::api::{
-    AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, BackupDetails, BackupList, DrillOutcome,
-    ForgetOptions, ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem, PruneOptions,
-    PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+    AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, BackupDetails, BackupList, DiffDocument,
+    DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem,
+    PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
 };
+use crate::core::BackupRef;
 
 /// The calls of [`Service`]. Those that are not `async` may block.
 pub(super) trait Api: Clone + Send + Sync + 'static {
@@ -25,6 +26,7 @@ pub(super) trait Api: Clone + Send + Sync + 'static {
         caller: &Caller,
     ) -> Result<RestoreOutcome, Problem>;
     fn status(&self) -> Status;
+    fn diff(&self, before: &BackupRef, after: Option<&BackupRef>) -> Result<DiffDocument, Problem>;
     fn recovery(&self) -> RecoveryDocument;
     async fn plan(&self, options: &PlanOptions, caller: &Caller) -> Result<PlanDocument, Problem>;
     async fn apply(&self, options: &ApplyOptions, caller: &Caller) -> Result<ApplyOutcome, Problem>;
@@ -73,6 +75,10 @@ impl Api for Service {
 
     fn status(&self) -> Status {
         Service::status(self)
+    }
+
+    fn diff(&self, before: &BackupRef, after: Option<&BackupRef>) -> Result<DiffDocument, Problem> {
+        Service::diff(self, before, after)
     }
 
     fn recovery(&self) -> RecoveryDocument {

@@ -13,7 +13,7 @@ use crate::api::{Problem, ProblemKind};
 use super::api::Api;
 use super::handlers::audit;
 use super::handlers::pruning::{forget, pin, prune, prune_plan, unpin};
-use super::handlers::recovery::{apply, content, enter_recovery, exit_recovery, plan, recovery};
+use super::handlers::recovery::{apply, diff, enter_recovery, exit_recovery, plan, recovery};
 use super::handlers::{alive, backup, drill, list, metrics, ready, restore, show, status, verify};
 
 /// All routes.
@@ -22,7 +22,7 @@ pub(super) fn routes<A: Api>(config: &mut ServiceConfig) {
         .service(reads("/api/backup/list", to(list::<A>)))
         .service(both("/api/backup/{set_or_id}", to(show::<A>), to(backup::<A>)))
         .service(acts("/api/backup/{id}/verify", to(verify::<A>)))
-        .service(reads("/api/backup/{id}/diff", to(content)))
+        .service(reads("/api/backup/{id}/diff", to(diff::<A>)))
         .service(sets_and_unsets("/api/backup/{id}/pin", to(pin::<A>), to(unpin::<A>)))
         .service(acts("/api/backup/{id}/forget", to(forget::<A>)))
         .service(both("/api/prune", to(prune_plan::<A>), to(prune::<A>)))

@@ -8,18 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
-use super::super::recovery;
 use super::super::verifier::{Validate, Verify};
 use super::super::world::ModeView;
+use super::super::{diff, recovery};
 use super::super::{problems, view};
 use super::{Caller, Service};
 use crate::api::{
-    ApplyOptions, ApplyOutcome, FailedRestore, ModeDocument, PlanDocument, PlanOptions, Problem, ProblemKind,
-    RecoveryDocument, RestoreOutcome,
+    ApplyOptions, ApplyOutcome, DiffDocument, FailedRestore, ModeDocument, PlanDocument, PlanOptions, Problem,
+    ProblemKind, RecoveryDocument, RestoreOutcome,
 };
 use crate::core::mode::{Loss, ModeEvent, RecoveryCause, RecoveryPhase};
 use crate::core::recovery_plan::{Ask, Plan};
-use crate::core::{BackupId, SetName};
+use crate::core::{BackupId, BackupRef, SetName};
 use crate::pipeline::restore::{Pick, Rules};
 use crate::telemetry::Check;
 
@@ -63,6 +63,11 @@ impl Service {
         let flag_set = self.world.settings().recovery_mode;
         self.happened(ModeEvent::ExitRequested { acknowledged, flag_set }).await?;
         Ok(self.mode())
+    }
+
+    /// What differs between a backup and another of its set, or what is live if none is given. Reads both, so it blocks.
+    pub fn diff(&self, before: &BackupRef, after: Option<&BackupRef>) -> Result<DiffDocument, Problem> {
+        diff::diff(&self.world.repository, &self.world.settings(), before, after)
     }
 
     /// Plans what would be restored; every copy it names was read meanwhile, and is good. Changes no file.

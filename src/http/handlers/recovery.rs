@@ -1,17 +1,19 @@
-//! Recovery's calls, and those that would show what files hold.
+//! Recovery's calls, and the differences on which its decisions rest.
 //!
-//! Hazard: content that leaves the machine for whoever asks. Without tokens nobody is known, so nobody is shown any.
+//! Hazard: a decision for another plan than was seen. A plan is applied by its digest; without one it is refused.
 
-use actix_web::web::Data;
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Path, Query};
 use serde::Deserialize;
 
 use crate::actors::service::Caller;
-use crate::api::{ApplyOptions, PlanOptions, Problem, ProblemKind};
+use crate::api::{ApplyOptions, DiffQuery, PlanOptions};
+use crate::core::BackupRef;
 
 use super::super::api::Api;
 use super::super::options::Options;
 use super::super::shared::Shared;
-use super::{Answer, NoOptions, ok};
+use super::{Answer, NoOptions, malformed, ok};
 
 /// How to leave recovery mode.
 #[derive(Debug, Default, Deserialize)]
@@ -49,9 +51,10 @@ pub(crate) async fn apply<A: Api>(shared: Data<Shared<A>>, caller: Caller, optio
     ok(&shared.operate(async move |api| api.apply(&options, &caller).await).await?)
 }
 
-/// Content, of whatever backup.
-pub(crate) async fn content() -> Answer {
-    let detail = "what files hold is shown to known callers only, and this API knows none: run `fiovana-app diff` on \
-                  the machine itself, as the user that owns the backups";
-    Err(Problem::new(ProblemKind::Forbidden, detail))
+pub(crate) async fn diff<A: Api>(shared: Data<Shared<A>>, id: Path<String>, request: HttpRequest) -> Answer {
+    let query = Query::<DiffQuery>::from_query(request.query_string()).map_err(malformed)?.into_inner();
+    let before: BackupRef = id.into_inner().parse().map_err(malformed)?;
+    let after = query.against.filter(|against| against != "live");
+    let after = after.map(|against| against.parse::<BackupRef>()).transpose().map_err(malformed)?;
+    ok(&shared.ask(move |api| api.diff(&before, after.as_ref())).await??)
 }

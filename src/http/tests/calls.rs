@@ -121,14 +121,6 @@ fn a_plan_is_asked_for_and_applied_by_its_digest() {
 }
 
 #[test]
-fn what_files_hold_is_shown_to_nobody() {
-    let door = Door::open();
-    let reply = door.get(&format!("/api/backup/{ID}/diff?against=live"));
-    assert!(reply.problem(ProblemKind::Forbidden).detail.contains("fiovana-app diff"));
-    assert!(door.fake.calls().is_empty());
-}
-
-#[test]
 fn recovery_mode_is_shown_entered_and_left() {
     let door = Door::open();
     assert_eq!(document::<RecoveryDocument>(&door.get("/api/recovery")).mode.name, "normal");

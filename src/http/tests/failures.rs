@@ -54,7 +54,6 @@ fn a_wrong_method_is_405_and_the_right_ones_are_named() {
         ("HEAD /api/recovery/exit".to_owned(), "POST"),
         ("GET /api/recovery/plan".to_owned(), "POST"),
         ("GET /api/recovery/apply".to_owned(), "POST"),
-        (format!("POST /api/backup/{ID}/diff"), "GET, HEAD"),
         ("POST /api/recovery".to_owned(), "GET, HEAD"),
         ("POST /api/status".to_owned(), "GET, HEAD"),
         ("TRACE /metrics".to_owned(), "GET, HEAD"),

@@ -8,12 +8,12 @@ use tokio::sync::Semaphore;
 use crate::actors::service::Caller;
 use crate::api::{
     AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, AuditStatus, BackupDetails, BackupList,
-    BackupSummary, DrillOutcome, DrillVerdict, ForgetOptions, ForgetOutcome, GarbageDocument, ListQuery, ModeDocument,
-    PlanDocument, PlanOptions, Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument,
-    RepositoryStatus, RestoreOptions, RestoreOutcome, Status, VerifyOutcome, VerifyVerdict,
+    BackupSummary, DiffDocument, DrillOutcome, DrillVerdict, ForgetOptions, ForgetOutcome, GarbageDocument, ListQuery,
+    ModeDocument, PlanDocument, PlanOptions, Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan,
+    RecoveryDocument, RepositoryStatus, RestoreOptions, RestoreOutcome, Status, VerifyOutcome, VerifyVerdict,
 };
 use crate::core::recovery_plan::Plan;
-use crate::core::{BackupId, BackupKind, BackupState};
+use crate::core::{BackupId, BackupKind, BackupRef, BackupState};
 
 use super::super::api::Api;
 use super::PATIENCE;
@@ -210,6 +210,12 @@ impl Api for Fake {
             },
             audit: AuditStatus { path: "/audit".to_owned(), head_sequence: None, writable: true, chain_ok: true },
         }
+    }
+
+    fn diff(&self, before: &BackupRef, after: Option<&BackupRef>) -> Result<DiffDocument, Problem> {
+        self.note(format!("diff {before} {after:?}"));
+        let (before, after) = (before.to_string(), after.map_or_else(|| "live".to_owned(), ToString::to_string));
+        Ok(DiffDocument { set: "security".parse().unwrap(), before, after, files: vec![], more: 0 })
     }
 
     fn recovery(&self) -> RecoveryDocument {

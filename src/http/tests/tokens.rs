@@ -1,5 +1,6 @@
 //! Tokens, as they are presented.
 
+use super::fake::ID;
 use super::{Door, Reply};
 use crate::api::ProblemKind;
 
@@ -80,4 +81,20 @@ fn while_the_file_cannot_be_used_nobody_is_believed() {
     std::fs::remove_file(door.directory.path().join("api-tokens")).unwrap();
     get_as(&door, &good).problem(ProblemKind::Unavailable);
     assert_eq!(door.get("/api/status").status, 200);
+}
+
+#[test]
+fn what_files_hold_is_shown_to_who_may_operate_and_to_nobody_else() {
+    let door = Door::open();
+    let path = format!("/api/backup/{ID}/diff");
+    door.get(&path).problem(ProblemKind::Unauthorized);
+    assert!(door.fake.calls().is_empty());
+    let header = format!("Authorization: Bearer {}", token(&door, "operate"));
+    for (query, after) in [("", "live"), ("?against=live", "live"), ("?against=2026", "2026")] {
+        let reply = door.send(&format!("GET {path}{query}"), &[&header], "");
+        assert_eq!((reply.status, &reply.json()["after"]), (200, &after.into()), "{query}");
+    }
+    for query in ["?against=../x", "?with=live"] {
+        door.send(&format!("GET {path}{query}"), &[&header], "").problem(ProblemKind::BadRequest);
+    }
 }
