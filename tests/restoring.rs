@@ -208,3 +208,48 @@ fn a_damaged_journal_is_told_of_and_stops_further_restores_of_the_set_alone() {
     std::fs::remove_file(&journal).unwrap();
     assert_eq!(daemon.post("/api/recovery/security/latest").status, 200);
 }
+
+/// Kills restores at moments all over their course; a failure prints the seed, `FIOVANA_TEST_SEED=SEED` replays it.
+#[test]
+fn a_restore_that_is_killed_is_all_done_or_all_undone_after_the_next_command_and_told_of_once() {
+    let given = std::env::var("FIOVANA_TEST_SEED").ok();
+    let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
+    println!("FIOVANA_TEST_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let installation = Installation::new();
+    let id = back_up(&installation);
+    let contents = |installation: &Installation| -> Vec<Option<Vec<u8>>> {
+        look_at_all(installation).into_iter().map(|look| look.map(|look| look.0)).collect()
+    };
+    let new = contents(&installation);
+    #[expect(clippy::disallowed_methods, reason = "how long a restore takes here")]
+    let whole = {
+        let begun = std::time::Instant::now();
+        assert_eq!(code(installation.run(&["restore", "security", &id]).status), 0);
+        begun.elapsed()
+    };
+    for round in 0..if common::long() { 1000 } else { 15 } {
+        SECURITY[1..]
+            .iter()
+            .for_each(|name| files::write(&installation.path("config").join(name), format!("{{\"{round}\":1}}")));
+        let _ = std::fs::remove_file(installation.path("config").join(SECURITY[0]));
+        let earlier = contents(&installation);
+        let mut restore = installation.command::<&str>(&["restore", "security", &id], &[]);
+        let mut child =
+            restore.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        // The moment is what is tested: it need not be met, only be another each time.
+        std::thread::sleep(whole.mul_f64(random.f64() * 1.1));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let status = installation.run(&["status"]);
+        assert!(matches!(code(status.status), 0 | 3), "{status:?}");
+        let found = contents(&installation);
+        assert!(found == earlier || found == new, "round {round}: of two times");
+        assert_eq!(beside(&installation), Vec::<PathBuf>::new(), "round {round}");
+    }
+    let ends = ["RestoreCompleted", "RestoreRolledBack", "RestoreFailed"].map(|name| events(&installation, name));
+    for begun in events(&installation, "RestoreStarted") {
+        let ends = ends.iter().flatten().filter(|end| end["correlation_id"] == begun["correlation_id"]).count();
+        assert_eq!(ends, 1, "{begun}");
+    }
+}
