@@ -15,6 +15,7 @@ const SETTINGS: &str = r#"
 [sets.notes]
 source = "./notes"
 files = ["**"]
+replicate = true
 "#;
 
 /// The commands of each numbered step: its indented lines.
@@ -65,15 +66,26 @@ fn the_lines_of_restore_txt_bring_every_byte_back() {
     let daemon = installation.start();
     let backup = daemon.settle().backup("notes");
     let id = backup["id"].as_str().unwrap();
+    let copy = repository::manifest_path(&installation.path("backups/replica"), "notes", id);
+    daemon.wait("the replica to have it", |_| copy.exists().then_some(()));
     assert_eq!(code(daemon.terminate()), 0);
+    follow(&installation, &installation.path("backups"), &wanted, id);
+    // The replica does, when it is all that is left.
+    let replica = installation.path("elsewhere");
+    std::fs::rename(installation.path("backups/replica"), &replica).unwrap();
+    std::fs::remove_dir_all(installation.path("backups")).unwrap();
+    std::fs::remove_dir_all(installation.path("restored here")).unwrap();
+    follow(&installation, &replica, &wanted, id);
+}
 
-    let backups = installation.path("backups");
+/// Follows the instructions that stand in `backups`.
+fn follow(installation: &Installation, backups: &Path, wanted: &BTreeMap<&str, Vec<u8>>, id: &str) {
     let to = installation.path("restored here");
     let manifest = repository::manifest_path(Path::new(""), "notes", id);
     let manifest = manifest.to_str().unwrap();
     let text = String::from_utf8(files::read(&backups.join("RESTORE.txt"))).unwrap();
     let [choose, say, check_manifest, check_objects, bring_back, check_files] = steps(&text).try_into().unwrap();
-    let run = |step: &str| run(step, &backups, manifest, &to);
+    let run = |step: &str| run(step, backups, manifest, &to);
 
     assert!(run(&choose).lines().any(|line| line == manifest));
     assert!(say.contains("M=manifests/") && say.contains("TO="), "the two variables that are given here: {say}");
@@ -85,7 +97,7 @@ fn the_lines_of_restore_txt_bring_every_byte_back() {
     let checked = run(&check_files);
     assert_eq!(checked.matches(": OK").count(), wanted.len(), "{checked}");
 
-    for (path, content) in &wanted {
+    for (path, content) in wanted {
         assert!(files::read(&to.join(path)) == *content, "{path}");
     }
     let plain = files::snapshot(&to).values().filter(|shown| shown.contains("bytes")).count();

@@ -41,6 +41,8 @@ struct Entry {
     failures: u32,
     /// Left alone until then, on the scale of the uptime.
     not_before: Duration,
+    /// When its retention was last applied, on the same scale.
+    tidied: Option<Duration>,
     remembered: Option<Remembered>,
 }
 
@@ -48,7 +50,8 @@ struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Remembered {
     path: PathBuf,
-    same_disk: bool,
+    /// Whether it was on the disk of the original when it was last opened; `None`: it never was.
+    same_disk: Option<bool>,
     last_success: Option<DateTime<Utc>>,
     /// The newest sequence of each set when the replica last had all it was to have.
     newest: BTreeMap<SetName, Sequence>,
@@ -206,16 +209,24 @@ impl Replicas {
         let mut entries = locked(&self.entries);
         let entry = entries.entry(settings.name.clone()).or_default();
         entry.replica = Some(replica.clone());
-        let remembered = entry.remembered.get_or_insert_default();
-        if remembered.path != settings.path || remembered.same_disk != same_disk {
-            if remembered.path != settings.path {
-                *remembered =
-                    Remembered { path: settings.path.clone(), told: remembered.told.take(), ..Remembered::default() };
-            }
-            remembered.same_disk = same_disk;
+        let remembered = entry.remember(settings);
+        if remembered.same_disk != Some(same_disk) {
+            remembered.same_disk = Some(same_disk);
             self.save(&entries, original, Durability::Durable);
         }
         Ok(replica)
+    }
+
+    /// Whether the replica's retention is to be applied: after so long, and when the replica was given something. From now
+    /// on it has been.
+    pub(super) fn tidy_now(&self, name: &ReplicaName, given: bool, interval: Duration, uptime: Duration) -> bool {
+        let mut entries = locked(&self.entries);
+        let entry = entries.entry(name.clone()).or_default();
+        let due = given || entry.tidied.is_none_or(|tidied| uptime >= tidied + interval);
+        if due {
+            entry.tidied = Some(uptime);
+        }
+        due
     }
 
     /// Remembers how an attempt ended; returns what is to be told of it, if anything.
@@ -230,6 +241,7 @@ impl Replicas {
         let mut entries = locked(&self.entries);
         let entry = entries.entry(settings.name.clone()).or_default();
         let before = entry.remembered.clone();
+        entry.remember(settings);
         let remembered = entry.remembered.get_or_insert_default();
         let change = match outcome {
             Ok(()) => {
@@ -274,7 +286,7 @@ impl Replicas {
                     None => unseen(original, &settings.sets, remembered),
                 },
                 last_success: remembered.and_then(|remembered| remembered.last_success),
-                same_disk: remembered.is_none_or(|remembered| remembered.same_disk),
+                same_disk: remembered.and_then(|remembered| remembered.same_disk).unwrap_or(true),
                 fault: entry.and_then(|entry| entry.fault.clone()),
             }
         };
@@ -294,7 +306,17 @@ impl Replicas {
 impl Entry {
     fn known_at(&self, settings: &ReplicaSettings) -> Option<Known> {
         let remembered = self.remembered.as_ref().filter(|remembered| remembered.path == settings.path)?;
-        Some(Known { same_disk: remembered.same_disk })
+        Some(Known { same_disk: remembered.same_disk? })
+    }
+
+    /// What is remembered of the replica in this place; of one in another only that a fault was told.
+    fn remember(&mut self, settings: &ReplicaSettings) -> &mut Remembered {
+        let remembered = self.remembered.get_or_insert_default();
+        if remembered.path != settings.path {
+            let told = remembered.told.take();
+            *remembered = Remembered { path: settings.path.clone(), told, ..Remembered::default() };
+        }
+        remembered
     }
 
     /// Whether it was somewhere else than it should be now.

@@ -14,11 +14,14 @@ use super::janitor::Janitor;
 use super::replicas::{Change, Fault};
 use super::service::Caller;
 use super::world::World;
+use crate::core::BackupId;
 use crate::core::mode::Mode;
-use crate::pipeline::Progress;
+use crate::core::retention::{DeleteReason, Guards};
 use crate::pipeline::replicate::{self, Next, Run};
+use crate::pipeline::{Progress, sweep};
+use crate::repository::Repository;
 use crate::repository::replica::Replica;
-use crate::settings::ReplicaSettings;
+use crate::settings::{ReplicaSettings, SetSettings};
 use crate::telemetry::Event;
 
 /// How often somebody looks whether the replicas are there and have everything.
@@ -82,14 +85,9 @@ impl Replication {
         self.world.register_work(&progress);
         let mut run = Run::default();
         loop {
-            // Whoever writes to the original goes first; and there is no next step once the service stops.
-            drop(self.world.lane.enter().await.ok()?);
-            let (world, replica, sets, progress) =
-                (self.world.clone(), replica.clone(), settings.sets.clone(), progress.clone());
-            let step = blocking(move || {
-                let _lane = replica.write_lane();
-                let now = world.clock.now();
-                let next = replicate::step(&world.repository, replica.repository(), &sets, &mut run, now, &progress);
+            let (sets, progress) = (settings.sets.clone(), progress.clone());
+            let step = self.in_lane(&replica, move |world, replica, _| {
+                let next = replicate::step(&world.repository, replica, &sets, &mut run, world.clock.now(), &progress);
                 (next, run)
             });
             let (next, after) = step.await?;
@@ -107,19 +105,111 @@ impl Replication {
 
     /// What goes with the backups, once all are there.
     async fn settle(&self, settings: &ReplicaSettings, replica: Arc<Replica>, run: Run) -> Option<Result<(), Fault>> {
-        let (world, sets) = (self.world.clone(), settings.sets.clone());
+        let sets = settings.sets.clone();
         let audit_head = self.world.audit().anchor();
-        let settled = blocking(move || {
-            let _lane = replica.write_lane();
-            replicate::settle(&world.repository, replica.repository(), &sets, audit_head)
+        let settled = self.in_lane(&replica, move |world, replica, _| {
+            replicate::settle(&world.repository, replica, &sets, audit_head)
         });
-        Some(match (settled.await?, run.skipped.into_iter().next()) {
-            (Err(error), _) => Err(Fault::from(&error)),
-            (Ok(()), Some((id, why))) => {
-                Err(Fault { code: "original_unreadable", message: format!("backup {id} cannot be copied: {why}") })
+        if let Err(error) = settled.await? {
+            return Some(Err(Fault::from(&error)));
+        }
+        if let Some((id, why)) = run.skipped.into_iter().next() {
+            let message = format!("backup {id} cannot be copied: {why}");
+            return Some(Err(Fault { code: "original_unreadable", message }));
+        }
+        self.forget(settings, &replica, run.copied > 0).await
+    }
+
+    /// Lets the replica forget by its own rule, if it is time to.
+    async fn forget(
+        &self,
+        settings: &ReplicaSettings,
+        replica: &Arc<Replica>,
+        given: bool,
+    ) -> Option<Result<(), Fault>> {
+        let all = self.world.settings();
+        let uptime = self.world.clock.uptime();
+        if !all.backup.enabled
+            || !all.backup.auto_cleanup
+            || !self.world.replicas.tidy_now(&settings.name, given, all.janitor.interval, uptime)
+        {
+            return Some(Ok(()));
+        }
+        let mut deleted = 0;
+        for set in all.sets.iter().filter(|set| settings.sets.contains(&set.name)) {
+            match self.forget_of(settings, replica, set).await? {
+                Ok(of_set) => deleted += of_set,
+                Err(fault) => return Some(Err(fault)),
             }
-            (Ok(()), None) => Ok(()),
+        }
+        let mut more = given || deleted > 0;
+        while more && sweep::block(&self.world.guards()).is_none() {
+            match self.in_lane(replica, |_, replica, _| replicate::collect(replica)).await? {
+                Ok(collected) => more = collected.objects > 0,
+                Err(error) => return Some(Err(Fault::from(&error))),
+            }
+        }
+        Some(Ok(()))
+    }
+
+    /// Lets the replica forget backups of one set; how many it forgot.
+    async fn forget_of(
+        &self,
+        settings: &ReplicaSettings,
+        replica: &Arc<Replica>,
+        set: &SetSettings,
+    ) -> Option<Result<usize, Fault>> {
+        let coded = |list: &[(BackupId, DeleteReason)]| list.iter().map(|(id, reason)| (*id, reason.code())).collect();
+        let (rule, of_set) = (settings.clone(), set.clone());
+        let planned = self.in_lane(replica, move |world, replica, guards| {
+            let now = world.clock.now();
+            replicate::due_for_deletion(&world.repository, replica, &rule, &of_set, guards, now)
+        });
+        let planned = planned.await?;
+        if planned.is_empty() {
+            return Some(Ok(0));
+        }
+        let about = About::caller(&Caller::component("janitor")).set(&set.name);
+        let name = Some(settings.name.clone());
+        let started = Event::CleanupStarted { replica: name.clone(), planned: coded(&planned), objects: 0 };
+        if self.herald.tell(started, &about).await.is_err() {
+            // What cannot be recorded is not deleted.
+            return Some(Ok(0));
+        }
+        let mut deleted = Vec::new();
+        let outcome = loop {
+            let (rule, of_set) = (settings.clone(), set.clone());
+            let batch = self.in_lane(replica, move |world, replica, guards| {
+                replicate::tidy(&world.repository, replica, &rule, &of_set, guards, world.clock.now())
+            });
+            match batch.await? {
+                Ok(batch) if batch.is_empty() => break Ok(deleted.len()),
+                Ok(mut batch) => deleted.append(&mut batch),
+                Err(error) => break Err(Fault::from(&error)),
+            }
+        };
+        let event = match &outcome {
+            Ok(_) => Event::CleanupCompleted { replica: name, deleted: coded(&deleted), objects: 0, freed_bytes: 0 },
+            Err(fault) => Event::CleanupFailed { error: format!("replica {}: {}", settings.name, fault.message) },
+        };
+        let _ = self.herald.tell(event, &about).await;
+        Some(outcome)
+    }
+
+    /// Does one piece of work in the replica's write lane, with the mode as it is then; whoever writes to the original
+    /// goes first.
+    async fn in_lane<T: Send + 'static>(
+        &self,
+        replica: &Arc<Replica>,
+        work: impl FnOnce(&World, &Repository, &Guards) -> T + Send + 'static,
+    ) -> Option<T> {
+        drop(self.world.lane.enter().await.ok()?);
+        let (world, replica) = (self.world.clone(), replica.clone());
+        blocking(move || {
+            let _lane = replica.write_lane();
+            work(&world, replica.repository(), &world.guards())
         })
+        .await
     }
 
     fn tell_of_repairs(&self, settings: &ReplicaSettings, run: &Run) {

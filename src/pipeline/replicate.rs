@@ -30,8 +30,6 @@ const STEP_OBJECTS: usize = 64;
 /// A replica is given nothing more where less than this is free: the rest is for the original, whose disk it may be.
 pub const MIN_FREE_BYTES: u64 = 16 << 20;
 
-const AUDIT_HEAD: &str = "audit_head";
-
 /// What a run through one replica remembers from step to step. Losing it costs reading some objects again.
 #[derive(Debug, Default)]
 pub struct Run {
@@ -275,11 +273,10 @@ pub fn settle(
         }
         replica.merge_pruned(set, &pruned)?;
     }
-    if let Some(head) = audit_head {
-        let remembered = replica.load_state::<AuditHead>(AUDIT_HEAD).ok().and_then(|loaded| loaded.value());
-        if remembered != Some(head) {
-            replica.save_state(AUDIT_HEAD, &head, Durability::Lazy)?;
-        }
+    if let Some(head) = audit_head
+        && replica.audit_head()?.value() != Some(head)
+    {
+        replica.remember_audit_head(head, Durability::Lazy)?;
     }
     Ok(())
 }
@@ -301,7 +298,7 @@ pub fn due_for_deletion(
     plan.deletions().map(|(id, reason)| (id, reason.clone())).collect()
 }
 
-/// Deletes a batch of what [`due_for_deletion`] tells, and what it leaves unreferenced; returns what went.
+/// Deletes a batch of what [`due_for_deletion`] tells; returns what went.
 pub fn tidy(
     original: &Repository,
     replica: &Repository,
@@ -309,21 +306,28 @@ pub fn tidy(
     set: &SetSettings,
     guards: &Guards,
     now: DateTime<Utc>,
-) -> Result<Vec<(BackupId, DeleteReason)>, WriteError> {
+) -> Result<Vec<(BackupId, DeleteReason)>, ReplicateError> {
     let due = due_for_deletion(original, replica, settings, set, guards, now);
     let due: BTreeSet<BackupId> = due.into_iter().map(|(id, _)| id).collect();
     if due.is_empty() {
         return Ok(Vec::new());
     }
-    sweep::sweep(replica, &with_rule(settings, set), &due, guards, now)
+    Ok(sweep::sweep(replica, &with_rule(settings, set), &due, guards, now)?)
 }
 
 /// Deletes a batch of the replica's objects that nothing refers to. Not while something is being copied: what waits for
 /// its manifest is unreferenced, too.
-pub fn collect(replica: &Repository) -> Result<Collected, WriteError> {
+pub fn collect(replica: &Repository) -> Result<Collected, ReplicateError> {
     replica.finish_deletions()?;
-    let batch: Vec<Digest> = replica.catalogue().unreferenced().map(|(name, _)| name).take(sweep::BATCH).collect();
-    sweep::collect(replica, &batch)
+    let batch: Vec<Digest> = {
+        let catalogue = replica.catalogue();
+        if catalogue.collection_block().is_some() {
+            // A manifest that cannot be read, or was lost, may need any of them.
+            return Ok(Collected::default());
+        }
+        catalogue.unreferenced().map(|(name, _)| name).take(sweep::BATCH).collect()
+    };
+    Ok(sweep::collect(replica, &batch)?)
 }
 
 fn with_rule(settings: &ReplicaSettings, set: &SetSettings) -> SetSettings {

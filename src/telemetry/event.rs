@@ -213,6 +213,8 @@ pub enum Event {
     },
     /// Something is to be deleted.
     CleanupStarted {
+        /// In this replica; `None`: in the repository itself.
+        replica: Option<ReplicaName>,
         /// What, and why.
         planned: Vec<(BackupId, &'static str)>,
         /// Objects that no backup needs.
@@ -238,6 +240,8 @@ pub enum Event {
     },
     /// It was.
     CleanupCompleted {
+        /// In this replica; `None`: in the repository itself.
+        replica: Option<ReplicaName>,
         /// What, and why.
         deleted: Vec<(BackupId, &'static str)>,
         /// Objects that went with it.

@@ -143,7 +143,7 @@ fn sentence(event: &Event) -> String {
             format!("restore rolled back, the earlier files are in {target} again: {error}")
         }
         Event::RestoreFailed { error, .. } => format!("restore failed: {error}"),
-        Event::CleanupStarted { planned, objects: 0 } => format!("deleting {} backups", planned.len()),
+        Event::CleanupStarted { planned, objects: 0, .. } => format!("deleting {} backups", planned.len()),
         Event::CleanupStarted { objects, .. } => format!("collecting {objects} objects that no backup needs"),
         Event::CleanupHeld { hold, .. } => format!(
             "a cleanup of {} of {} backups waits for a person ({}): look with `fiovana-app prune --dry-run`, then \

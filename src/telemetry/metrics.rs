@@ -231,7 +231,7 @@ impl Metrics {
             }
             Event::RestoreRolledBack { .. } => counts.restores.with_label_values(&[set, "rolled_back"]).inc(),
             Event::RestoreFailed { .. } => counts.restores.with_label_values(&[set, "failed"]).inc(),
-            Event::CleanupCompleted { deleted, .. } => {
+            Event::CleanupCompleted { replica: None, deleted, .. } => {
                 for (_, reason) in deleted {
                     counts.cleanup_deleted.with_label_values(&[set, reason]).inc();
                 }
@@ -250,6 +250,7 @@ impl Metrics {
             | Event::RestoreStarted { .. }
             | Event::CleanupStarted { .. }
             | Event::CleanupFailed { .. }
+            | Event::CleanupCompleted { replica: Some(_), .. }
             | Event::ReplicaLagging { .. }
             | Event::ReplicaCaughtUp { .. }
             | Event::CleanupHeld { .. }

@@ -52,7 +52,12 @@ impl Tools {
         if planned.is_empty() {
             return PruneOutcome::default();
         }
-        if self.herald.tell(Event::CleanupStarted { planned: codes(&planned), objects: 0 }, &about).await.is_err() {
+        if self
+            .herald
+            .tell(Event::CleanupStarted { replica: None, planned: codes(&planned), objects: 0 }, &about)
+            .await
+            .is_err()
+        {
             return PruneOutcome::failed("the audit log cannot be written: nothing was deleted");
         }
         let (deleted, failure) = self.delete(&set, planned.iter().map(|(id, _)| *id).collect()).await;
@@ -97,7 +102,7 @@ impl Tools {
         if garbage.is_empty() {
             return PruneOutcome { collection_blocked: blocked, ..PruneOutcome::default() };
         }
-        let started = Event::CleanupStarted { planned: vec![], objects: garbage.len() };
+        let started = Event::CleanupStarted { replica: None, planned: vec![], objects: garbage.len() };
         if self.herald.tell(started, &about).await.is_err() {
             return PruneOutcome::failed("the audit log cannot be written: nothing was collected");
         }
@@ -131,7 +136,8 @@ impl Tools {
         let Collected { objects, freed_bytes } = collected;
         let failed = failure.as_ref().map(|problem| problem.detail.clone());
         if failure.is_none() || !deleted.is_empty() || objects > 0 {
-            let _ = self.herald.tell(Event::CleanupCompleted { deleted, objects, freed_bytes }, about).await;
+            let _ =
+                self.herald.tell(Event::CleanupCompleted { replica: None, deleted, objects, freed_bytes }, about).await;
         }
         if let Some(problem) = failure {
             let _ = self.herald.tell(Event::CleanupFailed { error: problem.detail }, about).await;

@@ -6,6 +6,7 @@ mod defaults;
 mod lookup;
 mod precedence;
 mod refusals;
+mod replicas;
 
 use std::path::Path;
 

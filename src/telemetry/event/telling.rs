@@ -139,7 +139,9 @@ impl Event {
             }),
             Self::RestoreFailed { error, unsettled } => json!({"error": error, "unsettled": unsettled}),
             Self::CleanupFailed { error } => json!({"error": error}),
-            Self::CleanupStarted { planned, objects } => json!({"planned": reasons(planned), "objects": objects}),
+            Self::CleanupStarted { replica, planned, objects } => {
+                json!({"replica": replica, "planned": reasons(planned), "objects": objects})
+            }
             Self::CleanupHeld { hold, planned } => json!({
                 "why": hold.reason.code(), "deletions": hold.deletions, "backups": hold.backups,
                 "digest": hold.digest.to_string(),
@@ -147,9 +149,9 @@ impl Event {
             }),
             Self::Pinned | Self::Unpinned => json!({}),
             Self::Forgotten { sequences, gives_up } => json!({"sequences": sequences, "gives_up": gives_up}),
-            Self::CleanupCompleted { deleted, objects, freed_bytes } => {
-                json!({"deleted": reasons(deleted), "objects": objects, "freed_bytes": freed_bytes})
-            }
+            Self::CleanupCompleted { replica, deleted, objects, freed_bytes } => json!({
+                "replica": replica, "deleted": reasons(deleted), "objects": objects, "freed_bytes": freed_bytes,
+            }),
             Self::ModeChanged { from, to, phase, cause } => {
                 json!({"from": from, "to": to, "phase": phase, "cause": cause})
             }
