@@ -92,6 +92,11 @@ fn a_damaged_backup_fails_verification_and_restore_with_a_code_of_its_own() {
     let backups = installation.path("backups");
     let manifest = common::repository::manifest(&backups, "security", id);
     std::fs::remove_file(common::repository::object_path(&backups, common::repository::objects(&manifest)[0])).unwrap();
+    let _ = std::fs::remove_dir_all(backups.join("replica"));
+    // No live file has its content any more, and there is no replica.
+    for file in backup["files"].as_array().unwrap() {
+        files::write(&installation.path("config").join(file["path"].as_str().unwrap()), b"{}");
+    }
     let before = files::snapshot(&installation.path("config"));
     for arguments in [&["verify", id][..], &["verify", "--all"], &["restore", "security", id]] {
         let output = installation.run(arguments);

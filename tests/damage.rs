@@ -210,23 +210,44 @@ fn scheduled(repository: &Repository, source: &Source) -> Archived {
 
 #[test]
 fn a_damaged_manifest_is_named_and_hurts_only_its_own_backup() {
-    for_each_damage(Kind::Manifest, |whole, disk, touched, damage| {
+    for_each_damage(Kind::Manifest, |whole, disk, touched, _| {
         let (repository, report) = judge(whole, disk, touched);
         assert_eq!(report.faults, Vec::<String>::new());
         let hurt = whole.needing(touched);
         for id in &hurt {
             let (before, _) = &whole.backups[id];
-            match repository.catalogue().get(*id) {
-                Some(backup) => assert_eq!(backup.state(), BackupState::Damaged, "{id}"),
-                None => assert_eq!(*damage, Damage::Delete),
-            }
-            let sequence = before.sequence().expect("its sequence");
             let catalogue = repository.catalogue();
+            let listed = catalogue.get(*id).expect("it is listed, whatever became of its manifest");
+            assert_eq!(listed.state(), BackupState::Damaged, "{id}");
+            let sequence = before.sequence().expect("its sequence");
+            assert_eq!((listed.sequence(), listed.pinned), (Some(sequence), before.pinned || is_pinned(whole, *id)));
             let index = catalogue.set(&before.set).expect("its set");
-            assert!(index.lost(9).contains(&sequence), "{id} is gone, and nothing says so");
             assert!(index.next_sequence() > sequence, "the sequence of {id} is given again");
         }
         judge_sweep(whole, &repository, &hurt, false);
+    });
+}
+
+fn is_pinned(whole: &Whole, id: BackupId) -> bool {
+    paths(&whole.disk).iter().any(|path| path.ends_with(&format!("{id}.pin")))
+}
+
+#[test]
+fn a_lost_manifest_that_nobody_remembers_is_missed_by_its_sequence() {
+    for_each_damage(Kind::Manifest, |whole, disk, touched, _| {
+        for source in &whole.sources {
+            disk.remove_raw(format!("state/verification-{}.json", source.set.name)).expect("forget");
+        }
+        let (repository, _) = site::open(disk);
+        for id in whole.needing(touched) {
+            let before = &whole.backups[&id].0;
+            let (sequence, catalogue) = (before.sequence().expect("its sequence"), repository.catalogue());
+            let index = catalogue.set(&before.set).expect("its set");
+            let hurt = whole.needing(touched);
+            let mut whole_ones = whole.backups.values().filter(|(b, _)| b.set == before.set && !hurt.contains(&b.id));
+            let newest = whole_ones.all(|(b, _)| b.id < id);
+            assert!(newest || index.lost(9).contains(&sequence), "{id} is gone, and nothing says so");
+        }
     });
 }
 
@@ -280,14 +301,14 @@ fn a_damaged_list_of_pruned_sequences_is_named_or_its_sequences_are_missed() {
 }
 
 #[test]
-fn a_damaged_pin_still_pins_and_an_absent_one_costs_nothing_but_the_pin() {
-    for_each_damage(Kind::Pin, |whole, disk, touched, damage| {
+fn a_damaged_or_absent_pin_still_pins() {
+    for_each_damage(Kind::Pin, |whole, disk, touched, _| {
         let (repository, report) = judge(whole, disk, touched);
         assert_eq!(report.faults, Vec::<String>::new());
         for backup in site::backups(&repository) {
             let path = layout::pin(&backup.set, backup.id).to_string();
             let had_one = paths(&whole.disk).contains(&path);
-            assert_eq!(backup.pinned, had_one && !(*damage == Damage::Delete && touched.contains(&path)), "{path}");
+            assert_eq!(backup.pinned, had_one, "{path}");
         }
         judge_sweep(whole, &repository, &BTreeSet::new(), true);
     });

@@ -24,6 +24,7 @@ use crate::pipeline::archive::{self, Archived, Created};
 use crate::pipeline::restore::{Pick, Restored, Rules};
 use crate::pipeline::verify::Verdict;
 use crate::repository::catalogue::{Backup, Catalogue};
+use crate::repository::layout;
 use crate::settings::SetSettings;
 use crate::telemetry::Event;
 
@@ -221,7 +222,8 @@ impl Tools {
     fn tell_of_repairs(&self, backup: &Backup, repaired: Vec<Digest>, caller: &Caller) {
         if !repaired.is_empty() {
             let about = About::caller(caller).set(&backup.set).backup(backup.id);
-            self.herald.mention(Event::RepairCompleted { source: "source", objects: repaired }, &about);
+            let places = repaired.iter().map(|name| layout::object(name).to_string()).collect();
+            self.herald.mention(Event::RepairCompleted { source: "source", places }, &about);
             self.verifier.do_send(CheckDoubtful);
         } else if shares_with_damaged(&self.world.repository.catalogue(), backup) {
             self.verifier.do_send(CheckDoubtful);

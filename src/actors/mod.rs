@@ -19,6 +19,7 @@ pub mod diff;
 mod drills;
 mod herald;
 mod janitor;
+pub mod known_damage;
 mod lane;
 mod leftovers;
 pub mod problems;

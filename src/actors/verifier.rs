@@ -1,7 +1,12 @@
-//! The Verifier: reads backups back.
+//! The Verifier: reads what is stored, and heals what it finds damaged.
 //!
-//! Hazard: damage that is counted twice looks like a dying disk, and damage that is not counted looks like health.
-//! Each place in the repository counts once, when it is first found damaged, across restarts.
+//! Hazard: damage that one way of looking heals and another only reports. However it is found, by a read-back, a
+//! verification, a scrub or a restore, it goes through [`Tools::tend`].
+
+mod check;
+mod drill;
+pub mod scrub;
+mod tend;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -14,22 +19,17 @@ use super::problems::chain;
 use super::service::Caller;
 use super::supervision::Child;
 use super::supervisor::{Happened, IntegrityFailure, Supervisor};
-use super::world::World;
+use super::world::{Role, World};
 use crate::api::{Problem, ProblemKind};
 use crate::core::mode::{Loss, Mode, ModeEvent, RecoveryCause};
-use crate::core::{BackupPriority, BackupState, Digest};
+use crate::core::{BackupId, BackupPriority, BackupState, Digest, SetName};
+use crate::pipeline::Cancelled;
 use crate::pipeline::assess::assess;
 use crate::pipeline::verify::{self, Damage, Verdict, Verification};
-use crate::pipeline::{Cancelled, Progress};
 use crate::repository::catalogue::Backup;
-use crate::storage::Durability;
 use crate::telemetry::{Check, Event};
 
-mod drill;
-
 pub use drill::Drill;
-
-const DAMAGES: &str = "damages";
 
 /// How many messages may wait for this actor.
 pub const MAILBOX: usize = 64;
@@ -62,6 +62,11 @@ pub struct Verify {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct CheckDoubtful;
+
+/// Read again what is due.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Scrub;
 
 /// Verify that recovery is complete: the live files are whole, and each set has a good backup that reads back.
 #[derive(Message)]
@@ -111,6 +116,9 @@ impl Child for Verifier {
             ctx.notify(CheckChain);
         }
         drill::begin(&self.0, ctx);
+        if self.0.world.role == Role::Daemon {
+            ctx.notify_later(Scrub, scrub::FIRST_SLEEP);
+        }
     }
 }
 
@@ -144,6 +152,18 @@ impl Handler<CheckDoubtful> for Verifier {
     }
 }
 
+impl Handler<Scrub> for Verifier {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, _: Scrub, _ctx: &mut Self::Context) -> Self::Result {
+        let tools = self.0.clone();
+        let work = async move { tools.scrub().await }.into_actor(self);
+        Box::pin(work.map(|sleep, _, ctx| {
+            ctx.notify_later(Scrub, sleep);
+        }))
+    }
+}
+
 impl Handler<Validate> for Verifier {
     type Result = ResponseActFuture<Self, ModeEvent>;
 
@@ -154,81 +174,6 @@ impl Handler<Validate> for Verifier {
 }
 
 impl Tools {
-    async fn check(
-        &self,
-        backup: Backup,
-        depth: Depth,
-        check: Check,
-        caller: &Caller,
-    ) -> Result<Verification, Problem> {
-        let _operation = self.world.begin_operation();
-        let about = About::caller(caller).set(&backup.set).backup(backup.id);
-        let id = backup.id;
-        self.world.register_work(&caller.progress);
-        let (world, progress) = (self.world.clone(), caller.progress.clone());
-        let work = tokio::task::spawn_blocking(move || look(&world, &backup, &depth, &progress));
-        let (verification, news) = match work.await {
-            Ok(Ok(found)) => found,
-            Ok(Err(Cancelled)) => {
-                return Err(Problem::new(ProblemKind::Unavailable, format!("verify {id}: {Cancelled}")));
-            }
-            Err(panic) => return Err(Problem::new(ProblemKind::Internal, format!("verify {id}: {panic}"))),
-        };
-        let event = match &verification.verdict {
-            Verdict::Intact => Event::IntegrityCheckPassed { check, content_bytes: verification.content_bytes },
-            Verdict::Damaged(damages) => {
-                let damages = damages.iter().map(|damage| format!("{}: {}", damage.place, damage.fault)).collect();
-                Event::IntegrityCheckFailed { check, damages, unreadable: None }
-            }
-            Verdict::Unreadable(why) => {
-                Event::IntegrityCheckFailed { check, damages: vec![], unreadable: Some(why.clone()) }
-            }
-        };
-        if matches!(verification.verdict, Verdict::Intact) && check == Check::ReadBack {
-            // The record of the backup itself comes next, and is waited for.
-            self.herald.mention(event, &about);
-        } else {
-            let _ = self.herald.tell(event, &about).await;
-        }
-        for _damage in 0..news {
-            self.supervisor.do_send(IntegrityFailure);
-        }
-        if matches!(verification.verdict, Verdict::Damaged(_)) {
-            self.demand_recovery_if_hopeless();
-        }
-        Ok(verification)
-    }
-
-    /// A critical set whose backups were damaged until no good one is left cannot wait for the next failure.
-    fn demand_recovery_if_hopeless(&self) {
-        let catalogue = self.world.repository.catalogue();
-        let settings = self.world.settings();
-        let critical = settings.sets.iter().filter(|set| set.priority == BackupPriority::Critical);
-        let hopeless = critical.filter_map(|set| catalogue.set(&set.name)).any(|index| {
-            let damaged = index.backups().iter().any(|backup| backup.state() == BackupState::Damaged);
-            let doubtful = index.backups().iter().any(|backup| backup.state() == BackupState::Unverified);
-            damaged && !doubtful && index.latest().is_none()
-        });
-        if hopeless {
-            self.supervisor.do_send(Happened(ModeEvent::RecoveryDemanded(RecoveryCause::NoGoodBackup)));
-        }
-    }
-
-    async fn check_doubtful(&self) {
-        let doubtful: Vec<Backup> = {
-            let catalogue = self.world.repository.catalogue();
-            let intact = |backup: &&Backup| !matches!(backup.state(), BackupState::Good | BackupState::Suspect);
-            catalogue.backups().filter(intact).cloned().collect()
-        };
-        // Newest first: those are the ones that somebody may need.
-        for backup in doubtful.into_iter().rev() {
-            let caller = Caller::component("verifier");
-            if self.check(backup, Depth::Whole, Check::Startup, &caller).await.is_err() {
-                return;
-            }
-        }
-    }
-
     async fn validate(&self) -> ModeEvent {
         let mut losses: BTreeSet<Loss> = BTreeSet::new();
         for set in &self.world.settings().sets {
@@ -259,38 +204,4 @@ impl Tools {
         losses.extend(faults.into_iter().map(|fault| Loss(format!("{}/{}", fault.set, fault.path))));
         if losses.is_empty() { ModeEvent::ValidationPassed } else { ModeEvent::ValidationFailed { losses } }
     }
-}
-
-/// Reads the backup and remembers what was found; returns that, and how many places are newly damaged.
-fn look(
-    world: &World,
-    backup: &Backup,
-    depth: &Depth,
-    progress: &Progress,
-) -> Result<(Verification, usize), Cancelled> {
-    let verification = match depth {
-        Depth::Fresh(proven) => verify::read_back(&world.repository, backup, proven, progress)?,
-        Depth::Whole => verify::verify(&world.repository, backup, progress)?,
-    };
-    if let Err(error) = verify::record(&world.repository, backup, &verification.verdict, world.clock.now()) {
-        tracing::warn!(backup = %backup.id, "what was found was not remembered: {}", chain(&error));
-    }
-    let news = match &verification.verdict {
-        Verdict::Damaged(damages) => count_news(world, damages),
-        Verdict::Intact | Verdict::Unreadable(_) => 0,
-    };
-    Ok((verification, news))
-}
-
-/// How many of these places were not known to be damaged; from now on they are.
-fn count_news(world: &World, damages: &[Damage]) -> usize {
-    let mut known: BTreeSet<String> =
-        world.repository.load_state(DAMAGES).ok().and_then(|loaded| loaded.value()).unwrap_or_default();
-    let news = damages.iter().filter(|damage| known.insert(damage.place.clone())).count();
-    if news > 0
-        && let Err(error) = world.repository.save_state(DAMAGES, &known, Durability::Lazy)
-    {
-        tracing::warn!("known damage was not remembered: {}", chain(&error));
-    }
-    news
 }

@@ -18,7 +18,7 @@ use crate::api::{
 use crate::core::mode::{DegradedReason, Mode, RecoveryPhase};
 use crate::core::{BackupId, BackupKind, BackupState, SetName};
 use crate::pipeline::restore::{Restored, Rules};
-use crate::pipeline::verify::{Verdict, Verification};
+use crate::pipeline::verify::{Damage, Verdict, Verification};
 use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Catalogue, Finding, SetIndex};
 use crate::settings::{SetSettings, Settings};
@@ -138,14 +138,15 @@ pub fn verification(backup: &Backup, verification: Verification) -> VerifyOutcom
         Verdict::Damaged(damages) => (VerifyVerdict::Damaged, damages, None),
         Verdict::Unreadable(why) => (VerifyVerdict::Unreadable, vec![], Some(why)),
     };
+    let documents = |damages: Vec<Damage>| -> Vec<DamageDocument> {
+        damages.into_iter().map(|damage| DamageDocument { place: damage.place, fault: damage.fault }).collect()
+    };
     VerifyOutcome {
         backup: backup.id,
         set: backup.set.clone(),
         verdict,
-        damages: damages
-            .into_iter()
-            .map(|damage| DamageDocument { place: damage.place, fault: damage.fault })
-            .collect(),
+        damages: documents(damages),
+        healed: documents(verification.healed),
         unreadable,
         content_bytes: verification.content_bytes,
     }

@@ -3,7 +3,7 @@
 //! Hazard: facts that are copied into actors go stale there. They are here once: settings, the repository with its
 //! catalogue, what ran when, the mode, who is up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -13,21 +13,25 @@ use tokio::sync::{Notify, watch};
 
 use super::chain_check;
 use super::drills::Drills;
+use super::known_damage::KnownDamage;
 use super::lane::WriteLane;
 use super::reasons::Concerns;
 use super::recovery::RecoveryDesk;
 use super::replicas::Replicas;
 use super::upkeep::Upkeep;
+use super::verifier::scrub::{self, Rotations};
 use crate::audit::Head;
 use crate::clock::Clock;
 use crate::core::drill::{self, Rehearsal};
 use crate::core::mode::Mode;
 use crate::core::retention::Guards;
 use crate::core::schedule::{Due, RunHistory, due};
-use crate::core::{SetName, mode};
+use crate::core::{Digest, SetName, mode};
 use crate::pipeline::Progress;
-use crate::repository::Repository;
+use crate::pipeline::scrub::Rotation;
+use crate::repository::catalogue::Backup;
 use crate::repository::wire::AuditHead;
+use crate::repository::{Repository, layout};
 use crate::settings::{SetSettings, Settings};
 use crate::storage::{Durability, StorageError};
 use crate::telemetry::Metrics;
@@ -66,12 +70,15 @@ pub struct World {
     pub replicas: Replicas,
     /// What became of each set's drills.
     pub drills: Drills,
+    /// What is known to be damaged.
+    pub damage: KnownDamage,
     /// What Prometheus is told.
     pub metrics: Metrics,
     /// What the Janitor found.
     pub upkeep: Upkeep,
     /// When this process started.
     pub started: DateTime<Utc>,
+    rotations: Mutex<Rotations>,
     settings: RwLock<Arc<Settings>>,
     mode: watch::Sender<ModeView>,
     runs: Mutex<BTreeMap<SetName, Run>>,
@@ -105,6 +112,8 @@ pub struct Run {
     pub busy_since: Option<DateTime<Utc>>,
     /// Why the last backup failed, if it did.
     pub last_error: Option<String>,
+    /// Whether a backup is wanted whatever the schedule says, to make good what was lost.
+    pub wanted: bool,
 }
 
 /// What is known of an actor.
@@ -192,6 +201,8 @@ impl World {
             role,
             replicas: Replicas::recall(&repository),
             drills: Drills::recall(&repository),
+            damage: KnownDamage::recall(&repository),
+            rotations: Mutex::new(scrub::recall(&repository)),
             repository,
             clock,
             lane: WriteLane::open(),
@@ -266,7 +277,44 @@ impl World {
     pub fn due(&self, set: &SetSettings) -> Option<Due> {
         let run = self.run(&set.name);
         let scheduled = self.settings().backup.enabled && set.enabled && run.busy_since.is_none();
-        scheduled.then(|| due(&run.history, set.interval, self.clock.now()))
+        scheduled.then(|| if run.wanted { Due::Now } else { due(&run.history, set.interval, self.clock.now()) })
+    }
+
+    /// Whether somebody besides the one who asks is at work.
+    pub fn is_wanted(&self) -> bool {
+        *self.operations.borrow() > 1
+    }
+
+    /// How far the rotation over everything stored has come.
+    pub fn rotations(&self) -> Rotations {
+        locked(&self.rotations).clone()
+    }
+
+    /// Notes how far one of them has come; returns all.
+    pub(super) fn set_rotation(&self, name: String, rotation: Rotation) -> Rotations {
+        let mut rotations = locked(&self.rotations);
+        rotations.insert(name, rotation);
+        rotations.clone()
+    }
+
+    /// Makes a set due whatever its schedule says, once.
+    pub fn want_backup(&self, set: &SetName) {
+        locked(&self.runs).entry(set.clone()).or_default().wanted = true;
+    }
+
+    /// Notes that everything a backup needs is right, whatever was known before.
+    pub fn is_right(&self, backup: &Backup) {
+        let objects = backup.content.iter().flat_map(|content| &content.manifest.envelope.objects);
+        let objects: HashSet<Digest> = objects.map(|object| object.name).collect();
+        let manifest = layout::manifest(&backup.set, backup.id);
+        let is_right = |place: &str| {
+            place == manifest.as_str() || layout::object_name(place).is_some_and(|name| objects.contains(&name))
+        };
+        if self.damage.clear(is_right)
+            && let Err(error) = self.damage.save(&self.repository)
+        {
+            tracing::warn!("known damage was not remembered: {error}: {}", error.source);
+        }
     }
 
     /// When a set's next drill is due; never, if there are no scheduled checks or nothing to restore.
@@ -304,6 +352,7 @@ impl World {
             let run = runs.entry(set.clone()).or_default();
             run.history = change(run.history);
             run.last_error = error;
+            run.wanted = false;
             runs.iter().map(|(set, run)| (set.clone(), run.history)).collect()
         };
         self.repository.save_state(RUNS, &histories, Durability::Lazy)

@@ -17,6 +17,9 @@ pub struct VerifyOutcome {
     pub verdict: VerifyVerdict,
     /// What is absent or wrong.
     pub damages: Vec<DamageDocument>,
+    /// What was absent or wrong, and is right again.
+    #[serde(default)]
+    pub healed: Vec<DamageDocument>,
     /// Why something could not be read, if so.
     pub unreadable: Option<String>,
     /// Bytes of content that were read.

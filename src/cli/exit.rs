@@ -93,6 +93,7 @@ impl Exit {
     /// Of a verification. What could not be read was not verified.
     pub const fn of_verification(outcome: &VerifyOutcome) -> Self {
         match outcome.verdict {
+            VerifyVerdict::Intact if !outcome.healed.is_empty() => Self::Problems,
             VerifyVerdict::Intact => Self::Done,
             VerifyVerdict::Damaged => Self::Integrity,
             VerifyVerdict::Unreadable => Self::Failed,
@@ -158,6 +159,9 @@ mod tests {
     fn damage_is_an_integrity_failure_and_unreadable_bytes_are_a_plain_one() {
         let exit_of = |verdict| Exit::of_verification(&samples::verified(verdict));
         assert_eq!(exit_of(VerifyVerdict::Intact), Exit::Done);
+        let healed = samples::verified(VerifyVerdict::Damaged).damages;
+        let healed = VerifyOutcome { healed, ..samples::verified(VerifyVerdict::Intact) };
+        assert_eq!(Exit::of_verification(&healed), Exit::Problems);
         assert_eq!(exit_of(VerifyVerdict::Damaged), Exit::Integrity);
         assert_eq!(exit_of(VerifyVerdict::Unreadable), Exit::Failed);
         assert_eq!(Exit::of_problem(ProblemKind::Integrity), Exit::Integrity);

@@ -156,6 +156,7 @@ pub fn verified(verdict: VerifyVerdict) -> VerifyOutcome {
         set: "security".parse().unwrap(),
         verdict,
         damages: if verdict == VerifyVerdict::Damaged { damages } else { vec![] },
+        healed: vec![],
         unreadable: (verdict == VerifyVerdict::Unreadable).then(|| "read objects/3f/3f9c: I/O error".into()),
         content_bytes: 4096,
     }

@@ -18,6 +18,7 @@ pub mod replication;
 pub mod restart;
 pub mod retention;
 pub mod schedule;
+pub mod scrub;
 pub mod secrets;
 pub mod set_name;
 

@@ -366,7 +366,10 @@ impl<'a> ObjectWriter<'a> {
         let (needed, unneeded): (HashMap<_, _>, HashMap<_, _>) =
             written.staged.drain().partition(|(name, _)| needed.contains(name));
         self.repository.discard(unneeded.into_values().map(|(staged, _)| staged).collect());
-        let absent = self.repository.catalogue().absent();
+        let absent = {
+            let catalogue = self.repository.catalogue();
+            catalogue.absent(catalogue.backups())
+        };
         written.repaired.extend(needed.keys().filter(|name| absent.contains(name)));
         self.repository.publish_objects(needed).map_err(ArchiveError::Write)?;
         Ok((written.proven, written.repaired))

@@ -19,7 +19,7 @@ use crate::core::{BackupId, BackupState, Digest, SetName};
 use crate::repository::catalogue::{Backup, Finding, SetIndex};
 use crate::repository::object::Encoded;
 use crate::repository::wire::{AuditHead, Envelope};
-use crate::repository::{ReadError, ReadFrom, Repository, WriteError, layout};
+use crate::repository::{ReadError, ReadFrom, Repository, StoredFile, WriteError};
 use crate::settings::{ReplicaSettings, SetSettings};
 use crate::storage::{Durability, StorageError, StorageErrorKind};
 
@@ -238,7 +238,7 @@ fn copy_manifest(
     run: &mut Run,
     now: DateTime<Utc>,
 ) -> Result<(), Failed> {
-    let path = layout::manifest(&backup.set, backup.id);
+    let path = StoredFile::Manifest(backup.set.clone(), backup.id);
     let bytes = original.read_stored(&path, ReadFrom::Anywhere).map_err(Failed::Original)?;
     replica.put_back(&path, &bytes)?;
     replica.read_stored(&path, ReadFrom::Disk).map_err(ReplicateError::ReadBack)?;

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use super::content::{ChunkReader, ContentFault, FileSink, read_files};
 use super::parallel::{self, Share};
 use super::{Cancelled, Progress};
+use crate::core::scrub::Shard;
 use crate::core::{BackupId, ChunkKey, Digest};
 use crate::repository::catalogue::{Backup, Finding};
 use crate::repository::object::ObjectFault;
@@ -18,7 +19,7 @@ use crate::repository::wire::{Chunk, FileEntry};
 use crate::repository::{ReadError, ReadFrom, Repository, WriteError, layout};
 
 /// What a verification found.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Everything is as its hash says.
     Intact,
@@ -37,6 +38,12 @@ pub struct Damage {
     pub fault: String,
 }
 
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.place, self.fault)
+    }
+}
+
 /// What a verification found, and how much it read.
 #[derive(Debug)]
 pub struct Verification {
@@ -44,13 +51,42 @@ pub struct Verification {
     pub verdict: Verdict,
     /// Bytes of content that were read.
     pub content_bytes: u64,
+    /// What was damaged, and was healed before the verdict.
+    pub healed: Vec<Damage>,
+}
+
+impl Verification {
+    /// What was found, with nothing healed.
+    pub const fn of(verdict: Verdict, content_bytes: u64) -> Self {
+        Self { verdict, content_bytes, healed: Vec::new() }
+    }
+}
+
+/// What is damaged of the small documents: what the repository says of itself, pins, lists of pruned sequences. What
+/// cannot be read proves nothing.
+pub fn documents(repository: &Repository) -> Vec<Damage> {
+    let shards = repository.shards().into_iter().map(|(shard, _)| shard);
+    let files = shards.filter(|shard| !matches!(shard, Shard::Objects(_))).flat_map(|s| repository.stored_files(&s));
+    files
+        .filter(|file| !file.counts())
+        .filter_map(|file| damage_of(repository.read_stored(&file, ReadFrom::Disk).err()?).ok())
+        .collect()
+}
+
+/// The loss that an error is; why not, if something could merely not be read.
+pub(super) fn damage_of(error: ReadError) -> Result<Damage, String> {
+    match error {
+        ReadError::Absent(place) => Ok(Damage { place, fault: "absent".into() }),
+        ReadError::Damaged(place, fault) => Ok(Damage { place, fault }),
+        ReadError::Unreadable(place, error) => Err(format!("{place}: {}", error.source)),
+    }
 }
 
 /// Reads the whole backup: the manifest, every object decompressed, every file hashed.
 pub fn verify(repository: &Repository, backup: &Backup, progress: &Progress) -> Result<Verification, Cancelled> {
     let manifest = match repository.read_manifest(backup) {
         Ok(content) => content.manifest,
-        Err(error) => return Ok(Verification { verdict: manifest_verdict(backup, error), content_bytes: 0 }),
+        Err(error) => return Ok(Verification::of(manifest_verdict(error), 0)),
     };
     let files = &manifest.body.files;
     progress.expect(files.iter().map(|file| file.size_bytes).sum());
@@ -76,7 +112,7 @@ pub fn read_back(
 ) -> Result<Verification, Cancelled> {
     let manifest = match repository.read_manifest(backup) {
         Ok(content) => content.manifest,
-        Err(error) => return Ok(Verification { verdict: manifest_verdict(backup, error), content_bytes: 0 }),
+        Err(error) => return Ok(Verification::of(manifest_verdict(error), 0)),
     };
     let chunks: BTreeMap<Digest, Chunk> = manifest
         .body
@@ -132,15 +168,7 @@ pub fn record(
                 damages.iter().filter_map(|damage| layout::object_name(&damage.place)).collect();
             repository.distrust_objects(&objects);
             let what = damages.first().map_or_else(String::new, |damage| format!("{}: {}", damage.place, damage.fault));
-            let sharing: Vec<BackupId> = {
-                let catalogue = repository.catalogue();
-                let needs = |backup: &&Backup| {
-                    backup.content.as_ref().is_some_and(|content| {
-                        content.manifest.envelope.objects.iter().any(|object| objects.contains(&object.name))
-                    })
-                };
-                catalogue.backups().filter(needs).map(|backup| backup.id).collect()
-            };
+            let sharing: Vec<BackupId> = repository.catalogue().needing(&objects).map(|backup| backup.id).collect();
             for id in sharing.into_iter().filter(|id| *id != backup.id).chain([backup.id]) {
                 repository.record_finding(id, Finding::Damaged(what.clone()))?;
             }
@@ -158,14 +186,8 @@ fn check_chunk(reader: &ChunkReader<'_>, chunk: &Chunk) -> Result<(), ContentFau
     }
 }
 
-fn manifest_verdict(backup: &Backup, error: ReadError) -> Verdict {
-    match error {
-        ReadError::Absent(place) => Verdict::Damaged(vec![Damage { place, fault: "absent".into() }]),
-        ReadError::Damaged(place, fault) => Verdict::Damaged(vec![Damage { place, fault }]),
-        ReadError::Unreadable(_, source) => {
-            Verdict::Unreadable(format!("{}: {}", layout::manifest(&backup.set, backup.id), source.source))
-        }
-    }
+fn manifest_verdict(error: ReadError) -> Verdict {
+    damage_of(error).map_or_else(Verdict::Unreadable, |damage| Verdict::Damaged(vec![damage]))
 }
 
 #[derive(Default)]
@@ -184,12 +206,13 @@ impl Findings {
 
     fn add(&mut self, fault: ContentFault) {
         let damage = match fault {
-            ContentFault::Object(ReadError::Unreadable(place, error)) => {
-                self.unreadable = Some(format!("{place}: {}", error.source));
-                return;
-            }
-            ContentFault::Object(ReadError::Absent(place)) => Damage { place, fault: "absent".into() },
-            ContentFault::Object(ReadError::Damaged(place, fault)) => Damage { place, fault },
+            ContentFault::Object(error) => match damage_of(error) {
+                Ok(damage) => damage,
+                Err(why) => {
+                    self.unreadable = Some(why);
+                    return;
+                }
+            },
             ContentFault::Content { object, fault } => {
                 Damage { place: layout::object(&object).to_string(), fault: fault.to_string() }
             }
@@ -207,7 +230,7 @@ impl Findings {
         } else {
             Verdict::Intact
         };
-        Verification { verdict, content_bytes: self.content_bytes }
+        Verification::of(verdict, self.content_bytes)
     }
 }
 

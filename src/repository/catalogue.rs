@@ -27,6 +27,17 @@ pub struct Backup {
     pub content: Option<Arc<Content>>,
     /// What the last look at its bytes found.
     pub finding: Finding,
+    /// What is remembered of a manifest that cannot be read now.
+    pub remembered: Option<Remembered>,
+}
+
+/// What is remembered of a manifest that cannot be read now, so that its loss is not a backup less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// The SHA-256 of its file.
+    pub digest: Digest,
+    /// Its place in the order of its set.
+    pub sequence: Sequence,
 }
 
 /// A manifest and the hash of its file.
@@ -67,7 +78,13 @@ impl Backup {
 
     /// Its place in the order of its set; none known sorts first.
     pub fn sequence(&self) -> Option<Sequence> {
-        self.content.as_ref().map(|content| content.manifest.envelope.sequence)
+        let content = self.content.as_ref().map(|content| content.manifest.envelope.sequence);
+        content.or(self.remembered.map(|remembered| remembered.sequence))
+    }
+
+    /// The SHA-256 of its manifest, as it is or was.
+    pub fn digest(&self) -> Option<Digest> {
+        self.content.as_ref().map(|content| content.digest).or(self.remembered.map(|remembered| remembered.digest))
     }
 
     /// Why it was made, if its manifest can be read.
@@ -110,6 +127,8 @@ pub struct SetIndex {
     backups: Vec<Backup>,
     /// Sequences deleted on purpose.
     pub pruned: Pruned,
+    /// Whether there is a list of those that could not be understood, so that this one may lack some.
+    pub pruned_in_doubt: bool,
     /// The highest sequence ever given, as far as is remembered.
     pub highest: Option<Sequence>,
 }
@@ -135,7 +154,7 @@ impl SetIndex {
             .map_or(Sequence::FIRST, Sequence::next)
     }
 
-    /// Sequences that were neither kept nor deleted on purpose, at most `limit` of them. A damaged manifest hides its
+    /// Sequences that were neither kept nor deleted on purpose, at most `limit` of them. A damaged manifest may hide its
     /// sequence, so as many as there are of those may be listed here too.
     pub fn lost(&self, limit: usize) -> Vec<Sequence> {
         let present: Vec<Sequence> = self.backups.iter().filter_map(Backup::sequence).collect();
@@ -147,10 +166,18 @@ impl SetIndex {
     /// its sequence: that counts as lost, too.
     pub fn is_lost(&self, sequence: Sequence) -> bool {
         let given = (Sequence::FIRST..self.next_sequence()).contains(&sequence);
-        given && !self.pruned.contains(sequence) && self.backups.iter().all(|b| b.sequence() != Some(sequence))
+        given
+            && !self.pruned.contains(sequence)
+            && self.backups.iter().all(|b| b.content.is_none() || b.sequence() != Some(sequence))
     }
 
-    fn insert(&mut self, backup: Backup) {
+    /// Takes a backup out.
+    pub(super) fn remove(&mut self, id: BackupId) {
+        self.backups.retain(|backup| backup.id != id);
+    }
+
+    /// Adds a backup in its place.
+    pub(super) fn insert(&mut self, backup: Backup) {
         let key = |backup: &Backup| (backup.sequence(), backup.id);
         let at = self.backups.partition_point(|other| key(other) < key(&backup));
         self.backups.insert(at, backup);
@@ -330,11 +357,25 @@ impl Catalogue {
         }
     }
 
-    /// Objects that a manifest refers to and that are not there.
-    pub fn absent(&self) -> HashSet<Digest> {
-        let damaged = self.backups().filter(|backup| backup.state() == BackupState::Damaged);
+    /// Objects that these backups refer to and that are not there.
+    pub fn absent<'c>(&self, backups: impl Iterator<Item = &'c Backup>) -> HashSet<Digest> {
+        let damaged = backups.filter(|backup| backup.state() == BackupState::Damaged);
         let objects = damaged.filter_map(|backup| Some(&backup.content.as_ref()?.manifest.envelope.objects)).flatten();
         objects.map(|object| object.name).filter(|name| !self.objects.contains_key(name)).collect()
+    }
+
+    /// Every object that is there, with its stored bytes.
+    pub fn objects(&self) -> impl Iterator<Item = (&Digest, u64)> {
+        self.objects.iter().map(|(name, stored_bytes)| (name, *stored_bytes))
+    }
+
+    /// The backups that need one of these objects.
+    pub fn needing<'c>(&'c self, objects: &'c HashSet<Digest>) -> impl Iterator<Item = &'c Backup> {
+        self.backups().filter(|backup| {
+            let content = backup.content.iter();
+            let mut needed = content.flat_map(|content| &content.manifest.envelope.objects);
+            needed.any(|object| objects.contains(&object.name))
+        })
     }
 
     /// Adds an object that is there now.
@@ -367,11 +408,24 @@ impl Catalogue {
         self.set_mut(&backup.set.clone()).insert(backup);
     }
 
-    /// Adds a backup whose manifest came back, in the place of what was known of it; a pin stays.
-    pub fn put_backup(&mut self, backup: Backup) {
-        let known = self.get(backup.id).map(|known| known.pinned);
-        self.set_mut(&backup.set.clone()).backups.retain(|known| known.id != backup.id);
-        self.add_backup(Backup { pinned: known.unwrap_or(backup.pinned), ..backup });
+    /// Puts a manifest that is right again in its place. Its backup is unverified: of its objects nothing is known.
+    pub(super) fn adopt_manifest(&mut self, set: &SetName, id: BackupId, content: Content) {
+        let known = self.get(id).cloned();
+        if known.as_ref().is_some_and(|backup| backup.content.is_some()) {
+            return;
+        }
+        let pinned = known.is_some_and(|backup| backup.pinned);
+        self.set_mut(set).backups.retain(|backup| backup.id != id);
+        let (content, finding) = (Some(Arc::new(content)), Finding::Unverified);
+        self.add_backup(Backup { id, set: set.clone(), pinned, content, finding, remembered: None });
+    }
+
+    /// Believes a list of pruned sequences; backups that are only remembered and listed there were no loss.
+    pub(super) fn adopt_pruned(&mut self, set: &SetName, pruned: Pruned) {
+        let index = self.set_mut(set);
+        let remembered = |backup: &Backup| backup.content.is_none() && backup.sequence().is_some();
+        index.backups.retain(|backup| !(remembered(backup) && backup.sequence().is_some_and(|s| pruned.contains(s))));
+        (index.pruned, index.pruned_in_doubt) = (pruned, false);
     }
 
     /// Removes backups from sight; they stay condemned until [`Catalogue::executed`] says that they are gone.

@@ -8,10 +8,12 @@ mod audit;
 pub mod catalogue;
 pub mod layout;
 pub mod lock;
+mod losses;
 pub mod manifest;
 pub mod object;
 mod open;
 pub mod pruned;
+mod quarantine;
 mod read;
 pub mod replica;
 pub mod reserve;
@@ -33,7 +35,9 @@ use catalogue::{Backup, Catalogue, Content, Finding};
 use object::{Encoded, MAX_STORED_BYTES, ObjectFault};
 pub use open::{OpenError, OpenReport};
 use pruned::Pruned;
+pub use quarantine::{Note, Quarantined};
 pub use read::{ReadError, ReadFrom};
+pub use stored::StoredFile;
 use wire::{Manifest, RepositoryDocument};
 
 /// A repository: its storage, and the catalogue of what it holds. Everything blocks; reads may be made from many
@@ -144,7 +148,7 @@ impl Repository {
             }
         }
         let content = Some(Arc::new(Content { manifest, digest }));
-        let backup = Backup { id, set, pinned: false, content, finding: Finding::Unverified };
+        let backup = Backup { id, set, pinned: false, content, finding: Finding::Unverified, remembered: None };
         let mut catalogue = self.catalogue_mut();
         let index = catalogue.set_mut(&backup.set);
         index.highest = index.highest.max(Some(sequence));
@@ -188,7 +192,7 @@ impl Repository {
             catalogue.update(id, |backup| backup.finding = finding);
             catalogue.get(id).map(|backup| backup.set.clone())
         };
-        set.map_or(Ok(()), |set| self.save_verification(&set))
+        set.map_or(Ok(()), |set| self.save_verification(&set, Durability::Lazy))
     }
 
     /// Takes back what was found of a backup: it is unverified until somebody looks again.
@@ -201,11 +205,17 @@ impl Repository {
         let path = layout::pin(set, id);
         if pinned {
             self.storage.replace(&path, b"", Durability::Durable)?;
-        } else {
-            self.storage.remove(&[path])?;
+            self.catalogue_mut().update(id, |backup| backup.pinned = true);
+            return self.save_verification(set, Durability::Lazy);
         }
-        self.catalogue_mut().update(id, |backup| backup.pinned = pinned);
-        Ok(())
+        // Noted first: a pin that is gone and not noted as such was lost, and comes back.
+        self.catalogue_mut().update(id, |backup| backup.pinned = false);
+        let removed =
+            self.save_verification(set, Durability::Durable).and_then(|()| Ok(self.storage.remove(&[path])?));
+        if removed.is_err() {
+            self.catalogue_mut().update(id, |backup| backup.pinned = true);
+        }
+        removed
     }
 
     /// Lists as pruned what `other` lists for a set, as far as it is not here: it will not come.
@@ -270,7 +280,7 @@ impl Repository {
         // Out of sight first: what is half deleted after an error must not be called damaged.
         self.catalogue_mut().condemn(set, ids);
         self.finish_deletions()?;
-        self.save_verification(set)
+        self.save_verification(set, Durability::Lazy)
     }
 
     /// Removes the manifests of condemned backups: those of a deletion that is under way, and of any that failed.

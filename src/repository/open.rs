@@ -11,15 +11,12 @@ use chrono::{DateTime, Utc};
 
 use super::catalogue::{Backup, Catalogue, Content, Finding};
 use super::layout::{self, ManifestFile};
-use super::pruned::Pruned;
-use super::wire::{FORMAT, PrunedDocument, RepositoryDocument};
-use super::{ReadError, ReadFrom, Repository, read, sealed, verification};
+use super::stored::MAX_DOCUMENT_BYTES;
+use super::wire::{FORMAT, RepositoryDocument};
+use super::{ReadError, ReadFrom, Repository, StoredFile, read, sealed, stored, verification};
 use crate::core::{BackupId, Digest, SetName};
 use crate::storage::{Durability, Put, Storage, StorageError, StorageErrorKind, StoragePath};
 
-pub(super) const MAX_DOCUMENT_BYTES: u64 = 1 << 20;
-/// A million versions, each with a line of its own.
-const MAX_PRUNED_BYTES: u64 = 64 << 20;
 const RESTORE_TXT: &str = include_str!("RESTORE.txt");
 
 /// Why a repository could not be opened or created.
@@ -74,7 +71,7 @@ impl Repository {
 
     /// Creates a replica of this repository in an empty place: the same document, and nothing in it yet.
     pub fn create_replica(&self, storage: Arc<dyn Storage>) -> Result<(), OpenError> {
-        let document = self.read_stored(&layout::top(layout::REPOSITORY), ReadFrom::Disk);
+        let document = self.read_stored(&StoredFile::Repository, ReadFrom::Disk);
         create_as(storage.as_ref(), &document.map_or_else(|_| render_document(&self.document), Ok)?)
     }
 
@@ -191,9 +188,12 @@ fn read_set(
         known.iter().filter_map(|f| if let ManifestFile::Pin(id) = f { Some(*id) } else { None }).collect();
     let ids: Vec<BackupId> =
         known.iter().filter_map(|f| if let ManifestFile::Manifest(id) = f { Some(*id) } else { None }).collect();
-    match read_pruned(storage, set) {
-        Ok(pruned) => catalogue.set_mut(set).pruned = pruned,
-        Err(fault) => report.faults.push(fault),
+    match stored::read_pruned(storage, set) {
+        Ok(pruned) => catalogue.set_mut(set).pruned = pruned.unwrap_or_default(),
+        Err(fault) => {
+            catalogue.set_mut(set).pruned_in_doubt = true;
+            report.faults.push(fault);
+        }
     }
     for (id, result) in read_manifests(storage, set, &ids) {
         let (content, finding) = match result {
@@ -201,7 +201,8 @@ fn read_set(
             Err(error) if error.is_damage() => (None, Finding::Damaged(error.to_string())),
             Err(error) => (None, Finding::Unreadable(error.to_string())),
         };
-        catalogue.add_backup(Backup { id, set: set.clone(), pinned: pins.contains(&id), content, finding });
+        let (set, pinned) = (set.clone(), pins.contains(&id));
+        catalogue.add_backup(Backup { id, set, pinned, content, finding, remembered: None });
     }
     report.faults.extend(verification::recall(storage, set, catalogue));
     Ok(())
@@ -232,25 +233,6 @@ fn read_manifests(
             .flat_map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     })
-}
-
-fn read_pruned(storage: &dyn Storage, set: &SetName) -> Result<Pruned, String> {
-    let path = layout::pruned(set);
-    let bytes = match storage.read(&path, MAX_PRUNED_BYTES) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind == StorageErrorKind::NotFound => return Ok(Pruned::default()),
-        Err(error) => return Err(format!("{error}: {}", error.source)),
-    };
-    parse_pruned(set, &bytes).map_err(|fault| format!("{path}: {fault}"))
-}
-
-/// The list that a set's `pruned.json` is; what is wrong with it, if it is none.
-pub(super) fn parse_pruned(set: &SetName, bytes: &[u8]) -> Result<Pruned, String> {
-    let document: PrunedDocument = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if !sealed::is_sealed(bytes) {
-        return Err(sealed::BROKEN.to_owned());
-    }
-    Pruned::from_document(set, document).map_err(str::to_owned)
 }
 
 /// A backup that needs an object which is not there, or has another size, is damaged whatever was found before.

@@ -1,94 +1,268 @@
-//! Every stored file by its path: read as what it must be, put back where it is damaged or absent, listed.
+//! Every file that must stay what it was: what it is, and what its bytes must be.
 //!
-//! Hazard: a repair that copies damage makes it final. Bytes are handed out, and put in place, only if they are what
-//! their place demands: an object hashes to its name, a manifest to its id, a sealed document to its seal.
+//! Hazard: a kind of file that nobody checks is the one that is damaged. Whatever is stored, and no state that can be
+//! rebuilt, is one of these; scrubs, healing and replicas speak of nothing else.
 
-use std::sync::Arc;
+use crate::core::scrub::Shard;
+use crate::core::{BackupId, Digest, SetName};
+use crate::storage::{Durability, Storage, StorageError, StoragePath};
 
-use super::catalogue::{Backup, Content, Finding};
-use super::layout::{self, StoredFile};
+use super::catalogue::{Backup, Content};
+use super::layout::{self, ManifestFile};
 use super::manifest::{self, MAX_MANIFEST_BYTES};
 use super::object::{MAX_STORED_BYTES, ObjectFault};
-use super::open::{self, MAX_DOCUMENT_BYTES};
 use super::pruned::Pruned;
-use super::wire::RepositoryDocument;
+use super::wire::{PrunedDocument, RepositoryDocument};
 use super::{ReadError, ReadFrom, Repository, WriteError, read, sealed};
-use crate::core::Digest;
-use crate::storage::{Durability, StorageError, StoragePath};
 
-/// What the bytes of a stored file turned out to be.
-enum Checked {
+/// The most that a small document can measure.
+pub(super) const MAX_DOCUMENT_BYTES: u64 = 1 << 20;
+/// A million versions, each with a line of its own.
+const MAX_PRUNED_BYTES: u64 = 64 << 20;
+
+/// A file that must stay what it was.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StoredFile {
+    /// `repository.json`.
+    Repository,
+    /// Which sequences of a set were deleted on purpose.
+    Pruned(SetName),
+    /// A pin.
+    Pin(SetName, BackupId),
+    /// A backup.
+    Manifest(SetName, BackupId),
+    /// A chunk of content.
     Object(Digest),
-    Manifest(Backup),
-    Pin,
-    Pruned(Pruned),
-    Document,
+}
+
+impl StoredFile {
+    /// Where it is in a repository.
+    pub fn path(&self) -> StoragePath {
+        match self {
+            Self::Repository => layout::top(layout::REPOSITORY),
+            Self::Pruned(set) => layout::pruned(set),
+            Self::Pin(set, id) => layout::pin(set, *id),
+            Self::Manifest(set, id) => layout::manifest(set, *id),
+            Self::Object(name) => layout::object(name),
+        }
+    }
+
+    /// The file whose place in a repository this is; `None` if it is none of these.
+    pub fn at(place: &str) -> Option<Self> {
+        let segments: Vec<&str> = place.split('/').collect();
+        let file = match segments[..] {
+            [layout::REPOSITORY] => Self::Repository,
+            [layout::OBJECTS, _, _] => Self::Object(layout::object_name(place)?),
+            [layout::MANIFESTS, set, name] => match (set.parse().ok()?, layout::manifest_file(name)) {
+                (set, Some(ManifestFile::Manifest(id))) => Self::Manifest(set, id),
+                (set, Some(ManifestFile::Pin(id))) => Self::Pin(set, id),
+                (set, None) => Self::Pruned(set),
+            },
+            _ => return None,
+        };
+        (file.path().as_str() == place).then_some(file)
+    }
+
+    /// Whether its damage counts towards recovery mode: the small documents are known by heart, and lose nothing.
+    pub const fn counts(&self) -> bool {
+        matches!(self, Self::Object(_) | Self::Manifest(..))
+    }
+
+    /// The object, if it is one.
+    pub const fn object(&self) -> Option<Digest> {
+        if let Self::Object(name) = self { Some(*name) } else { None }
+    }
+
+    pub(super) const fn limit_bytes(&self) -> u64 {
+        match self {
+            Self::Object(_) => MAX_STORED_BYTES,
+            Self::Manifest(..) => MAX_MANIFEST_BYTES,
+            Self::Pruned(_) => MAX_PRUNED_BYTES,
+            Self::Repository | Self::Pin(..) => MAX_DOCUMENT_BYTES,
+        }
+    }
 }
 
 impl Repository {
-    /// The bytes of the stored file at `path`, found to be what belongs there. A fault counts when a second reading
-    /// shows it again.
-    pub fn read_stored(&self, path: &StoragePath, from: ReadFrom) -> Result<Vec<u8>, ReadError> {
-        let limit_bytes = match layout::stored_file(path) {
-            Some(StoredFile::Object(_)) => MAX_STORED_BYTES,
-            Some(StoredFile::Manifest(..)) => MAX_MANIFEST_BYTES,
-            _ => MAX_DOCUMENT_BYTES,
-        };
-        read::confirmed(self.storage.as_ref(), path, limit_bytes, from, |bytes: Vec<u8>| {
-            self.check(path, &bytes).map(|_| bytes)
+    /// The bytes of a stored file, which are what they must be, as far as its name and what is known of it tell. A
+    /// mismatch is looked at a second time before it counts.
+    pub fn read_stored(&self, file: &StoredFile, from: ReadFrom) -> Result<Vec<u8>, ReadError> {
+        let (path, limit_bytes) = (file.path(), file.limit_bytes());
+        read::confirmed(self.storage.as_ref(), &path, limit_bytes, from, |bytes: Vec<u8>| {
+            self.check_stored(file, &bytes).map(|()| bytes)
         })
     }
 
-    /// Puts `bytes`, which must be what belongs at `path`, in the place of a damaged or absent file. A manifest that comes
-    /// back is unverified until its backup is read.
-    pub fn put_back(&self, path: &StoragePath, bytes: &[u8]) -> Result<(), WriteError> {
-        let checked =
-            self.check(path, bytes).map_err(|fault| WriteError::Misplaced { path: path.to_string(), fault })?;
-        self.storage.replace(path, bytes, Durability::Durable)?;
-        let mut catalogue = self.catalogue_mut();
-        match (checked, layout::stored_file(path)) {
-            (Checked::Object(name), _) => catalogue.add_object(name, bytes.len() as u64),
-            (Checked::Manifest(backup), _) => catalogue.put_backup(backup),
-            (Checked::Pin, Some(StoredFile::Pin(_, id))) => catalogue.update(id, |backup| backup.pinned = true),
-            (Checked::Pruned(pruned), Some(StoredFile::Pruned(set))) => catalogue.set_mut(&set).pruned = pruned,
-            _ => {}
+    /// Whether these bytes are those of a stored file; why not, if they are not.
+    pub fn check_stored(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), String> {
+        match file {
+            StoredFile::Object(name) if Digest::of(bytes) == *name => Ok(()),
+            StoredFile::Object(_) => Err(ObjectFault::Hash.to_string()),
+            StoredFile::Manifest(set, id) => {
+                let (_, digest) = manifest::decode(set, *id, bytes).map_err(|fault| fault.to_string())?;
+                let catalogue = self.catalogue();
+                match catalogue.get(*id).and_then(Backup::digest) {
+                    Some(known) if known != digest => Err("it is not the manifest that was there before".into()),
+                    _ => Ok(()),
+                }
+            }
+            StoredFile::Pin(..) if bytes.is_empty() => Ok(()),
+            StoredFile::Pin(..) => Err("a pin is empty".into()),
+            StoredFile::Pruned(set) => {
+                let pruned = parse_pruned(set, bytes)?;
+                let catalogue = self.catalogue();
+                let known = catalogue.set(set).filter(|index| !index.pruned_in_doubt).map(|index| &index.pruned);
+                let same = known.is_none_or(|known| *known == pruned);
+                if same { Ok(()) } else { Err("it is not the list that was there before".into()) }
+            }
+            StoredFile::Repository => {
+                let document: Option<RepositoryDocument> = serde_json::from_slice(bytes).ok();
+                match document {
+                    _ if !sealed::is_sealed(bytes) => Err(sealed::BROKEN.into()),
+                    Some(document) if document == self.document => Ok(()),
+                    _ => Err("it is another repository's".into()),
+                }
+            }
         }
+    }
+
+    /// The bytes of a small document that is known by heart, whatever the disk says.
+    pub fn known_bytes(&self, file: &StoredFile) -> Option<Vec<u8>> {
+        let document = match file {
+            StoredFile::Object(_) | StoredFile::Manifest(..) => return None,
+            StoredFile::Pin(_, id) => return self.catalogue().get(*id)?.pinned.then(Vec::new),
+            StoredFile::Pruned(set) => {
+                let catalogue = self.catalogue();
+                let index = catalogue.set(set).filter(|index| !index.pruned_in_doubt)?;
+                serde_json::to_vec(&index.pruned.to_document(set))
+            }
+            StoredFile::Repository => serde_json::to_vec_pretty(&self.document),
+        };
+        document.ok().map(|document| sealed::seal(&document))
+    }
+
+    /// The shards of everything stored, each with the bytes of its objects.
+    pub fn shards(&self) -> Vec<(Shard, u64)> {
+        let catalogue = self.catalogue();
+        let mut objects = [0; 256];
+        for (name, stored_bytes) in catalogue.objects() {
+            objects[usize::from(name.as_bytes()[0])] += stored_bytes;
+        }
+        let sets = catalogue.sets().map(|(set, _)| (Shard::Set(set.clone()), 0));
+        let objects = (0..=u8::MAX).map(|first| (Shard::Objects(first), objects[usize::from(first)]));
+        [(Shard::Top, 0)].into_iter().chain(sets).chain(objects).collect()
+    }
+
+    /// What must be in a shard, ordered by path.
+    pub fn stored_files(&self, shard: &Shard) -> Vec<StoredFile> {
+        let catalogue = self.catalogue();
+        let mut files: Vec<StoredFile> = match shard {
+            Shard::Top => vec![StoredFile::Repository],
+            Shard::Objects(first) => {
+                let here = catalogue.objects().filter(|(name, _)| name.as_bytes()[0] == *first);
+                here.map(|(name, _)| StoredFile::Object(*name)).collect()
+            }
+            Shard::Set(set) => {
+                let Some(index) = catalogue.set(set) else { return Vec::new() };
+                let pinned = index.backups().iter().filter(|backup| backup.pinned);
+                let pins = pinned.map(|backup| StoredFile::Pin(set.clone(), backup.id));
+                let pruned = (index.pruned_in_doubt || index.pruned.highest().is_some())
+                    .then(|| StoredFile::Pruned(set.clone()));
+                let manifests = index.backups().iter().map(|backup| StoredFile::Manifest(set.clone(), backup.id));
+                // Those that are known to be absent are in no shard of objects.
+                let absent = catalogue.absent(index.backups().iter()).into_iter().map(StoredFile::Object);
+                pins.chain(pruned).chain(manifests).chain(absent).collect()
+            }
+        };
+        files.sort_unstable();
+        files
+    }
+
+    /// Puts `bytes`, which must be what belongs there, in the place of a stored file. A manifest that comes is unverified
+    /// until its backup is read.
+    pub fn put_back(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), WriteError> {
+        let path = file.path();
+        self.check_stored(file, bytes).map_err(|fault| WriteError::Misplaced { path: path.to_string(), fault })?;
+        self.storage.replace(&path, bytes, Durability::Durable)?;
+        self.adopt(file, bytes);
         Ok(())
     }
 
-    /// Every stored file that is there, whatever its bytes are; in no order.
-    pub fn list_stored(&self) -> Result<Vec<StoragePath>, StorageError> {
-        let mut directories: Vec<StoragePath> = (0..=u8::MAX).map(layout::object_directory).collect();
-        let sets = self.storage.list_directories(&layout::top(layout::MANIFESTS))?;
-        directories.extend(sets.iter().filter_map(|set| Some(layout::manifest_directory(&set.parse().ok()?))));
-        let mut stored: Vec<StoragePath> = [layout::REPOSITORY, layout::RESTORE_TXT].map(layout::top).into();
-        for directory in directories {
-            let files = self.storage.list(&directory)?;
-            stored.extend(files.iter().filter_map(|file| directory.join(&file.name).ok()));
+    /// Takes note of a stored file that is right, these being its bytes, where nothing was known of it.
+    pub fn welcome(&self, file: &StoredFile, bytes: &[u8]) {
+        let unknown = match file {
+            StoredFile::Object(name) => self.catalogue().object(name) != Some(bytes.len() as u64),
+            StoredFile::Manifest(_, id) => self.catalogue().get(*id).is_none_or(|backup| backup.content.is_none()),
+            StoredFile::Pruned(set) => self.catalogue().set(set).is_none_or(|index| index.pruned_in_doubt),
+            StoredFile::Pin(..) | StoredFile::Repository => false,
+        };
+        if unknown {
+            self.adopt(file, bytes);
         }
-        stored.retain(|path| layout::stored_file(path).is_some());
-        Ok(stored)
     }
 
-    fn check(&self, path: &StoragePath, bytes: &[u8]) -> Result<Checked, String> {
-        match layout::stored_file(path).ok_or("nothing is stored there")? {
-            StoredFile::Object(name) if Digest::of(bytes) == name => Ok(Checked::Object(name)),
-            StoredFile::Object(_) => Err(ObjectFault::Hash.to_string()),
+    /// Takes note that a stored file is right again, these being its bytes.
+    pub(super) fn adopt(&self, file: &StoredFile, bytes: &[u8]) {
+        let mut catalogue = self.catalogue_mut();
+        match file {
+            StoredFile::Object(name) => catalogue.add_object(*name, bytes.len() as u64),
             StoredFile::Manifest(set, id) => {
-                let (manifest, digest) = manifest::decode(&set, id, bytes).map_err(|fault| fault.to_string())?;
-                let content = Some(Arc::new(Content { manifest, digest }));
-                Ok(Checked::Manifest(Backup { id, set, pinned: false, content, finding: Finding::Unverified }))
-            }
-            StoredFile::Pin(..) => Ok(Checked::Pin),
-            StoredFile::Pruned(set) => open::parse_pruned(&set, bytes).map(Checked::Pruned),
-            StoredFile::Repository => {
-                let document: RepositoryDocument = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-                match sealed::is_sealed(bytes) && document == self.document {
-                    true => Ok(Checked::Document),
-                    false => Err(sealed::BROKEN.to_owned()),
+                if let Ok((manifest, digest)) = manifest::decode(set, *id, bytes) {
+                    catalogue.adopt_manifest(set, *id, Content { manifest, digest });
                 }
             }
-            StoredFile::RestoreTxt => Ok(Checked::Document),
+            StoredFile::Pruned(set) => {
+                if let Ok(pruned) = parse_pruned(set, bytes) {
+                    catalogue.adopt_pruned(set, pruned);
+                }
+            }
+            StoredFile::Pin(_, id) => catalogue.update(*id, |backup| backup.pinned = true),
+            StoredFile::Repository => {}
         }
+    }
+}
+
+/// What a list of pruned sequences of `set` says; why it cannot be believed, if so.
+pub(super) fn parse_pruned(set: &SetName, bytes: &[u8]) -> Result<Pruned, String> {
+    let document: PrunedDocument = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if !sealed::is_sealed(bytes) {
+        return Err(sealed::BROKEN.into());
+    }
+    Pruned::from_document(set, document).map_err(str::to_owned)
+}
+
+/// What a storage holds at the place of a list of pruned sequences; `None` if nothing.
+pub(super) fn read_pruned(storage: &dyn Storage, set: &SetName) -> Result<Option<Pruned>, String> {
+    let path = layout::pruned(set);
+    match storage.read(&path, MAX_PRUNED_BYTES) {
+        Ok(bytes) => parse_pruned(set, &bytes).map(Some).map_err(|fault| format!("{path}: {fault}")),
+        Err(StorageError { kind: crate::storage::StorageErrorKind::NotFound, .. }) => Ok(None),
+        Err(error) => Err(format!("{error}: {}", error.source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_says_which_file_is_there_and_nothing_else_does() {
+        let set: SetName = "security".parse().unwrap();
+        let id: BackupId = "20261123T101500Z-3f9c2ab1".parse().unwrap();
+        let files = [
+            StoredFile::Repository,
+            StoredFile::Pruned(set.clone()),
+            StoredFile::Pin(set.clone(), id),
+            StoredFile::Manifest(set, id),
+            StoredFile::Object(Digest::of(b"x")),
+        ];
+        for file in files {
+            assert_eq!(StoredFile::at(file.path().as_str()), Some(file));
+        }
+        for place in ["", "lock", "state/mode.json", "manifests/security/x", "objects/00/x", "a.json", "objects"] {
+            assert_eq!(StoredFile::at(place), None, "{place}");
+        }
+        let misplaced = format!("objects/00/{}", Digest::of(b"x"));
+        assert_eq!(StoredFile::at(&misplaced), None);
     }
 }

@@ -1,14 +1,15 @@
-//! Remembered findings: which backups were read, when, and what was found.
+//! What is remembered of backups: which were read, when, and what was found; which there were, and which were pinned.
 //!
-//! Hazard: a finding that outlives what it was about would call a changed backup good. A finding is bound to the
-//! manifest's full hash. The record is not synced: what is lost of it is found again by reading.
+//! Hazard: a finding that outlives what it was about would call a changed backup good, and a backup whose manifest is
+//! gone is missed by nobody who reads only manifests. A finding is bound to the manifest's full hash. The record is not
+//! synced: what is lost of it is found again by reading.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::{Backup, Catalogue, Finding};
+use super::catalogue::{Backup, Catalogue, Finding, Remembered, SetIndex};
 use super::{Repository, WriteError, layout, state};
 use crate::core::{BackupId, Digest, Sequence, SetName};
 use crate::storage::{Durability, Storage};
@@ -22,11 +23,16 @@ struct VerificationDocument {
     backups: BTreeMap<BackupId, FindingRecord>,
 }
 
+/// What is remembered of a backup, whatever becomes of its manifest and its pin.
 #[derive(Debug, Serialize, Deserialize)]
 struct FindingRecord {
     manifest: Digest,
+    #[serde(default)]
+    sequence: Option<Sequence>,
+    #[serde(default)]
+    pinned: bool,
     #[serde(flatten)]
-    outcome: Outcome,
+    outcome: Option<Outcome>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,8 +43,8 @@ enum Outcome {
 }
 
 impl Repository {
-    /// Writes down the findings of a set.
-    pub(super) fn save_verification(&self, set: &SetName) -> Result<(), WriteError> {
+    /// Writes down what is known of a set's backups.
+    pub(super) fn save_verification(&self, set: &SetName, durability: Durability) -> Result<(), WriteError> {
         let document = {
             let catalogue = self.catalogue();
             let Some(index) = catalogue.set(set) else { return Ok(()) };
@@ -46,17 +52,17 @@ impl Repository {
             let newest = index.backups().last().and_then(Backup::sequence);
             VerificationDocument { highest: index.highest.max(newest), backups }
         };
-        Ok(self.save_set_state(NAME, set, &document, Durability::Lazy)?)
+        Ok(self.save_set_state(NAME, set, &document, durability)?)
     }
 }
 
 fn record(backup: &Backup) -> Option<FindingRecord> {
     let outcome = match &backup.finding {
-        Finding::Intact { checked } => Outcome::Intact { checked: *checked },
-        Finding::Damaged(what) => Outcome::Damaged { what: what.clone() },
-        Finding::Unverified | Finding::Unreadable(_) => return None,
+        Finding::Intact { checked } => Some(Outcome::Intact { checked: *checked }),
+        Finding::Damaged(what) => Some(Outcome::Damaged { what: what.clone() }),
+        Finding::Unverified | Finding::Unreadable(_) => None,
     };
-    Some(FindingRecord { manifest: backup.content.as_ref()?.digest, outcome })
+    Some(FindingRecord { manifest: backup.digest()?, sequence: backup.sequence(), pinned: backup.pinned, outcome })
 }
 
 /// Applies what is remembered of a set to the catalogue; returns what is wrong with the record, if anything is.
@@ -70,15 +76,41 @@ pub(super) fn recall(storage: &dyn Storage, set: &SetName, catalogue: &mut Catal
     };
     catalogue.set_mut(set).highest = document.highest;
     for (id, record) in document.backups {
-        catalogue.update(id, |backup| {
-            let same = backup.content.as_ref().is_some_and(|content| content.digest == record.manifest);
-            if same && backup.finding == Finding::Unverified {
-                backup.finding = match record.outcome {
-                    Outcome::Intact { checked } => Finding::Intact { checked },
-                    Outcome::Damaged { what } => Finding::Damaged(what),
-                };
+        match catalogue.get(id) {
+            Some(backup) if backup.content.is_some() => catalogue.update(id, |backup| apply(backup, record)),
+            there => {
+                let there = there.cloned();
+                bring_to_mind(catalogue.set_mut(set), set, id, there, &record);
             }
-        });
+        }
     }
     None
+}
+
+fn apply(backup: &mut Backup, record: FindingRecord) {
+    // A pin that was not taken away and is not there was lost; a scrub puts it back.
+    backup.pinned |= record.pinned;
+    let same = backup.digest() == Some(record.manifest);
+    if same && backup.finding == Finding::Unverified {
+        backup.finding = match record.outcome {
+            Some(Outcome::Intact { checked }) => Finding::Intact { checked },
+            Some(Outcome::Damaged { what }) => Finding::Damaged(what),
+            None => Finding::Unverified,
+        };
+    }
+}
+
+/// A backup that was there, and whose manifest is absent or cannot be read, is still listed, in its place.
+fn bring_to_mind(index: &mut SetIndex, set: &SetName, id: BackupId, there: Option<Backup>, record: &FindingRecord) {
+    let Some(sequence) = record.sequence else { return };
+    // Deleted on purpose, and the record is older than that.
+    if there.is_none() && index.pruned.contains(sequence) {
+        return;
+    }
+    let remembered = Some(Remembered { digest: record.manifest, sequence });
+    let absent = || Finding::Damaged(format!("{} is absent", layout::manifest(set, id)));
+    let (pinned, finding) = there.map_or_else(|| (false, absent()), |backup| (backup.pinned, backup.finding));
+    let backup = Backup { id, set: set.clone(), pinned: pinned || record.pinned, content: None, finding, remembered };
+    index.remove(id);
+    index.insert(backup);
 }

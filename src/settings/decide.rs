@@ -69,6 +69,8 @@ pub(super) fn settings(sources: &Sources, errors: &mut Vec<SettingsError>) -> Se
         recovery,
         supervision: supervision::decide(&stated, &mut ledger, errors),
         scrub: ScrubSettings {
+            within: ledger.note("scrub.within", prevailing(&[&stated.scrub_within], Duration::from_secs(7 * 86_400))),
+            rate_mib_per_second: ledger.note("scrub.rate_mib_per_second", prevailing(&[&stated.scrub_rate], 32)),
             read_sources_every_runs: ledger
                 .note("scrub.read_sources_every_runs", prevailing(&[&stated.read_sources_every_runs], 24)),
         },

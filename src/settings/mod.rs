@@ -174,6 +174,10 @@ pub struct SupervisionSettings {
 /// How thoroughly what seems unchanged is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScrubSettings {
+    /// Within this time everything stored is read again.
+    pub within: Duration,
+    /// The most that is read for that, in MiB a second; 0 is no limit.
+    pub rate_mib_per_second: u32,
     /// Every so many runs of a set, large files that seem unchanged are read all the same; 1 is every run.
     pub read_sources_every_runs: u32,
 }

@@ -52,6 +52,8 @@ pub(super) struct Statements {
     pub backoff_initial: Stated<Duration>,
     pub backoff_max: Stated<Duration>,
     pub heartbeat: Stated<Duration>,
+    pub scrub_within: Stated<Duration>,
+    pub scrub_rate: Stated<u32>,
     pub read_sources_every_runs: Stated<u32>,
     pub drill: StatedDrill,
     pub janitor: StatedJanitor,
@@ -156,6 +158,8 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
     supervision.finish(errors);
 
     let mut scrub = top.section("scrub");
+    let scrub_within = scrub.take("within", time(SECOND..=YEAR));
+    let scrub_rate = scrub.take("rate_mib_per_second", whole(0..=100_000));
     let read_sources_every_runs = scrub.take("read_sources_every_runs", whole(1..=100_000));
     scrub.finish(errors);
 
@@ -186,6 +190,8 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
         backoff_initial,
         backoff_max,
         heartbeat,
+        scrub_within,
+        scrub_rate,
         read_sources_every_runs,
         drill,
         janitor,

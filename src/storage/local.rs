@@ -260,6 +260,12 @@ impl Storage for Local {
         }
     }
 
+    fn set_aside(&self, path: &StoragePath, aside: &StoragePath) -> Result<(), StorageError> {
+        let renamed = self.disk.rename_new(Path::new(path.as_str()), Path::new(aside.as_str()));
+        renamed.map_err(self.failed("put aside", path.as_str()))?;
+        self.sync_directories(&[path, aside].map(directory_of).into())
+    }
+
     fn read(&self, path: &StoragePath, limit_bytes: u64) -> Result<Vec<u8>, StorageError> {
         let mut expected_bytes = self.plain_file_bytes("read", path)?;
         loop {

@@ -44,6 +44,9 @@ pub trait Storage: Send + Sync + 'static {
     /// so only what can be rebuilt, and carries a checksum, is written so.
     fn replace(&self, path: &StoragePath, bytes: &[u8], durability: Durability) -> Result<(), StorageError>;
 
+    /// Moves whatever is at `path`, a file or anything else, to `aside`, where nothing may be yet, durably.
+    fn set_aside(&self, path: &StoragePath, aside: &StoragePath) -> Result<(), StorageError>;
+
     /// The whole file; one of more than `limit_bytes` is refused ([`StorageErrorKind::TooLarge`]) without being read.
     fn read(&self, path: &StoragePath, limit_bytes: u64) -> Result<Vec<u8>, StorageError>;
 

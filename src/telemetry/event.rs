@@ -46,12 +46,24 @@ pub enum Check {
     Drill,
     /// Of the chain of the audit log.
     Audit,
+    /// Because something that was damaged is healed.
+    Repair,
+    /// In the rotation over everything stored.
+    Scrub,
 }
 
 impl Check {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::ReadBack, Self::Requested, Self::Startup, Self::Validation, Self::Drill, Self::Audit];
+    pub const ALL: [Self; 8] = [
+        Self::ReadBack,
+        Self::Requested,
+        Self::Startup,
+        Self::Validation,
+        Self::Drill,
+        Self::Audit,
+        Self::Repair,
+        Self::Scrub,
+    ];
 
     /// The name used in the audit log and in metrics.
     pub const fn code(self) -> &'static str {
@@ -62,6 +74,8 @@ impl Check {
             Self::Validation => "validation",
             Self::Drill => "drill",
             Self::Audit => "audit",
+            Self::Repair => "repair",
+            Self::Scrub => "scrub",
         }
     }
 }
@@ -150,10 +164,15 @@ pub enum Event {
     },
     /// Damage was made good.
     RepairCompleted {
-        /// With what: `source`.
+        /// With what: `memory`, `replica` or `source`.
         source: &'static str,
-        /// The objects concerned.
-        objects: Vec<Digest>,
+        /// Where.
+        places: Vec<String>,
+    },
+    /// Damage could not be made good.
+    RepairFailed {
+        /// Where, and why not.
+        places: Vec<String>,
     },
     /// A backup was restored to a scratch directory, and is what it was.
     DrillPassed {

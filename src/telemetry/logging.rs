@@ -100,6 +100,13 @@ fn settings_reloaded(changes: &[Change]) -> String {
     }
 }
 
+/// The first few of many.
+fn few(places: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = places[..places.len().min(SHOWN)].join("; ");
+    if places.len() > SHOWN { format!("{shown}; and {} more", places.len() - SHOWN) } else { shown }
+}
+
 /// An event in words.
 fn sentence(event: &Event) -> String {
     match event {
@@ -132,12 +139,13 @@ fn sentence(event: &Event) -> String {
             Some(why) if damages.is_empty() => format!("could not be verified: {why}"),
             _ => format!("damaged: {}", damages.join("; ")),
         },
-        Event::RepairCompleted { source, objects } => format!("{} objects repaired from {source}", objects.len()),
         Event::DrillPassed { files, size_bytes, .. } => {
             format!("drill passed: {files} files, {size_bytes} bytes restored and compared")
         }
         Event::DrillFailed { error, .. } => format!("drill failed: {error}"),
         Event::RestoreStarted { target, .. } => format!("restoring to {target}"),
+        Event::RepairCompleted { source, places } => format!("healed from {source}: {}", few(places)),
+        Event::RepairFailed { places } => format!("not healed: {}", few(places)),
         Event::RestoreCompleted { target, files, .. } => format!("{files} files restored to {target}"),
         Event::RestoreRolledBack { target, error, .. } => {
             format!("restore rolled back, the earlier files are in {target} again: {error}")

@@ -114,6 +114,7 @@ fn seconds(time: Option<DateTime<Utc>>) -> f64 {
 const OUTCOMES: [&str; 3] = ["completed", "unchanged", "failed"];
 /// A drill also fails where nothing stored is damaged.
 const DRILL_FAILED: &str = "failed";
+const REPAIR_SOURCES: [&str; 3] = ["memory", "replica", "source"];
 const CHECK_OUTCOMES: [&str; 3] = ["passed", "damaged", "unreadable"];
 const DURATION_BUCKETS: [f64; 12] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0];
 
@@ -212,8 +213,8 @@ impl Metrics {
                 counts.integrity_checks.with_label_values(&[check.code(), outcome]).inc();
                 counts.integrity_failures.inc_by(damages.len() as u64);
             }
-            Event::RepairCompleted { source, objects } => {
-                counts.repairs.with_label_values(&[source]).inc_by(objects.len() as u64);
+            Event::RepairCompleted { source, places } => {
+                counts.repairs.with_label_values(&[source]).inc_by(places.len() as u64);
             }
             Event::DrillPassed { duration_seconds, .. } => {
                 counts.integrity_checks.with_label_values(&[Check::Drill.code(), "passed"]).inc();
@@ -249,6 +250,7 @@ impl Metrics {
             | Event::BackupStarted { .. }
             | Event::RestoreStarted { .. }
             | Event::CleanupStarted { .. }
+            | Event::RepairFailed { .. }
             | Event::CleanupFailed { .. }
             | Event::CleanupCompleted { replica: Some(_), .. }
             | Event::ReplicaLagging { .. }
@@ -345,7 +347,7 @@ impl Counts {
                 &["kind", "outcome"],
             )?,
             integrity_failures: registrar.counter("integrity_failures_total", "Stored files found absent or wrong.")?,
-            repairs: registrar.counters("repairs_total", "Objects made good.", &["source"])?,
+            repairs: registrar.counters("repairs_total", "Stored files made good.", &["source"])?,
             restores: registrar.counters("restores_total", "Restores.", &["set", "outcome"])?,
             restore_duration: registrar.histograms("restore_duration_seconds", "How long restores took.", &["set"])?,
             drill_duration: registrar.histograms("drill_duration_seconds", "How long drills took.", &["set"])?,
@@ -381,6 +383,8 @@ impl Counts {
                 self.actor_restarts.with_label_values(&[actor, cause]);
             }
         }
-        self.repairs.with_label_values(&["source"]);
+        for source in REPAIR_SOURCES {
+            self.repairs.with_label_values(&[source]);
+        }
     }
 }

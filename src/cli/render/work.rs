@@ -77,6 +77,12 @@ pub fn verified(outcome: &VerifyOutcome, look: &Look) -> String {
     ]);
     let mut text = line.render(look);
     text.extend(outcome.damages.iter().map(|damage| format!("  {}: {}\n", plain(&damage.place), plain(&damage.fault))));
+    text.extend(
+        outcome
+            .healed
+            .iter()
+            .map(|damage| format!("  {}: was {}, healed\n", plain(&damage.place), plain(&damage.fault))),
+    );
     if let Some(why) = &outcome.unreadable {
         text += &remark("not proven", why);
     }
@@ -192,6 +198,9 @@ to undo: fiovana-app restore security 20261123T101500Z-bbbbbbbb
             text(VerifyVerdict::Damaged)
                 .ends_with("damaged  security  4.0 KiB read\n  objects/3f/3f9c: it is absent\n")
         );
+        let healed = samples::verified(VerifyVerdict::Damaged).damages;
+        let healed = VerifyOutcome { healed, ..samples::verified(VerifyVerdict::Intact) };
+        assert!(verified(&healed, &samples::look()).ends_with("\n  objects/3f/3f9c: was it is absent, healed\n"));
         assert!(text(VerifyVerdict::Unreadable).ends_with("  not proven: read objects/3f/3f9c: I/O error\n"));
     }
 }

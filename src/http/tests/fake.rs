@@ -159,6 +159,7 @@ impl Api for Fake {
             set: "security".parse().unwrap(),
             verdict: VerifyVerdict::Intact,
             damages: vec![],
+            healed: vec![],
             unreadable: None,
             content_bytes: 7,
         })

@@ -94,6 +94,8 @@ fn everything_else_has_its_default() {
     };
     assert_eq!(settings.supervision, supervision);
     assert_eq!(settings.scrub.read_sources_every_runs, 24);
+    assert_eq!(settings.scrub.within, Duration::from_secs(7 * 86_400));
+    assert_eq!(settings.scrub.rate_mib_per_second, 32);
     assert_eq!(settings.janitor.interval, Duration::from_secs(3600));
     assert_eq!(settings.logging, LoggingSettings { level: LogLevel::Info, format: LogFormat::Human });
     assert_eq!((settings.config_directory, settings.log_directory), (house.at("config"), house.at("logs")));

@@ -26,6 +26,7 @@ impl Event {
             Self::RepairCompleted { .. } => "RepairCompleted",
             Self::DrillPassed { .. } => "DrillPassed",
             Self::DrillFailed { .. } => "DrillFailed",
+            Self::RepairFailed { .. } => "RepairFailed",
             Self::RestoreStarted { .. } => "RestoreStarted",
             Self::RestoreCompleted { .. } => "RestoreCompleted",
             Self::RestoreRolledBack { .. } => "RestoreRolledBack",
@@ -67,6 +68,7 @@ impl Event {
             | Self::IntegrityCheckFailed { .. }
             | Self::DrillFailed { .. }
             | Self::RestoreRolledBack { .. }
+            | Self::RepairFailed { .. }
             | Self::RestoreFailed { .. }
             | Self::CleanupFailed { .. }
             | Self::ReplicaLagging { .. }
@@ -122,7 +124,8 @@ impl Event {
             Self::IntegrityCheckFailed { check, damages, unreadable } => {
                 json!({"check": check.code(), "damages": damages, "unreadable": unreadable})
             }
-            Self::RepairCompleted { source, objects } => json!({"source": source, "objects": objects}),
+            Self::RepairCompleted { source, places } => json!({"source": source, "places": places}),
+            Self::RepairFailed { places } => json!({"places": places}),
             Self::DrillPassed { files, size_bytes, duration_seconds } => {
                 json!({"files": files, "size_bytes": size_bytes, "duration_seconds": duration_seconds})
             }

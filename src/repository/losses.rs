@@ -1,0 +1,34 @@
+//! What a copy knows and this repository forgot.
+//!
+//! Hazard: a manifest that is gone leaves no trace in its own directory, and if the memory of it went too, the backup has
+//! vanished. A copy still has it: then it is listed here as what it is, damaged, until it is brought back.
+
+use super::catalogue::{Backup, Finding, Remembered};
+use super::{Repository, layout};
+
+impl Repository {
+    /// Remembers what is lost here and is in `copy`: backups that are neither there nor were deleted on purpose, and lists
+    /// of those that were. It is found damaged from then on.
+    pub fn miss(&self, copy: &Self) {
+        let theirs = copy.catalogue();
+        let mut ours = self.catalogue_mut();
+        for (set, theirs) in theirs.sets() {
+            let index = ours.set_mut(set);
+            let lost = index.lost(usize::MAX);
+            if index.pruned.highest().is_none() && lost.iter().any(|sequence| theirs.pruned.contains(*sequence)) {
+                index.pruned_in_doubt = true;
+            }
+            for backup in theirs.backups() {
+                let (Some(content), Some(sequence)) = (&backup.content, backup.sequence()) else { continue };
+                let listed = index.backups().iter().any(|known| known.id == backup.id);
+                if listed || index.pruned_in_doubt || index.pruned.contains(sequence) {
+                    continue;
+                }
+                let remembered = Some(Remembered { digest: content.digest, sequence });
+                let finding = Finding::Damaged(format!("{} is absent", layout::manifest(set, backup.id)));
+                let (id, set, pinned) = (backup.id, set.clone(), backup.pinned);
+                index.insert(Backup { id, set, pinned, content: None, finding, remembered });
+            }
+        }
+    }
+}
