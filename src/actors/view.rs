@@ -278,6 +278,9 @@ fn replica_views(world: &World) -> Vec<ReplicaView> {
 }
 
 fn set_status(world: &World, facts: &SetFacts, set: &SetSettings) -> SetStatus {
+    // Asked for first: it looks into the catalogue, too, and a second guard of one thread never comes while a writer waits
+    // between the two.
+    let next_drill = world.drill_due(set).map(|due| due.at(world.clock.now()));
     let catalogue = world.repository.catalogue();
     let index = catalogue.set(&set.name);
     let drill = world.drills.of(&set.name);
@@ -297,7 +300,7 @@ fn set_status(world: &World, facts: &SetFacts, set: &SetSettings) -> SetStatus {
         last_drill: drill.history.last_attempt,
         last_drill_outcome: drill.outcome().map(str::to_owned),
         last_drill_error: drill.failure,
-        next_drill: world.drill_due(set).map(|due| due.at(world.clock.now())),
+        next_drill,
         latest: index.and_then(SetIndex::latest).map(|backup| backup.id),
         backups: StateCounts {
             good: count(BackupState::Good),
