@@ -20,15 +20,20 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 /// The system's clocks.
 #[derive(Debug)]
 pub struct SystemClock {
-    started: std::time::Instant,
+    started: Duration,
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the edge where time is read")]
 impl SystemClock {
     /// A clock whose uptime begins now.
     pub fn start() -> Self {
-        Self { started: std::time::Instant::now() }
+        Self { started: since_boot() }
     }
+}
+
+/// Time since the machine was started, the time it slept included: a laptop that wakes has not jumped.
+fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 impl Clock for SystemClock {
@@ -38,6 +43,6 @@ impl Clock for SystemClock {
     }
 
     fn uptime(&self) -> Duration {
-        self.started.elapsed()
+        since_boot().saturating_sub(self.started)
     }
 }

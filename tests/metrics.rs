@@ -54,7 +54,7 @@ const OF_EACH_SET: [(&str, &str); 35] = [
 ];
 
 /// What there is once, or for each actor, mode or kind of check.
-const OF_THE_SERVICE: [(&str, &str); 26] = [
+const OF_THE_SERVICE: [(&str, &str); 27] = [
     ("backup_enabled", ""),
     ("mode", r#"mode="starting""#),
     ("mode", r#"mode="normal""#),
@@ -80,6 +80,7 @@ const OF_THE_SERVICE: [(&str, &str); 26] = [
     ("repository_bytes", ""),
     ("repository_objects", ""),
     ("repository_free_bytes", ""),
+    ("clock_suspect", ""),
     ("build_info", concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"")),
 ];
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::herald::{About, Herald};
-use super::janitor::{Janitor, Sweep};
+use super::janitor::{Janitor, MakeRoom, Sweep};
 use super::problems::{self, chain};
 use super::replication::Replicate;
 use super::service::Caller;
@@ -20,7 +20,8 @@ use super::verifier::{CheckDoubtful, ReadBack, Verifier};
 use super::world::{Occupied, Role, World};
 use crate::api::{Problem, ProblemKind};
 use crate::core::{BackupKind, BackupState, Digest};
-use crate::pipeline::archive::{self, Archived, Created};
+use crate::pipeline::archive::{self, ArchiveError, Archived, Created};
+use crate::pipeline::relief;
 use crate::pipeline::restore::{Pick, Restored, Rules};
 use crate::pipeline::verify::Verdict;
 use crate::repository::catalogue::{Backup, Catalogue};
@@ -230,6 +231,7 @@ impl Tools {
         }
     }
 
+    /// Archives; on a full disk once more after everything that is due was deleted, and then says what would free how much.
     async fn archive(
         &self,
         set: &SetSettings,
@@ -239,6 +241,38 @@ impl Tools {
         started: chrono::DateTime<chrono::Utc>,
         read_everything: bool,
     ) -> Result<(Archived, Occupied), Problem> {
+        let (mut archived, mut occupied) =
+            self.archive_once(set, kind, caller, occupied, started, read_everything).await?;
+        if let Err(ArchiveError::NoSpace { .. }) = &archived {
+            // No answer: nothing was freed, and the second attempt says so.
+            let _ = self.janitor.send(MakeRoom).await;
+            (archived, occupied) = self.archive_once(set, kind, caller, occupied, started, read_everything).await?;
+        }
+        match archived {
+            Ok(archived) => Ok((archived, occupied)),
+            Err(error @ ArchiveError::NoSpace { .. }) => {
+                let mut problem = problems::of_archive(&set.name, &error);
+                let world = self.world.clone();
+                let look = tokio::task::spawn_blocking(move || {
+                    relief::relief(&world.repository, &world.settings().sets, &world.guards(), world.clock.now())
+                });
+                let relief = look.await.unwrap_or_default();
+                problem.detail = format!("{}; {}", problem.detail, relief::sentence(&relief));
+                Err(problem)
+            }
+            Err(error) => Err(problems::of_archive(&set.name, &error)),
+        }
+    }
+
+    async fn archive_once(
+        &self,
+        set: &SetSettings,
+        kind: BackupKind,
+        caller: &Caller,
+        occupied: Occupied,
+        started: chrono::DateTime<chrono::Utc>,
+        read_everything: bool,
+    ) -> Result<(Result<Archived, ArchiveError>, Occupied), Problem> {
         let pass = self.world.lane.enter().await.map_err(|_| problems::stopping())?;
         let world = self.world.clone();
         let (set, progress) = (set.clone(), caller.progress.clone());
@@ -254,16 +288,12 @@ impl Tools {
                 read_everything,
                 read_sources_every_runs: world.settings().scrub.read_sources_every_runs,
                 now: world.clock.now(),
-                clock_suspect: false,
+                clock_suspect: world.look_at_clock().is_some(),
                 audit_head: world.audit().anchor(),
             };
             (archive::archive(&world.repository, &request, &progress), occupied)
         });
-        match work.await {
-            Ok((Ok(archived), occupied)) => Ok((archived, occupied)),
-            Ok((Err(error), _)) => Err(problems::of_archive(&name, &error)),
-            Err(panic) => Err(Problem::new(ProblemKind::Internal, format!("back up {name}: {panic}"))),
-        }
+        work.await.map_err(|panic| Problem::new(ProblemKind::Internal, format!("back up {name}: {panic}")))
     }
 }
 

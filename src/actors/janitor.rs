@@ -4,6 +4,7 @@
 //! looks at the mode and the clock before each small batch, and holds the write lane while it deletes one.
 
 mod cleanup;
+mod clock;
 mod orders;
 
 use std::sync::Arc;
@@ -19,9 +20,16 @@ use super::supervision::Child;
 use super::world::{Role, World};
 use crate::api::{Problem, ProblemKind, PruneOutcome};
 use crate::core::SetName;
+use crate::core::mode::Mode;
 use crate::core::retention::{Guards, PlanDigest};
 use crate::repository::WriteError;
 pub use orders::{Forget, SetPin};
+
+/// The time between two looks at the clock.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(60);
+
+/// The same as long as the service is starting.
+const FIRST_LOOKS: Duration = Duration::from_millis(200);
 
 /// How many messages may wait for this actor.
 pub const MAILBOX: usize = 64;
@@ -38,6 +46,22 @@ pub struct Sweep {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct SweepAll;
+
+/// Look at the clock, and whether it is news what it says.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Look {
+    /// Whether this is the first time: then what waits for a person is looked at, too.
+    first: bool,
+}
+
+/// Believe the clock, whatever contradicts it; answered when it is.
+#[derive(Message)]
+#[rtype(result = "Result<(), Problem>")]
+pub struct AcceptClock {
+    /// Who says so.
+    pub caller: Caller,
+}
 
 /// Sweep every set, and collect, because somebody asks; answered when it is done.
 #[derive(Message)]
@@ -69,6 +93,11 @@ impl Janitor {
         Self(Tools { world, herald })
     }
 
+    fn arm(&self, ctx: &mut Context<Self>) {
+        let interval = self.0.world.settings().janitor.interval;
+        ctx.run_later(interval, |_, ctx| ctx.notify(SweepAll));
+    }
+
     /// What its other work needs.
     pub(super) fn parts(&self) -> (Arc<World>, Herald) {
         (self.0.world.clone(), self.0.herald.clone())
@@ -84,8 +113,8 @@ impl Supervised for Janitor {}
 impl Child for Janitor {
     fn begin(&mut self, ctx: &mut Context<Self>) {
         if self.0.world.role == Role::Daemon {
-            let interval = self.0.world.settings().janitor.interval;
-            ctx.run_later(interval, |_, ctx| ctx.notify(SweepAll));
+            ctx.notify(Look { first: true });
+            self.arm(ctx);
             replication::keep_looking(ctx);
         }
     }
@@ -117,7 +146,7 @@ impl Handler<SweepAll> for Janitor {
             }
         };
         // Armed again after the work: a slow sweep is not followed by a pile of missed ones.
-        Box::pin(work.into_actor(self).map(|(), janitor, ctx| janitor.begin(ctx)))
+        Box::pin(work.into_actor(self).map(|(), janitor, ctx| janitor.arm(ctx)))
     }
 }
 
@@ -132,6 +161,37 @@ impl Handler<MakeRoom> for Janitor {
             }
         };
         Box::pin(work.into_actor(self))
+    }
+}
+
+impl Handler<Look> for Janitor {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, Look { first }: Look, _ctx: &mut Self::Context) -> Self::Result {
+        let tools = self.0.clone();
+        let work = async move {
+            tools.look_at_clock().await;
+            // What is allowed is not known before the mode is.
+            let too_early = first && tools.world.mode().mode == Mode::Starting;
+            if first && tools.is_due() {
+                tools.review().await;
+            }
+            too_early
+        };
+        let again = |too_early, _: &mut Self, ctx: &mut Context<Self>| {
+            let wait = if too_early { FIRST_LOOKS } else { BETWEEN_LOOKS };
+            ctx.run_later(wait, move |_, ctx| ctx.notify(Look { first: too_early }));
+        };
+        Box::pin(work.into_actor(self).map(again))
+    }
+}
+
+impl Handler<AcceptClock> for Janitor {
+    type Result = ResponseActFuture<Self, Result<(), Problem>>;
+
+    fn handle(&mut self, AcceptClock { caller }: AcceptClock, _ctx: &mut Self::Context) -> Self::Result {
+        let tools = self.0.clone();
+        Box::pin(async move { tools.accept_clock(&caller).await }.into_actor(self))
     }
 }
 

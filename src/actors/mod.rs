@@ -32,6 +32,7 @@ mod scheduler;
 pub mod service;
 pub mod supervision;
 mod supervisor;
+mod timekeeping;
 pub mod trail;
 mod upkeep;
 mod verifier;

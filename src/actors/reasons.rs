@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::world::{AUDIT_LOG, ActorState, World};
 use crate::core::mode::DegradedReason;
+use crate::core::space::Space;
 use crate::core::{ReplicaName, SetName};
 use crate::pipeline::assess::{LiveFault, LiveFaultKind, assess};
 use crate::settings::SetSettings;
@@ -44,6 +45,12 @@ pub struct Facts {
     pub mode_not_persisted: bool,
     /// The actor whose work holds the write lane though it should not, and for how long.
     pub stuck: Option<(&'static str, Duration)>,
+    /// Why the clock is not believed.
+    pub clock_fault: Option<String>,
+    /// How little space is left, if it is too little.
+    pub space_low: Option<String>,
+    /// Cleanups that wait for a person: how many backups of which set.
+    pub held: Vec<String>,
     /// Why the settings that are there are not the ones in force.
     pub rejected_settings: Option<String>,
     /// Restores that were interrupted and could not be settled: what there is, and what to do.
@@ -103,6 +110,17 @@ const JUDGEMENTS: &[(DegradedReason, Judgement)] = &[
              a disk hangs; a restart of the service is safe"
         ))
     }),
+    (DegradedReason::ClockSuspect, |facts| {
+        let fault = facts.clock_fault.as_ref()?;
+        Some(format!("{fault}; nothing is deleted: set the clock right, or, if it is, `fiovana-app clock accept`"))
+    }),
+    (DegradedReason::SpaceLow, |facts| {
+        let space = facts.space_low.as_ref()?;
+        Some(format!("{space}: move the backups to a larger disk, or keep less; `fiovana-app prune --dry-run` helps"))
+    }),
+    (DegradedReason::CleanupHeld, |facts| {
+        named(facts.held.iter().cloned(), "to be deleted once you say so: see `fiovana-app prune --dry-run`")
+    }),
     (DegradedReason::SettingsRejected, |facts| {
         let why = facts.rejected_settings.as_ref()?;
         Some(format!("{why}: correct the settings, see that `fiovana-app config check` accepts them, and reload"))
@@ -161,6 +179,9 @@ pub fn look(world: &World) -> Facts {
             .then(|| settings.log_directory.join(AUDIT_LOG).display().to_string()),
         mode_not_persisted: !world.mode().persisted,
         stuck: stuck(world),
+        clock_fault: world.timekeeping.fault().map(|fault| fault.to_string()),
+        space_low: space_low(world),
+        held: settings.sets.iter().filter_map(|set| held(world, &set.name)).collect(),
         rejected_settings: world.rejected_settings(),
         unsettled_restores: world.unsettled_restores(),
     }
@@ -179,6 +200,19 @@ fn stuck(world: &World) -> Option<(&'static str, Duration)> {
     let (holder, held) = world.lane.holder()?;
     let ghost = world.actors().get(holder.child).is_some_and(|actor| actor.state == ActorState::Stuck);
     (ghost || held > LONG_WORK).then_some((holder.child, held))
+}
+
+/// How much space is left, if it is less than it should be.
+fn space_low(world: &World) -> Option<String> {
+    let janitor = world.settings().janitor;
+    let (free, total) = (world.repository.free_bytes().ok()?, world.repository.total_bytes().ok()?);
+    let low = Space { free_bytes: free, total_bytes: total }.is_low(janitor.min_free_mb, janitor.min_free_percent);
+    low.then(|| format!("{} MiB of {} MiB are free in {}", free >> 20, total >> 20, world.repository.location()))
+}
+
+fn held(world: &World, set: &SetName) -> Option<String> {
+    let hold = world.upkeep.held(set)?;
+    Some(format!("{} of {} backups of {set}", hold.deletions, hold.backups))
 }
 
 fn place(fault: &LiveFault) -> String {
@@ -240,6 +274,9 @@ mod tests {
             ),
             (DegradedReason::ModeNotPersisted, Facts { mode_not_persisted: true, ..Facts::default() }),
             (DegradedReason::ActorStuck, Facts { stuck: Some(("archiver", LONG_WORK)), ..Facts::default() }),
+            (DegradedReason::ClockSuspect, Facts { clock_fault: Some("it says 1970".into()), ..Facts::default() }),
+            (DegradedReason::SpaceLow, Facts { space_low: Some("1 of 100 MiB".into()), ..Facts::default() }),
+            (DegradedReason::CleanupHeld, Facts { held: vec!["9 of 10 of logs".into()], ..Facts::default() }),
             (DegradedReason::SettingsRejected, Facts { rejected_settings: Some("bad".into()), ..Facts::default() }),
             (
                 DegradedReason::RestoreUnsettled,

@@ -13,6 +13,7 @@ use crate::core::retention::Hold;
 #[derive(Debug, Default)]
 pub struct Upkeep {
     held: Mutex<BTreeMap<SetName, Hold>>,
+    clock_suspect: Mutex<bool>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -25,9 +26,9 @@ impl Upkeep {
         locked(&self.held).get(set).cloned()
     }
 
-    /// Whether any plan waits.
-    pub fn holds_any(&self) -> bool {
-        !locked(&self.held).is_empty()
+    /// Notes whether the clock is told to be suspect; whether that is news.
+    pub fn clock_told(&self, suspect: bool) -> bool {
+        std::mem::replace(&mut *locked(&self.clock_suspect), suspect) != suspect
     }
 
     /// Notes that a set's plan waits, or that none does; whether that is news.

@@ -331,6 +331,7 @@ pub fn facts(world: &World) -> Facts {
             .into_iter()
             .map(|view| ReplicaFacts { name: view.name, lag_backups: view.lag_backups, same_disk: view.same_disk })
             .collect(),
+        clock_suspect: world.timekeeping.fault().is_some(),
         audit_head_sequence: world.audit().head.map_or(0, |head| head.seq),
         audit_chain_ok: !world.audit().broken,
     }

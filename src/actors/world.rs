@@ -18,10 +18,12 @@ use super::lane::WriteLane;
 use super::reasons::Concerns;
 use super::recovery::RecoveryDesk;
 use super::replicas::Replicas;
+use super::timekeeping::Timekeeping;
 use super::upkeep::Upkeep;
 use super::verifier::scrub::{self, Rotations};
 use crate::audit::Head;
 use crate::clock::Clock;
+use crate::core::clock_sanity::ClockFault;
 use crate::core::drill::{self, Rehearsal};
 use crate::core::mode::Mode;
 use crate::core::retention::Guards;
@@ -74,6 +76,8 @@ pub struct World {
     pub damage: KnownDamage,
     /// What Prometheus is told.
     pub metrics: Metrics,
+    /// What is known of the clock.
+    pub timekeeping: Timekeeping,
     /// What the Janitor found.
     pub upkeep: Upkeep,
     /// When this process started.
@@ -193,6 +197,7 @@ impl World {
         let histories: BTreeMap<SetName, RunHistory> =
             repository.load_state(RUNS).ok().and_then(|loaded| loaded.value()).unwrap_or_default();
         let runs = histories.into_iter().map(|(set, history)| (set, Run { history, ..Run::default() })).collect();
+        let timekeeping = Timekeeping::recall(&repository);
         let started = clock.now();
         let audit = AuditView { broken: chain_check::was_broken(&repository), ..AuditView::default() };
         let actor =
@@ -207,6 +212,7 @@ impl World {
             clock,
             lane: WriteLane::open(),
             metrics,
+            timekeeping,
             upkeep: Upkeep::default(),
             started,
             settings: RwLock::new(Arc::new(settings)),
@@ -252,7 +258,16 @@ impl World {
 
     /// What forbids deletion now, as far as the backups themselves do not tell it.
     pub fn guards(&self) -> Guards {
-        Guards { recovery: !self.mode().mode.allows_deletion(), ..Guards::default() }
+        Guards {
+            recovery: !self.mode().mode.allows_deletion(),
+            clock_suspect: self.look_at_clock().is_some(),
+            ..Guards::default()
+        }
+    }
+
+    /// Why the clock is not to be believed now, if so.
+    pub fn look_at_clock(&self) -> Option<ClockFault> {
+        self.timekeeping.look(&self.repository, self.clock.now(), self.clock.uptime())
     }
 
     /// Follows the mode.

@@ -175,6 +175,9 @@ Examples:
         #[arg(long, group = "drilled")]
         all: bool,
     },
+    /// Say that the clock is right, whatever contradicts it
+    #[command(subcommand)]
+    Clock(Clock),
     /// Show everything at a glance
     Status,
     /// Check, show or accept the audit log
@@ -293,6 +296,13 @@ pub enum Recovery {
         #[arg(long, value_name = "NAME")]
         acknowledge: Vec<String>,
     },
+}
+
+/// The clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Clock {
+    /// Believe it from now on: ages are told by it, and deletion resumes
+    Accept,
 }
 
 /// The settings.

@@ -98,6 +98,14 @@ impl Client {
         }
     }
 
+    /// Believes the clock, whatever contradicts it.
+    pub async fn accept_clock(&self) -> Answer<ModeDocument> {
+        match self {
+            Self::Remote(remote) => Ok(remote.accept_clock()?),
+            Self::Local(service) => Ok(service.accept_clock(&caller()).await?),
+        }
+    }
+
     /// What would become of every backup.
     pub fn prune_plan(&self) -> Answer<PrunePlan> {
         match self {

@@ -46,6 +46,8 @@ pub enum Work {
     Drill(SetName),
     /// Rehearse the restore of every set.
     DrillAll,
+    /// Believe the clock.
+    AcceptClock,
     /// Show everything at a glance.
     Status,
     /// Accept what is wrong with the audit log.
@@ -133,6 +135,10 @@ async fn perform(work: Work, client: &Client, output: &mut Output<'_>) -> Result
             Ok(Exit::of_drill(&outcome))
         }
         Work::DrillAll => drill_all(client, output).await,
+        Work::AcceptClock => {
+            output.document(&client.accept_clock().await?, render::mode)?;
+            Ok(Exit::Done)
+        }
         Work::Status => {
             output.document(&client.status()?, render::status)?;
             if client.is_local() {

@@ -31,6 +31,7 @@ mod text;
 
 use std::io;
 
+use arguments::Clock as ClockCommand;
 pub use arguments::{Arguments, Command, parse};
 use commands::Work;
 pub use exit::Exit;
@@ -103,6 +104,7 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
         Command::Unpin { id } => Work::SetPinned(id, false),
         Command::Forget { what, confirm } => Work::Forget(what, confirm),
         Command::Drill { set, all: _ } => set.map_or(Work::DrillAll, Work::Drill),
+        Command::Clock(ClockCommand::Accept) => Work::AcceptClock,
         Command::Status => Work::Status,
         Command::Audit(arguments::Audit::Verify) => return audit::verify(&load(output)?, output),
         Command::Audit(arguments::Audit::Tail(wanted)) => return audit::tail(wanted, &load(output)?, output),

@@ -184,6 +184,11 @@ impl Remote {
         self.post_json(&format!("/api/recovery/{set}/{reference}"), options)
     }
 
+    /// Believes the clock, whatever contradicts it.
+    pub fn accept_clock(&self) -> Answer<ModeDocument> {
+        self.post("/api/clock/accept")
+    }
+
     /// What would become of every backup.
     pub fn prune_plan(&self) -> Answer<PrunePlan> {
         self.get("/api/prune", [])

@@ -6,6 +6,7 @@
 
 pub mod backup;
 pub mod backup_id;
+pub mod clock_sanity;
 pub mod content;
 pub mod diff;
 pub mod digest;
@@ -21,6 +22,7 @@ pub mod schedule;
 pub mod scrub;
 pub mod secrets;
 pub mod set_name;
+pub mod space;
 
 pub use backup::{BackupKind, BackupState, Sequence};
 pub use backup_id::{BackupId, BackupRef};

@@ -32,6 +32,7 @@ pub(super) trait Api: Clone + Send + Sync + 'static {
     async fn apply(&self, options: &ApplyOptions, caller: &Caller) -> Result<ApplyOutcome, Problem>;
     async fn enter_recovery(&self, caller: &Caller) -> Result<ModeDocument, Problem>;
     async fn exit_recovery(&self, acknowledged: Vec<String>, caller: &Caller) -> Result<ModeDocument, Problem>;
+    async fn accept_clock(&self, caller: &Caller) -> Result<ModeDocument, Problem>;
     fn prune_plan(&self) -> PrunePlan;
     async fn prune(&self, options: &PruneOptions, caller: &Caller) -> Result<PruneOutcome, Problem>;
     async fn set_pinned(&self, reference: &str, pinned: bool, caller: &Caller) -> Result<BackupDetails, Problem>;
@@ -99,6 +100,10 @@ impl Api for Service {
 
     async fn exit_recovery(&self, acknowledged: Vec<String>, caller: &Caller) -> Result<ModeDocument, Problem> {
         Service::exit_recovery(self, acknowledged, caller).await
+    }
+
+    async fn accept_clock(&self, caller: &Caller) -> Result<ModeDocument, Problem> {
+        Service::accept_clock(self, caller).await
     }
 
     fn prune_plan(&self) -> PrunePlan {

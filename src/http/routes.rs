@@ -12,7 +12,7 @@ use crate::api::{Problem, ProblemKind};
 
 use super::api::Api;
 use super::handlers::audit;
-use super::handlers::pruning::{forget, pin, prune, prune_plan, unpin};
+use super::handlers::pruning::{accept_clock, forget, pin, prune, prune_plan, unpin};
 use super::handlers::recovery::{apply, diff, enter_recovery, exit_recovery, plan, recovery};
 use super::handlers::{alive, backup, drill, list, metrics, ready, restore, show, status, verify};
 
@@ -25,6 +25,7 @@ pub(super) fn routes<A: Api>(config: &mut ServiceConfig) {
         .service(reads("/api/backup/{id}/diff", to(diff::<A>)))
         .service(sets_and_unsets("/api/backup/{id}/pin", to(pin::<A>), to(unpin::<A>)))
         .service(acts("/api/backup/{id}/forget", to(forget::<A>)))
+        .service(acts("/api/clock/accept", to(accept_clock::<A>)))
         .service(both("/api/prune", to(prune_plan::<A>), to(prune::<A>)))
         .service(acts("/api/drill/{set}", to(drill::<A>)))
         .service(reads("/api/recovery", to(recovery::<A>)))

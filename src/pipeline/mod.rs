@@ -13,6 +13,7 @@ pub mod forget;
 pub mod heal;
 mod parallel;
 mod progress;
+pub mod relief;
 pub mod replicate;
 pub mod restore;
 pub mod scrub;

@@ -93,6 +93,11 @@ impl Repository {
         self.storage.free_bytes()
     }
 
+    /// Bytes that there are where it is, written or not.
+    pub fn total_bytes(&self) -> Result<u64, StorageError> {
+        self.storage.total_bytes()
+    }
+
     /// What it holds. Don't keep it across anything slow: writers wait.
     pub fn catalogue(&self) -> RwLockReadGuard<'_, Catalogue> {
         self.catalogue.read().unwrap_or_else(PoisonError::into_inner)

@@ -53,6 +53,9 @@ pub trait Disk: Send + Sync + 'static {
 
     /// Bytes that an ordinary user may still write.
     fn free_bytes(&self) -> io::Result<u64>;
+
+    /// Bytes that the filesystem has, written or not.
+    fn total_bytes(&self) -> io::Result<u64>;
 }
 
 /// A new file being written.

@@ -308,6 +308,10 @@ impl Disk for Simulated {
         state.alive()?;
         Ok(state.capacity_bytes.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.image.used_bytes())))
     }
+
+    fn total_bytes(&self) -> io::Result<u64> {
+        Ok(self.lock().capacity_bytes.unwrap_or(u64::MAX))
+    }
 }
 
 struct SimulatedFile {

@@ -356,6 +356,10 @@ impl Storage for Local {
         self.disk.free_bytes().map_err(self.failed("measure free space", ""))
     }
 
+    fn total_bytes(&self) -> Result<u64, StorageError> {
+        self.disk.total_bytes().map_err(self.failed("measure the disk", ""))
+    }
+
     fn location(&self) -> String {
         self.location.clone()
     }

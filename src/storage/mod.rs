@@ -80,6 +80,9 @@ pub trait Storage: Send + Sync + 'static {
     /// Bytes that may still be written here.
     fn free_bytes(&self) -> Result<u64, StorageError>;
 
+    /// Bytes that there are here, written or not.
+    fn total_bytes(&self) -> Result<u64, StorageError>;
+
     /// Where this is, for messages: an absolute path or a URL.
     fn location(&self) -> String;
 }

@@ -157,6 +157,11 @@ impl Disk for RealDisk {
         let filesystem = sys::fstatvfs(self.root.directory())?;
         Ok(filesystem.f_bavail.saturating_mul(filesystem.f_frsize))
     }
+
+    fn total_bytes(&self) -> io::Result<u64> {
+        let filesystem = sys::fstatvfs(self.root.directory())?;
+        Ok(filesystem.f_blocks.saturating_mul(filesystem.f_frsize))
+    }
 }
 
 /// `rename_new` on filesystems without `RENAME_NOREPLACE`: `linkat` refuses an existing name just as well. It takes two

@@ -246,6 +246,13 @@ pub enum Event {
         /// What would be deleted, and why.
         planned: Vec<(BackupId, &'static str)>,
     },
+    /// The clock is not believed any more, or is again.
+    ClockSuspect {
+        /// Why not, if it is not.
+        fault: Option<String>,
+        /// Whether somebody said that it is right.
+        accepted: bool,
+    },
     /// A backup was protected.
     Pinned,
     /// It is so no longer.

@@ -30,6 +30,8 @@ pub struct Facts {
     pub free_bytes: Option<u64>,
     /// Every configured replica.
     pub replicas: Vec<ReplicaFacts>,
+    /// Whether the clock is not believed.
+    pub clock_suspect: bool,
     /// The number of the last audit record.
     pub audit_head_sequence: u64,
     /// Whether the chain of the audit log is whole, as far as is known.

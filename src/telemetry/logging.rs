@@ -161,6 +161,13 @@ fn sentence(event: &Event) -> String {
             hold.reason.code(),
             hold.digest
         ),
+        Event::ClockSuspect { fault: Some(fault), .. } => {
+            format!("the clock is not believed, nothing is deleted: {fault}")
+        }
+        Event::ClockSuspect { accepted: true, .. } => {
+            "the clock is believed again, for somebody said that it is right".into()
+        }
+        Event::ClockSuspect { .. } => "the clock is believed again".into(),
         Event::Pinned => "pinned: retention leaves it alone".into(),
         Event::Unpinned => "unpinned: retention may delete it again".into(),
         Event::Forgotten { gives_up, .. } => format!("given up: {}", gives_up.join("; ")),

@@ -45,6 +45,7 @@ struct States {
     repository_free_bytes: IntGauge,
     audit_head_sequence: IntGauge,
     audit_chain_ok: IntGauge,
+    clock_suspect: IntGauge,
     replica_lag: IntGaugeVec,
     replica_same_disk: IntGaugeVec,
 }
@@ -256,6 +257,7 @@ impl Metrics {
             | Event::ReplicaLagging { .. }
             | Event::ReplicaCaughtUp { .. }
             | Event::CleanupHeld { .. }
+            | Event::ClockSuspect { .. }
             | Event::Pinned
             | Event::Unpinned
             | Event::Forgotten { .. }
@@ -286,6 +288,7 @@ impl States {
             repository_bytes: registrar.gauge("repository_bytes", "Stored bytes of all objects.")?,
             repository_objects: registrar.gauge("repository_objects", "Objects in the repository.")?,
             repository_free_bytes: registrar.gauge("repository_free_bytes", "Bytes that may still be written.")?,
+            clock_suspect: registrar.gauge("clock_suspect", "Whether the clock is not believed.")?,
             audit_head_sequence: registrar.gauge("audit_head_sequence", "The number of the last audit record.")?,
             audit_chain_ok: registrar
                 .gauge("audit_chain_ok", "Whether the audit chain was whole when last checked.")?,
@@ -324,6 +327,7 @@ impl States {
         self.repository_bytes.set(facts.repository_bytes as i64);
         self.repository_objects.set(facts.repository_objects as i64);
         self.repository_free_bytes.set(facts.free_bytes.map_or(-1, |bytes| bytes as i64));
+        self.clock_suspect.set(facts.clock_suspect.into());
         self.audit_head_sequence.set(facts.audit_head_sequence as i64);
         self.audit_chain_ok.set(facts.audit_chain_ok.into());
         self.replica_lag.reset();

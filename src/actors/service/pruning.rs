@@ -3,10 +3,10 @@
 //! Hazard: what only reads must never wait for the write lane: a plan is shown while a backup is under way.
 
 use super::{Caller, Service, problems, view};
-use crate::actors::janitor::{Forget, Prune, SetPin};
+use crate::actors::janitor::{AcceptClock, Forget, Prune, SetPin};
 use crate::api::{
-    BackupDetails, DecisionDocument, ForgetOptions, ForgetOutcome, GarbageDocument, HeldDocument, Problem, ProblemKind,
-    PruneOptions, PruneOutcome, PrunePlan, SetPlan,
+    BackupDetails, DecisionDocument, ForgetOptions, ForgetOutcome, GarbageDocument, HeldDocument, ModeDocument,
+    Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan, SetPlan,
 };
 use crate::core::retention::{PlanDigest, PlanDigestSyntax};
 use crate::core::{Sequence, SetName};
@@ -68,6 +68,13 @@ impl Service {
         let waiting = if waiting.is_empty() { "none".to_owned() } else { waiting.join(", ") };
         let detail = format!("no plan {confirmed} waits (waiting: {waiting}): look again with prune --dry-run");
         Err(Problem::new(ProblemKind::StalePlan, detail))
+    }
+
+    /// Believes the clock, whatever contradicts it.
+    pub async fn accept_clock(&self, caller: &Caller) -> Result<ModeDocument, Problem> {
+        let message = AcceptClock { caller: caller.clone() };
+        self.janitor.send(message).await.map_err(|_| problems::of_silence("janitor"))??;
+        Ok(view::mode(&self.world))
     }
 
     /// Pins a backup, or takes its pin away.

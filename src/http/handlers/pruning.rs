@@ -26,6 +26,14 @@ pub(in crate::http) async fn prune<A: Api>(
     ok(&shared.operate(async move |api| api.prune(&options, &caller).await).await?)
 }
 
+pub(in crate::http) async fn accept_clock<A: Api>(
+    shared: Data<Shared<A>>,
+    caller: Caller,
+    _: Options<NoOptions>,
+) -> Answer {
+    ok(&shared.operate(async move |api| api.accept_clock(&caller).await).await?)
+}
+
 pub(in crate::http) async fn pin<A: Api>(
     shared: Data<Shared<A>>,
     id: Path<String>,

@@ -256,6 +256,12 @@ impl Api for Fake {
         Ok(mode("normal"))
     }
 
+    async fn accept_clock(&self, caller: &Caller) -> Result<ModeDocument, Problem> {
+        self.note("accept clock".to_owned());
+        self.note_caller(caller);
+        Ok(mode("normal"))
+    }
+
     fn prune_plan(&self) -> PrunePlan {
         self.note("prune plan".to_owned());
         PrunePlan { sets: vec![], garbage: GarbageDocument::default() }

@@ -35,6 +35,7 @@ impl Event {
             Self::CleanupCompleted { .. } => "CleanupCompleted",
             Self::CleanupFailed { .. } => "CleanupFailed",
             Self::CleanupHeld { .. } => "CleanupHeld",
+            Self::ClockSuspect { .. } => "ClockSuspect",
             Self::Pinned => "Pinned",
             Self::Unpinned => "Unpinned",
             Self::Forgotten { .. } => "Forgotten",
@@ -60,6 +61,7 @@ impl Event {
             | Self::RestoreCompleted { .. }
             | Self::ReplicaCaughtUp { .. }
             | Self::CleanupCompleted { .. }
+            | Self::ClockSuspect { fault: None, .. }
             | Self::Pinned
             | Self::Unpinned
             | Self::Forgotten { .. } => Outcome::Success,
@@ -71,6 +73,7 @@ impl Event {
             | Self::RepairFailed { .. }
             | Self::RestoreFailed { .. }
             | Self::CleanupFailed { .. }
+            | Self::ClockSuspect { fault: Some(_), .. }
             | Self::ReplicaLagging { .. }
             | Self::AuthRejected
             | Self::SettingsRejected { .. }
@@ -150,6 +153,9 @@ impl Event {
                 "digest": hold.digest.to_string(),
                 "planned": reasons(planned),
             }),
+            Self::ClockSuspect { fault, accepted } => {
+                json!({"suspect": fault.is_some(), "fault": fault, "accepted": accepted})
+            }
             Self::Pinned | Self::Unpinned => json!({}),
             Self::Forgotten { sequences, gives_up } => json!({"sequences": sequences, "gives_up": gives_up}),
             Self::CleanupCompleted { replica, deleted, objects, freed_bytes } => json!({

@@ -1,0 +1,93 @@
+//! Keeps an eye on the clock.
+//!
+//! Hazard: a clock that was wrong for an hour, and believed for that hour, has deleted what it made look old. It is looked
+//! at before every plan and every batch; what it said when it was believed is remembered across restarts.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::core::clock_sanity::{ClockFault, Witnesses, judge};
+use crate::repository::Repository;
+use crate::storage::{Durability, StorageError};
+
+const CLOCK: &str = "clock";
+
+/// What is remembered of the clock. Lost, the newest backup still bears witness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct ClockDocument {
+    last_seen: Option<DateTime<Utc>>,
+    /// Backups dated between the two times are no witnesses: somebody accepted the first when the second was known.
+    #[serde(default)]
+    accepted: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    document: ClockDocument,
+    anchor: Option<(DateTime<Utc>, Duration)>,
+    fault: Option<ClockFault>,
+}
+
+/// What is known of the clock.
+#[derive(Debug, Default)]
+pub struct Timekeeping(Mutex<Kept>);
+
+impl Timekeeping {
+    /// With what the repository remembers.
+    pub fn recall(repository: &Repository) -> Self {
+        let document = repository.load_state(CLOCK).ok().and_then(|loaded| loaded.value()).unwrap_or_default();
+        Self(Mutex::new(Kept { document, ..Kept::default() }))
+    }
+
+    /// Looks at the clock, which says `now`: why it is not believed, if it is not.
+    pub fn look(&self, repository: &Repository, now: DateTime<Utc>, uptime: Duration) -> Option<ClockFault> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let witnesses = Witnesses {
+            newest_backup: newest_backup(repository, kept.document.accepted),
+            last_seen: kept.document.last_seen,
+            anchor: kept.anchor,
+        };
+        kept.fault = judge(now, uptime, &witnesses).err();
+        if kept.fault.is_none() {
+            kept.anchor = Some((now, uptime));
+            kept.document.last_seen = kept.document.last_seen.max(Some(now));
+        }
+        kept.fault
+    }
+
+    /// Why the clock was not believed when it was last looked at, if so.
+    pub fn fault(&self) -> Option<ClockFault> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fault
+    }
+
+    /// Remembers when the clock was last believed. Not synced: it costs a witness of some minutes.
+    pub fn remember(&self, repository: &Repository) -> Result<(), StorageError> {
+        let document = self.0.lock().unwrap_or_else(PoisonError::into_inner).document;
+        repository.save_state(CLOCK, &document, Durability::Lazy)
+    }
+
+    /// Believes the clock from now on, whatever contradicts it.
+    pub fn accept(&self, repository: &Repository, now: DateTime<Utc>, uptime: Duration) -> Result<(), StorageError> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = newest_backup(repository, None).into_iter().chain(kept.document.last_seen).max();
+        let outrun = latest.filter(|latest| *latest > now).map(|latest| (now, latest));
+        let document = ClockDocument { last_seen: Some(now), accepted: outrun.or(kept.document.accepted) };
+        repository.save_state(CLOCK, &document, Durability::Durable)?;
+        *kept = Kept { document, anchor: Some((now, uptime)), fault: None };
+        Ok(())
+    }
+}
+
+/// The latest time of a backup that bears witness.
+fn newest_backup(repository: &Repository, accepted: Option<(DateTime<Utc>, DateTime<Utc>)>) -> Option<DateTime<Utc>> {
+    let catalogue = repository.catalogue();
+    let trusted = catalogue.backups().filter_map(|backup| {
+        let envelope = &backup.content.as_ref()?.manifest.envelope;
+        (!envelope.clock_suspect).then_some(envelope.created)
+    });
+    let outrun = |time: &DateTime<Utc>| accepted.is_some_and(|(from, to)| *time > from && *time <= to);
+    trusted.filter(|time| !outrun(time)).max()
+}
