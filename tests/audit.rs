@@ -369,3 +369,59 @@ fn an_answer_its_records_and_its_log_lines_have_one_id() {
         });
     }
 }
+
+#[test]
+fn a_log_that_was_rewritten_is_told_from_one_that_grew_or_was_rotated_and_what_it_was_is_pinned() {
+    let installation = Installation::new();
+    std::fs::create_dir(installation.path("logs")).unwrap();
+    let log = |name: &str| installation.path("logs").join(name);
+    let lines = |from: u32, to: u32| (from..to).map(|line| format!("line {line} of a log\n")).collect::<String>();
+    files::write(&log("error.log"), lines(0, 100));
+    // Several chunks, so that the length it had is in the middle of one.
+    files::write(&log("operation_audit.log"), lines(0, 100_000));
+    let daemon = installation.start();
+    daemon.settle();
+    let back_up = || daemon.backup_when_free("logs")["id"].as_str().unwrap().to_owned();
+    let lineage = |id: &str, name: &str| -> Value {
+        let manifest = files::read(&installation.path(format!("backups/manifests/logs/{id}.json")));
+        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        let files = manifest["body"]["files"].as_array().unwrap();
+        files.iter().find(|file| file["path"] == name).unwrap()["lineage"].clone()
+    };
+    let is = |id: &str, name: &str| lineage(id, name)["is"].as_str().unwrap().to_owned();
+    let pinned = |id: &str| daemon.get(&format!("/api/backup/{id}")).json()["pinned"] == true;
+
+    files::write(&log("error.log"), lines(0, 150));
+    files::write(&log("operation_audit.log"), lines(0, 200_000));
+    let grown = back_up();
+    assert_eq!((is(&grown, "error.log"), is(&grown, "operation_audit.log")), ("appended".into(), "appended".into()));
+    assert_eq!(is(&grown, "security_audit.log"), "appended");
+
+    // By renaming, to a file that the set does not have; and by copying and truncating.
+    std::fs::rename(log("error.log"), log("error.log.1")).unwrap();
+    files::write(&log("error.log"), lines(150, 160));
+    std::fs::copy(log("operation_audit.log"), log("operation_audit.log-20261123")).unwrap();
+    files::write(&log("operation_audit.log"), lines(200_000, 200_001));
+    let rotated = back_up();
+    for name in ["error.log", "operation_audit.log"] {
+        assert_eq!(is(&rotated, name), "rotated", "{name}");
+    }
+    assert!(!pinned(&grown));
+
+    // One byte, in the middle, and longer than before.
+    files::write(&log("error.log"), lines(150, 200).replacen("line 155", "line 555", 1));
+    let rewritten = back_up();
+    assert_eq!(is(&rewritten, "error.log"), "rewritten");
+    assert_eq!(lineage(&rewritten, "error.log")["previous"], rotated.as_str());
+    assert!(pinned(&rotated) && !pinned(&rewritten));
+    let told = daemon.get("/api/audit?event=SourceRewritten").json();
+    let told = told["records"].as_array().unwrap();
+    assert_eq!((told.len(), &told[0]["details"]["path"]), (1, &"error.log".into()), "{told:?}");
+    assert_eq!(is(&back_up(), "error.log"), "appended", "told once");
+    assert!(daemon.get("/metrics").text.contains("fiovana_integrity_failures_total 0"));
+
+    // Dropped, and nothing left but a compressed file.
+    files::write(&log("error.log.1.gz"), "compressed");
+    files::write(&log("error.log"), lines(300, 301));
+    assert_eq!(is(&back_up(), "error.log"), "unproven");
+}

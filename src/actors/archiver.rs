@@ -21,6 +21,7 @@ use super::world::{Occupied, Role, World};
 use crate::api::{Problem, ProblemKind};
 use crate::core::{BackupKind, BackupState, Digest};
 use crate::pipeline::archive::{self, ArchiveError, Archived, Created};
+use crate::pipeline::lineage::rewritten;
 use crate::pipeline::relief;
 use crate::pipeline::restore::{Pick, Restored, Rules};
 use crate::pipeline::verify::Verdict;
@@ -150,6 +151,9 @@ impl Tools {
         if let Ok(Err(error)) = recorded.await {
             tracing::warn!(set = %set.name, "the run history was not saved: {}", chain(&error));
         }
+        if let Ok(BackedUp::Created(backup)) = &result {
+            self.tell_of_rewritten(backup, &caller);
+        }
         // Unrecorded: the auditor keeps the record and says so; the backup is there all the same.
         let _ = self.herald.tell(event, &about).await;
         if matches!(result, Ok(BackedUp::Created(_))) {
@@ -215,6 +219,17 @@ impl Tools {
             Role::Daemon => self.janitor.do_send(Replicate),
             // Nobody there: the next command, or the service, will do it.
             Role::Command => drop(self.janitor.send(Replicate).await),
+        }
+    }
+
+    /// Logs that are not what they were with more behind it: no damage of ours, and kept as they were.
+    fn tell_of_rewritten(&self, backup: &Backup, caller: &Caller) {
+        let files = backup.content.as_ref().map_or(&[][..], |content| &content.manifest.body.files);
+        let about = About::caller(caller).set(&backup.set);
+        for (path, previous) in rewritten(files) {
+            let event = Event::SourceRewritten { path: path.to_owned(), previous };
+            self.herald.mention(event, &about.clone().backup(backup.id));
+            self.herald.mention(Event::Pinned, &about.clone().backup(previous));
         }
     }
 

@@ -38,6 +38,11 @@ pub enum BackupKind {
 }
 
 impl BackupKind {
+    /// Whether it is a version of the set, rather than its live files as they were before a restore.
+    pub const fn is_version(self) -> bool {
+        !matches!(self, Self::PreRestore)
+    }
+
     /// The name used in manifests, metrics and documents.
     pub const fn as_str(self) -> &'static str {
         match self {

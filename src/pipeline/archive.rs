@@ -3,16 +3,17 @@
 //! Hazard: content that is shared with older backups is only as good as what is on the disk now. An object that
 //! would be shared is read and hashed while the content is still in hand, and rewritten at once if it is not right.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::capture::{Captured, ContentStore, capture};
+use super::lineage::{Ancestors, rewritten};
 use super::source::{Identity, Look, SourceDirectory, SourceError};
 use super::{Cancelled, Progress};
-use crate::core::{BackupId, BackupKind, BackupState, ChunkKey, Digest};
+use crate::core::{BackupId, BackupKind, BackupState, ChunkKey, Digest, SetName};
 use crate::repository::catalogue::{Backup, Content};
 use crate::repository::object::Encoder;
 use crate::repository::reserve::MIN_FREE_BYTES;
@@ -132,8 +133,9 @@ pub fn archive(repository: &Repository, request: &Request<'_>, progress: &Progre
 fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> Result<Archived, ArchiveError> {
     let source = SourceDirectory::open(&request.set.source)?;
     let memory = Memory::recall(repository, request);
-    let writer = ObjectWriter::new(repository, &memory);
-    let captured = capture(&source, request.set, &writer, progress)?;
+    let ancestors = Ancestors::of(repository, request.set);
+    let writer = ObjectWriter::new(repository, &memory, &ancestors);
+    let mut captured = capture(&source, request.set, &writer, progress)?;
     if captured.files.is_empty() && request.kind != BackupKind::PreRestore {
         return Err(ArchiveError::NoFiles {
             missing: captured.missing.len(),
@@ -147,6 +149,10 @@ fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> 
         memory.remember(repository, request.set, same.id, &captured);
         return Ok(Archived::Unchanged { backup: same, repaired: writer.repaired() });
     }
+    if request.kind.is_version() {
+        ancestors.judge(&source, &mut captured);
+        pin_what_was_rewritten(repository, &request.set.name, &captured.files)?;
+    }
     let (proven, repaired) = writer.publish(&captured.files)?;
     let looks = Captured { looks: captured.looks.clone(), ..Captured::default() };
     let manifest = compose(repository, request, captured);
@@ -156,6 +162,17 @@ fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> 
         memory.remember(repository, request.set, backup.id, &looks);
     }
     Ok(Archived::Created(Created { backup, proven, repaired }))
+}
+
+/// The last backup of a log that was rewritten is kept, whatever retention says; before the one that replaces it exists.
+fn pin_what_was_rewritten(repository: &Repository, set: &SetName, files: &[FileEntry]) -> Result<(), ArchiveError> {
+    for (_, previous) in rewritten(files) {
+        let unpinned = repository.catalogue().get(previous).is_some_and(|backup| !backup.pinned);
+        if unpinned {
+            repository.set_pinned(set, previous, true).map_err(ArchiveError::Write)?;
+        }
+    }
+    Ok(())
 }
 
 /// The newest good backup, or else the newest intact one, if it holds exactly what was captured. An invalid file that
@@ -286,6 +303,7 @@ impl Memory {
 struct ObjectWriter<'a> {
     repository: &'a Repository,
     memory: &'a Memory,
+    ancestors: &'a Ancestors,
     encoders: Mutex<Vec<Encoder>>,
     written: Mutex<Written>,
 }
@@ -303,8 +321,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> ObjectWriter<'a> {
-    fn new(repository: &'a Repository, memory: &'a Memory) -> Self {
-        Self { repository, memory, encoders: Mutex::default(), written: Mutex::default() }
+    fn new(repository: &'a Repository, memory: &'a Memory, ancestors: &'a Ancestors) -> Self {
+        Self { repository, memory, ancestors, encoders: Mutex::default(), written: Mutex::default() }
     }
 
     /// The object that holds `content` with this key.
@@ -384,6 +402,10 @@ impl Drop for ObjectWriter<'_> {
 }
 
 impl ContentStore for ObjectWriter<'_> {
+    fn lengths(&self) -> &BTreeSet<u64> {
+        self.ancestors.lengths()
+    }
+
     fn store(&self, content: &[u8]) -> Result<Chunk, ArchiveError> {
         let blake3 = ChunkKey::of(content);
         Ok(Chunk { object: self.place(blake3, content)?, size_bytes: content.len() as u64, blake3 })

@@ -4,17 +4,15 @@
 //! is looked at before and after; what moved is read again, a bounded number of times; a file that never stood still
 //! is reported, not guessed at. A log may grow: its copy ends at the last line that was whole when it was first seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::DateTime;
-use sha2::Digest as _;
-
 use super::archive::ArchiveError;
+use super::lineage::{Beginnings, Stops};
 use super::parallel::{self, Share};
 use super::source::{Found, Look, SourceDirectory, look_again, tick_nanoseconds};
 use super::{Cancelled, Progress};
@@ -23,6 +21,7 @@ use crate::core::content::{is_log, is_validated, json_fault};
 use crate::repository::object::CHUNK_BYTES;
 use crate::repository::wire::{Chunk, FileEntry, UnreadableFile};
 use crate::settings::SetSettings;
+use chrono::DateTime;
 
 /// How often a set that moves is looked at, and how long it is left alone before the second time; doubled each time.
 const MAX_ROUNDS: u32 = 5;
@@ -41,6 +40,9 @@ pub trait ContentStore: Sync {
 
     /// The entry of a file that is known to be as it was when it was last captured.
     fn recognise(&self, path: &str, look: &Look) -> Option<FileEntry>;
+
+    /// The lengths at which the beginnings of logs are to be hashed.
+    fn lengths(&self) -> &BTreeSet<u64>;
 }
 
 /// A set as it was found.
@@ -48,6 +50,8 @@ pub trait ContentStore: Sync {
 pub struct Captured {
     /// The files, by path.
     pub files: Vec<FileEntry>,
+    /// The hashes of the beginnings of each log.
+    pub beginnings: BTreeMap<String, Beginnings>,
     /// How each file looked, and the kernel's tick before it was read.
     pub looks: BTreeMap<String, (Look, i64)>,
     /// Files that were not there.
@@ -112,7 +116,7 @@ struct Held {
 
 #[derive(PartialEq, Eq)]
 enum Outcome {
-    Whole(Box<FileEntry>),
+    Whole(Box<FileEntry>, Beginnings),
     Unreadable(String),
     Moved,
 }
@@ -155,7 +159,10 @@ fn gather(before: BTreeMap<String, Found>, held: BTreeMap<String, Held>, consist
     }
     for (path, held) in held {
         match held.outcome {
-            Outcome::Whole(entry) => {
+            Outcome::Whole(entry, beginnings) => {
+                if is_log(&path) {
+                    captured.beginnings.insert(path.clone(), beginnings);
+                }
                 captured.files.push(*entry);
                 captured.looks.insert(path, (held.look, held.tick));
             }
@@ -181,7 +188,8 @@ impl Task<'_> {
     fn read_file(&self, path: &str, look: &Look) -> Result<Outcome, ArchiveError> {
         if let Some(entry) = self.store.recognise(path, look) {
             self.progress.advance(look.identity.size_bytes)?;
-            return Ok(Outcome::Whole(Box::new(entry)));
+            let beginnings = Beginnings::from([(entry.size_bytes, entry.sha256)]);
+            return Ok(Outcome::Whole(Box::new(entry), beginnings));
         }
         if !is_log(path) {
             settle(look);
@@ -193,7 +201,7 @@ impl Task<'_> {
             Err(error) => return Ok(Outcome::Unreadable(error.to_string())),
         };
         match self.read_open_file(&file, path, look) {
-            Ok(Some(entry)) => Ok(Outcome::Whole(Box::new(entry))),
+            Ok(Some((entry, beginnings))) => Ok(Outcome::Whole(Box::new(entry), beginnings)),
             Ok(None) => Ok(Outcome::Moved),
             Err(ReadFailure::Source(error)) => Ok(Outcome::Unreadable(error.to_string())),
             Err(ReadFailure::Archive(error)) => Err(error),
@@ -201,10 +209,16 @@ impl Task<'_> {
     }
 
     /// Reads an open file to the end it had in `look`; `None` if it moved meanwhile.
-    fn read_open_file(&self, file: &File, path: &str, look: &Look) -> Result<Option<FileEntry>, ReadFailure> {
+    fn read_open_file(
+        &self,
+        file: &File,
+        path: &str,
+        look: &Look,
+    ) -> Result<Option<(FileEntry, Beginnings)>, ReadFailure> {
         let end = if is_log(path) { last_line_end(file, look.identity.size_bytes)? } else { look.identity.size_bytes };
         let head = if is_log(path) { read_head(file, end)? } else { Vec::new() };
-        let content = self.read_content(file, end)?;
+        let nowhere = BTreeSet::new();
+        let content = self.read_content(file, end, if is_log(path) { self.store.lengths() } else { &nowhere })?;
         let fault =
             if is_validated(path, self.set.validate) { content_fault(file, &content.only_chunk)? } else { None };
         let xattrs = read_xattrs(file)?;
@@ -213,7 +227,7 @@ impl Task<'_> {
         if content.size_bytes != end || rewritten || !unmoved(path, look, &after) {
             return Ok(None);
         }
-        Ok(Some(FileEntry {
+        let entry = FileEntry {
             path: path.to_owned(),
             size_bytes: end,
             mode: look.mode,
@@ -223,34 +237,38 @@ impl Task<'_> {
             xattrs,
             sha256: content.sha256,
             fault,
+            lineage: None,
             chunks: content.chunks,
-        }))
+        };
+        Ok(Some((entry, content.beginnings)))
     }
 
-    fn read_content(&self, file: &File, end: u64) -> Result<Content, ReadFailure> {
+    fn read_content(&self, file: &File, end: u64, lengths: &BTreeSet<u64>) -> Result<Content, ReadFailure> {
         if end <= CHUNK_BYTES as u64 {
             let content = read_chunk(file, 0, end)?;
             self.progress.advance(content.len() as u64)?;
             let chunks = if content.is_empty() { vec![] } else { vec![self.store.store(&content)?] };
-            let (sha256, size_bytes) = (Digest::of(&content), content.len() as u64);
-            return Ok(Content { sha256, size_bytes, chunks, only_chunk: Some(content) });
+            let mut stops = Stops::new(lengths);
+            stops.update(&content);
+            let (size_bytes, sha256, beginnings) = stops.finish();
+            return Ok(Content { sha256, size_bytes, beginnings, chunks, only_chunk: Some(content) });
         }
         let mut chunks = Vec::with_capacity(usize::try_from(end / CHUNK_BYTES as u64).unwrap_or(0) + 1);
-        let (sha256, size_bytes) = parallel::ordered(
+        let (size_bytes, sha256, beginnings) = parallel::ordered(
             self.threads,
             |emit| {
-                let mut hasher = sha2::Sha256::new();
+                let mut stops = Stops::new(lengths);
                 let mut offset = 0;
                 while offset < end {
                     let content = read_chunk(file, offset, end - offset)?;
                     self.progress.advance(content.len() as u64)?;
-                    hasher.update(&content);
+                    stops.update(&content);
                     offset += content.len() as u64;
                     if content.is_empty() || !emit(content) {
                         break;
                     }
                 }
-                Ok((Digest::from_bytes(hasher.finalize().into()), offset))
+                Ok(stops.finish())
             },
             |content: Vec<u8>| Ok::<_, ReadFailure>(self.store.store(&content)?),
             |chunk| {
@@ -258,7 +276,7 @@ impl Task<'_> {
                 Ok(())
             },
         )?;
-        Ok(Content { sha256, size_bytes, chunks, only_chunk: None })
+        Ok(Content { sha256, size_bytes, beginnings, chunks, only_chunk: None })
     }
 }
 
@@ -302,6 +320,7 @@ impl From<Cancelled> for ReadFailure {
 struct Content {
     sha256: Digest,
     size_bytes: u64,
+    beginnings: Beginnings,
     chunks: Vec<Chunk>,
     /// The content, where it is no more than one chunk.
     only_chunk: Option<Vec<u8>>,

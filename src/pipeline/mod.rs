@@ -11,6 +11,7 @@ mod content;
 pub mod drill;
 pub mod forget;
 pub mod heal;
+pub mod lineage;
 mod parallel;
 mod progress;
 pub mod relief;

@@ -167,6 +167,7 @@ pub(crate) mod tests {
                     xattrs: Default::default(),
                     sha256: Digest::of(b"content"),
                     fault: None,
+                    lineage: None,
                     chunks: vec![Chunk { object, size_bytes: 7, blake3: ChunkKey::of(b"content") }],
                 }],
                 missing: vec![],

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::core::{BackupKind, ChunkKey, Digest, Sequence, SetName};
+use crate::core::{BackupId, BackupKind, ChunkKey, Digest, Sequence, SetName};
 
 /// The format that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
@@ -118,8 +118,39 @@ pub struct FileEntry {
     /// Why its content is not valid, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// Of a log: what became of its last backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Lineage>,
     /// Its content, in order.
     pub chunks: Vec<Chunk>,
+}
+
+/// What became of the last backup of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// That backup.
+    pub previous: BackupId,
+    /// What became of it.
+    pub is: Continuation,
+}
+
+/// How a log relates to its last backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Continuation {
+    /// The log begins with all of it.
+    Appended,
+    /// Another file begins with all of it: the log was rotated, by renaming or copying.
+    Rotated,
+    /// Rotation put another segment in its place, and dropped it.
+    Expired,
+    /// It may be in a compressed file beside the log.
+    Unproven,
+    /// It is nowhere: the log was rewritten.
+    Rewritten,
+    /// A word of a later version.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A piece of a file.

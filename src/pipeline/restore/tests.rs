@@ -67,6 +67,7 @@ fn stage_all(disk: &Simulated, token: &Token) -> Result<Stage, RestoreError> {
             xattrs: BTreeMap::new(),
             sha256: Digest::of(content),
             fault: None,
+            lineage: None,
             chunks: vec![],
         };
         stage.begin(&entry)?;
