@@ -3,6 +3,7 @@
 //! Hazard: a service that half started looks alive and protects nothing. Everything that can be refused is refused
 //! here, in order, before the first actor runs: settings, the lock, the repository, the port.
 
+pub mod emergency;
 mod guard;
 mod systemd;
 
@@ -16,9 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::actors::problems::chain;
 use crate::actors::service::{Caller, Service};
-use crate::actors::{self, ACTORS, AUDIT_LOG, Role, Running, World};
+use crate::actors::{self, ACTORS, Role, Running, World};
 use crate::api::ReplicaCreated;
-use crate::audit::{AuditError, Wanted, read_records};
 use crate::clock::{Clock, SystemClock};
 use crate::core::ReplicaName;
 use crate::http;
@@ -30,6 +30,7 @@ use crate::storage::local::Local;
 use crate::storage::{Storage, StorageError};
 use crate::telemetry::{LoggingError, Metrics, MetricsError, init_logging};
 use crate::tokens::{Tokens, TokensError};
+use emergency::{Known, Salvaged};
 
 /// How the daemon is started.
 pub struct Options {
@@ -57,10 +58,23 @@ pub enum Failure {
     /// The repository that was here is gone.
     #[error(
         "the audit log says that {} held a repository, and it is gone: bring it back (mount its disk, or copy a \
-         replica there), or run `fiovana-app init` to begin a new one",
+         replica there), start with FIOVANA_RECOVERY_MODE=true to bring it back from a replica, or run \
+         `fiovana-app init` to begin a new one",
         .0.display()
     )]
     RepositoryGone(PathBuf),
+    /// The repository that was here is gone, and so is every replica.
+    #[error(
+        "nothing is left to recover from: no repository in {} and no replica of it in {}: bring one of them back (mount \
+         its disk, or copy it there), or run `fiovana-app init` to begin a new one",
+        .directory.display(), list(.replicas)
+    )]
+    NothingLeft {
+        /// Where the repository was.
+        directory: PathBuf,
+        /// Where its replicas should be.
+        replicas: Vec<PathBuf>,
+    },
     /// There is no repository yet.
     #[error("there is no repository in {} yet: start the daemon once, or run `fiovana-app init`", .0.display())]
     NoRepository(PathBuf),
@@ -101,14 +115,23 @@ pub enum Failure {
     SupervisorDied,
 }
 
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
 /// Runs the service until it is told to stop (SIGTERM, SIGINT).
 pub fn run(options: Options) -> Result<(), Failure> {
     let clock = Arc::new(SystemClock::start());
-    let (settings, errors) = load(&options.sources)?;
-    init_logging(&settings.logging, options.log_format)?;
-    for error in errors.lines() {
-        tracing::error!("settings, ignored in recovery mode: {error}");
-    }
+    let (settings, rejected) = if options.sources.recovery_mode() {
+        let salvaged = Salvaged::from(&options.sources);
+        init_logging(&salvaged.settings.logging, options.log_format)?;
+        salvaged.findings().iter().for_each(|finding| emergency::found(finding));
+        (salvaged.settings, salvaged.rejected)
+    } else {
+        let settings = Settings::load(&options.sources)?;
+        init_logging(&settings.logging, options.log_format)?;
+        (settings, None)
+    };
     settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let listener = listen(&settings)?;
     let address = listener.local_addr().map_err(|error| Failure::System("tell the port", error))?;
@@ -122,8 +145,8 @@ pub fn run(options: Options) -> Result<(), Failure> {
     }
     let tokens = tokens(&settings, address)?;
     let world = world(settings, Role::Daemon, repository, clock.clone())?;
-    if !errors.lines().is_empty() {
-        world.set_rejected_settings(Some(errors.summary()));
+    if rejected.is_some() {
+        world.set_rejected_settings(rejected);
     }
     actix::System::new().block_on(serve(world, listener, address, tokens, clock, options.sources))
 }
@@ -132,18 +155,11 @@ pub fn run(options: Options) -> Result<(), Failure> {
 /// it, that is said.
 fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
     let address = settings.http.bind;
-    http::bind(address).map_err(|source| match holder(&settings.backup.backup_directory) {
-        Some(holder) => Failure::Lock(LockError::Held(Some(holder))),
-        None => Failure::Bind { address, source },
+    http::bind(address).or_else(|source| match holder(&settings.backup.backup_directory) {
+        Some(holder) => Err(Failure::Lock(LockError::Held(Some(holder)))),
+        None if settings.recovery_mode => emergency::listen(address),
+        None => Err(Failure::Bind { address, source }),
     })
-}
-
-/// The settings; in recovery mode, as much of them as can be understood, and what cannot.
-fn load(sources: &Sources) -> Result<(Settings, SettingsErrors), Failure> {
-    if sources.recovery_mode() {
-        return Ok(Settings::salvage(sources));
-    }
-    Ok((Settings::load(sources)?, SettingsErrors::default()))
 }
 
 async fn serve(
@@ -206,7 +222,11 @@ async fn serve(
 /// The tokens of the API, made if there are none yet. On loopback the service can do without.
 fn tokens(settings: &Settings, address: SocketAddr) -> Result<Tokens, Failure> {
     let tokens = Tokens::at(api_tokens(settings));
-    match tokens.prepare() {
+    let prepared = match tokens.prepare() {
+        Err(_) if settings.recovery_mode => emergency::replace_tokens(&api_tokens(settings), &tokens),
+        prepared => prepared,
+    };
+    match prepared {
         Ok(()) => {}
         Err(error) if address.ip().is_loopback() => {
             tracing::warn!("calls that need a token are refused: {}", chain(&error));
@@ -322,12 +342,16 @@ fn open_for_writing(settings: &Settings, clock: &dyn Clock, create: bool) -> Res
         return Err(Failure::NoRepository(directory.clone()));
     }
     create_directory(directory)?;
-    let lock = Lock::acquire(directory)?;
+    let emergency = create && settings.recovery_mode;
+    let lock = if emergency { emergency::lock(directory)? } else { Lock::acquire(directory)? };
     let storage = storage(directory)?;
     let (repository, report) = match Repository::open(storage.clone(), lock.follows_a_crash()) {
         Err(OpenError::Absent(_)) if !create => return Err(Failure::NoRepository(directory.clone())),
+        Err(error) if emergency => (emergency::repository(settings, error, clock.now())?, Default::default()),
         Err(OpenError::Absent(_)) => {
-            refuse_if_gone(settings, directory)?;
+            if matches!(emergency::known_here(settings), Known::As(_)) {
+                return Err(Failure::RepositoryGone(directory.clone()));
+            }
             Repository::create(storage.clone(), clock.now())?;
             Repository::open(storage, false)?
         }
@@ -338,29 +362,11 @@ fn open_for_writing(settings: &Settings, clock: &dyn Clock, create: bool) -> Res
         tracing::info!(files = report.cleared, "leftovers of interrupted writes were cleared");
     }
     report.faults.iter().for_each(|fault| tracing::warn!("{fault}"));
+    if emergency {
+        emergency::survey(settings, &repository);
+    }
     Ok((lock, repository))
 }
-
-/// A repository that the audit log knows and that is not there is never silently begun anew.
-fn refuse_if_gone(settings: &Settings, directory: &Path) -> Result<(), Failure> {
-    let location = directory.display().to_string();
-    let recent = Wanted { limit: RECENT_RECORDS, ..Wanted::default() };
-    let records = match read_records(&settings.log_directory.join(AUDIT_LOG), &[], &recent) {
-        Ok(records) => records,
-        Err(AuditError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => {
-            tracing::warn!("{}", chain(&error));
-            return Ok(());
-        }
-    };
-    let known = records
-        .iter()
-        .any(|record| record.details.get("repository").and_then(|value| value.as_str()) == Some(location.as_str()));
-    if known { Err(Failure::RepositoryGone(directory.to_owned())) } else { Ok(()) }
-}
-
-/// How far back the audit log is searched for the repository.
-const RECENT_RECORDS: usize = 1000;
 
 fn create_directory(directory: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(directory).map_err(|error| Failure::Directory(directory.to_owned(), error))

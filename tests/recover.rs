@@ -7,41 +7,21 @@ mod common;
 
 use std::path::Path;
 use std::process::Output;
-use std::time::Instant;
 
-use common::{APPLICATION, Daemon, Installation, SECURITY, code, files, repository};
+use common::disaster::{self, backed_up, configuration, text};
+use common::{Daemon, Installation, code, files, repository};
 use serde_json::Value;
 
 const DONE: i32 = 0;
 const USAGE: i32 = 2;
 const PROBLEMS: i32 = 3;
 
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
 fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(output)))
 }
 
-/// An installation whose sets have backups, its service stopped.
-fn backed_up() -> Installation {
-    let installation = Installation::new();
-    let daemon = installation.start();
-    daemon.settle();
-    daemon.backup("security");
-    daemon.backup("application");
-    daemon.terminate();
-    installation
-}
-
 fn in_recovery_mode(installation: &Installation) -> Daemon {
-    installation.start_with(&[("FIOVANA_RECOVERY_MODE", "true")])
-}
-
-fn configuration(installation: &Installation) -> Vec<(&'static str, Vec<u8>)> {
-    let names = SECURITY.into_iter().chain(APPLICATION);
-    names.map(|name| (name, files::read(&installation.path("config").join(name)))).collect()
+    installation.start_with(&disaster::RECOVERY_MODE)
 }
 
 fn digest(plan: &Value) -> String {
@@ -52,22 +32,8 @@ fn entry<'p>(plan: &'p Value, path: &str) -> &'p Value {
     plan["entries"].as_array().unwrap().iter().find(|entry| entry["path"] == path).unwrap()
 }
 
-/// Strikes, starts in recovery mode, runs the one command, and looks whether everything is back.
 fn survives(disaster: &str, strike: impl Fn(&Installation)) {
-    let installation = backed_up();
-    let before = configuration(&installation);
-    strike(&installation);
-    #[expect(clippy::disallowed_methods, reason = "a measurement for people")]
-    let begun = Instant::now();
-    let daemon = in_recovery_mode(&installation);
-    let output = installation.run(&["recover", "--yes"]);
-    println!("{disaster}: {:?} from the start to a validated restore", begun.elapsed());
-    let said = text(&output);
-    assert_eq!(code(output.status), DONE, "{disaster}: {said}\n{}", daemon.said());
-    assert!(said.contains("validated: the live files are whole"), "{disaster}: {said}");
-    assert!(said.contains("left recovery mode"), "{disaster}: {said}");
-    assert_eq!(configuration(&installation), before, "{disaster}");
-    assert_eq!(daemon.status()["mode"]["name"], "degraded", "the flag is still set");
+    disaster::survives(disaster, &backed_up(), strike);
 }
 
 #[test]
@@ -80,9 +46,7 @@ fn one_file_corrupted_is_one_command() {
 #[test]
 fn all_configuration_deleted_is_one_command() {
     survives("all configuration deleted", |installation| {
-        for name in SECURITY.into_iter().chain(APPLICATION) {
-            std::fs::remove_file(installation.path("config").join(name)).unwrap();
-        }
+        disaster::delete_configuration(installation);
     });
 }
 

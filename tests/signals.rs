@@ -90,8 +90,8 @@ fn a_second_interrupt_stops_at_once_and_leaves_everything_whole() {
     let daemon = installation.start();
     daemon.settle();
     let id = daemon.backup("security")["id"].clone();
-    let mut noise = vec![0; 96 << 20];
-    fastrand::Rng::with_seed(1).fill(&mut noise);
+    let mut random = fastrand::Rng::with_seed(1);
+    let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(192 << 20).collect();
     files::write(&installation.path("large/noise.bin"), &noise);
     std::thread::scope(|scope| {
         scope.spawn(|| daemon.try_post("/api/backup/large"));

@@ -51,6 +51,7 @@ use archiver::Archiver;
 use auditor::{AuditFile, Auditor};
 use herald::{About, Herald};
 use janitor::Janitor;
+pub use reload::STATE as KEPT_STATE;
 use scheduler::Scheduler;
 use service::{Caller, Service};
 use supervision::Care;

@@ -14,7 +14,7 @@ use crate::storage::Durability;
 use crate::telemetry::Event;
 
 /// The kept settings' name in the repository.
-const STATE: &str = "settings";
+pub const STATE: &str = "settings";
 
 impl Running {
     /// Keeps the settings that loaded, for a start on which they do not.

@@ -24,6 +24,7 @@ mod remote;
 mod render;
 #[cfg(test)]
 mod samples;
+mod service;
 mod table;
 #[cfg(test)]
 mod test_service;
@@ -39,7 +40,7 @@ use failure::Failure;
 use output::{Look, Output};
 
 use crate::clock::{Clock, SystemClock};
-use crate::daemon;
+use crate::daemon::emergency::Salvaged;
 use crate::settings::{Settings, Sources};
 
 /// Does what was typed, and prints what came of it.
@@ -73,8 +74,7 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
         working_directory: std::env::current_dir().map_err(Failure::WorkingDirectory)?,
     };
     let Some(command) = command else {
-        daemon::run(daemon::Options { sources, log_format })?;
-        return Ok(Exit::Done);
+        return service::run(sources, log_format, output);
     };
     let load = |output: &mut Output<'_>| -> Result<Settings, Failure> {
         let mut settings = Settings::load(&sources)?;
@@ -92,9 +92,9 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
         Command::Restore(arguments) => return commands::restore(arguments, load(output)?, output),
         Command::Recover(arguments) => {
             // At the worst of times, with the settings themselves among what is broken.
-            let (settings, errors) = Settings::salvage(&sources);
-            errors.lines().iter().for_each(|error| output.message(&format!("settings, ignored: {error}")));
-            return recover::recover(arguments, settings, output);
+            let salvaged = Salvaged::from(&sources);
+            salvaged.findings().iter().for_each(|finding| output.message(&format!("found: {finding}")));
+            return recover::recover(arguments, salvaged.settings, output);
         }
         Command::Backup { set } => Work::Backup(set),
         Command::Verify { id, all: _ } => id.map_or(Work::VerifyAll, Work::Verify),

@@ -85,7 +85,7 @@ fn set_facts(repository: &Repository, set: &SetSettings, depth: Depth) -> SetFac
                 backup: at,
                 sha256: file.sha256,
                 size_bytes: file.size_bytes,
-                is_valid: file.fault.is_none(),
+                is_valid: file.fault.is_none() && !is_refused(set, &file.sha256),
             };
             files.entry(&file.path).or_default().push(copy);
         }
@@ -106,6 +106,10 @@ fn set_facts(repository: &Repository, set: &SetSettings, depth: Depth) -> SetFac
         has_mute_backups,
         files,
     }
+}
+
+fn is_refused(set: &SetSettings, sha256: &Digest) -> bool {
+    set.refused.as_ref().is_some_and(|refused| refused.sha256 == *sha256)
 }
 
 fn backup_facts(backup: &Backup) -> Option<(BackupFacts, Arc<Content>)> {
@@ -138,11 +142,16 @@ fn live(source: &Result<SourceDirectory, SourceError>, set: &SetSettings, path: 
         Ok(Found::File(_)) => {}
     }
     let parsed = is_validated(path, set.validate);
-    if is_log(path) || (depth == Depth::Faults && !parsed) {
+    if is_log(path) || (depth == Depth::Faults && !parsed && set.refused.is_none()) {
         return Live::Whole(None);
     }
     match source.open_file(path) {
-        Ok(Ok((file, _))) => read(file, parsed),
+        Ok(Ok((file, _))) => match (read(file, parsed), &set.refused) {
+            (Live::Whole(Some(sha256)), Some(refused)) if refused.sha256 == sha256 => {
+                Live::Invalid { fault: refused.why.clone(), sha256 }
+            }
+            (live, _) => live,
+        },
         Ok(Err(error)) if error.kind() == ErrorKind::NotFound => Live::Missing,
         Ok(Err(error)) => Live::Unreadable(error.to_string()),
         Err(error) => Live::Obstructed(error.to_string()),

@@ -15,6 +15,7 @@ pub mod lineage;
 mod parallel;
 mod progress;
 pub mod relief;
+pub mod refill;
 pub mod replicate;
 pub mod restore;
 pub mod scrub;

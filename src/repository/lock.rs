@@ -92,6 +92,23 @@ impl Lock {
         Ok(lock)
     }
 
+    /// The same where nothing can be written: keeps out whoever could, and cannot say where to be found. Where there is
+    /// no lock file, the directory stands for it.
+    pub fn acquire_read_only(root: &Path) -> Result<Self, LockError> {
+        let path = root.join(layout::LOCK);
+        let io = |error| LockError::Io(path.clone(), error);
+        refuse_network(root)?;
+        let mut file = File::open(&path).or_else(|_| File::open(root)).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(LockError::Held(read_holder(&mut file))),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let holder = Holder { pid: std::process::id(), host, api: None };
+        Ok(Self { file, path, holder, follows_a_crash: false })
+    }
+
     /// Whether the last holder ended without giving the lock back: killed, or with the machine.
     pub const fn follows_a_crash(&self) -> bool {
         self.follows_a_crash
@@ -164,6 +181,20 @@ mod tests {
         assert!(!Lock::acquire(root.path()).unwrap().follows_a_crash());
         std::fs::File::create(root.path().join("lock")).unwrap().write_all(b"{\"pid\":1").unwrap();
         assert!(Lock::acquire(root.path()).unwrap().follows_a_crash());
+    }
+
+    #[test]
+    fn where_nothing_can_be_written_the_lock_still_keeps_others_out() {
+        for with_file in [true, false] {
+            let root = tempfile::tempdir().unwrap();
+            if with_file {
+                drop(Lock::acquire(root.path()).unwrap());
+            }
+            let lock = Lock::acquire_read_only(root.path()).unwrap();
+            assert!(matches!(Lock::acquire_read_only(root.path()), Err(LockError::Held(None))));
+            drop(lock);
+            Lock::acquire_read_only(root.path()).unwrap();
+        }
     }
 
     #[test]

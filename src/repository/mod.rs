@@ -16,6 +16,7 @@ pub mod pruned;
 mod quarantine;
 mod read;
 pub mod replica;
+mod rescue;
 pub mod reserve;
 mod sealed;
 pub mod state;

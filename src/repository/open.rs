@@ -64,8 +64,7 @@ pub struct OpenReport {
 impl Repository {
     /// Creates a repository in an empty place. It exists once its last file, `repository.json`, does.
     pub fn create(storage: Arc<dyn Storage>, now: DateTime<Utc>) -> Result<(), OpenError> {
-        let id = format!("{:032x}", fastrand::u128(..));
-        let document = RepositoryDocument { format: FORMAT, id, created: super::backup_time(now) };
+        let document = RepositoryDocument { format: FORMAT, id: Self::new_id(), created: super::backup_time(now) };
         create_as(storage.as_ref(), &render_document(&document)?)
     }
 
@@ -100,7 +99,7 @@ impl Repository {
     }
 }
 
-fn render_document(document: &RepositoryDocument) -> Result<Vec<u8>, StorageError> {
+pub(super) fn render_document(document: &RepositoryDocument) -> Result<Vec<u8>, StorageError> {
     let bytes = serde_json::to_vec_pretty(document);
     Ok(sealed::seal(&bytes.map_err(|error| StorageError::new("write", layout::REPOSITORY, error.into()))?))
 }
@@ -109,17 +108,22 @@ fn create_as(storage: &dyn Storage, document: &[u8]) -> Result<(), OpenError> {
     if !storage.list_directories(&layout::top(layout::MANIFESTS))?.is_empty() {
         return Err(OpenError::Headless(storage.location()));
     }
+    lay_out(storage)?;
+    match storage.put_new(&layout::top(layout::REPOSITORY), document)? {
+        Put::Created => Ok(()),
+        Put::Existed => Err(OpenError::Exists(storage.location())),
+    }
+}
+
+/// Everything of a repository that holds no backup, but for the document that makes it one.
+pub(super) fn lay_out(storage: &dyn Storage) -> Result<(), StorageError> {
     for directory in [layout::MANIFESTS, layout::OBJECTS, layout::QUARANTINE, layout::STATE] {
         storage.create_directory(&layout::top(directory))?;
     }
     for first in 0..=u8::MAX {
         storage.create_directory(&layout::object_directory(first))?;
     }
-    storage.replace(&layout::top(layout::RESTORE_TXT), RESTORE_TXT.as_bytes(), Durability::Durable)?;
-    match storage.put_new(&layout::top(layout::REPOSITORY), document)? {
-        Put::Created => Ok(()),
-        Put::Existed => Err(OpenError::Exists(storage.location())),
-    }
+    storage.replace(&layout::top(layout::RESTORE_TXT), RESTORE_TXT.as_bytes(), Durability::Durable)
 }
 
 fn read_document(storage: &dyn Storage) -> Result<RepositoryDocument, OpenError> {

@@ -53,6 +53,11 @@ pub(super) fn load<T: DeserializeOwned>(storage: &dyn Storage, path: &StoragePat
     Ok(parse(path, &bytes).map_or_else(|fault| Loaded::Damaged(fault.to_owned()), Loaded::Value))
 }
 
+/// Reads a state file of the whole repository in `storage`, whatever state that is in; `name` is a plain word.
+pub fn load_from<T: DeserializeOwned>(storage: &dyn Storage, name: &'static str) -> Result<Loaded<T>, StorageError> {
+    load(storage, &layout::state(name))
+}
+
 impl Repository {
     /// What a state file of the whole repository says; `name` is a plain word.
     pub fn load_state<T: DeserializeOwned>(&self, name: &'static str) -> Result<Loaded<T>, StorageError> {

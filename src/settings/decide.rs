@@ -13,15 +13,16 @@ use super::error::SettingsError;
 use super::origin::{Ledger, Origin, Said, prevailing};
 use super::replicas;
 use super::sets::{self, Decided, Grounds};
-use super::sources::{self, Sources};
+use super::sources::{self, SettingsText, Sources};
 use super::stated::{self, StatedBackup, Statements};
 use super::{
     BackupConfig, BackupPriorityConfig, HttpSettings, LogFormat, LogLevel, LoggingSettings, RecoverySettings,
     ScrubSettings, Settings, builtin, conflicts, supervision, variables,
 };
 
-/// The settings that `sources` ask for, with built-in values where something is wrong; `errors` says what.
-pub(super) fn settings(sources: &Sources, errors: &mut Vec<SettingsError>) -> Settings {
+/// The settings that `sources` ask for, with built-in values where something is wrong; `errors` says what. `instead`
+/// stands for what the settings file says.
+pub(super) fn settings(sources: &Sources, instead: Option<&str>, errors: &mut Vec<SettingsError>) -> Settings {
     if !sources.working_directory.is_absolute() {
         errors.push(SettingsError::WorkingDirectory(sources.working_directory.clone()));
     }
@@ -29,7 +30,11 @@ pub(super) fn settings(sources: &Sources, errors: &mut Vec<SettingsError>) -> Se
         errors.push(error);
         None
     });
-    let text = file.as_ref().and_then(|file| accepted(sources::read_settings_file(file), errors));
+    let file = file.or_else(|| instead.map(|_| Said::built_in(sources.default_settings_file())));
+    let text = file.as_ref().and_then(|file| match instead {
+        Some(text) => Some(SettingsText { path: file.value.clone(), text: text.to_owned() }),
+        None => accepted(sources::read_settings_file(file), errors),
+    });
     let document = text.as_ref().and_then(|text| accepted(document::parse(text), errors)).unwrap_or_default();
     let layers = Layers::new(sources, file.as_ref().map(|file| file.value.as_path()));
     let stated = stated::read(&layers, document, errors);

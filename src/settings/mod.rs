@@ -53,7 +53,7 @@ pub use kept::{KEPT, KeptSettings};
 pub use logging::{LogFormat, LogLevel, LoggingSettings, WordSyntax};
 pub use origin::{Explained, Origin};
 pub use replicas::ReplicaSettings;
-pub use sets::SetSettings;
+pub use sets::{Refused, SetSettings};
 pub use sources::Sources;
 
 /// Everything that can be set, checked and decided.
@@ -195,7 +195,14 @@ impl Settings {
     /// everything that was wrong. Sets that are not whole are left out; sets that conflict are kept.
     pub fn salvage(sources: &Sources) -> (Self, SettingsErrors) {
         let mut errors = Vec::new();
-        let settings = decide::settings(sources, &mut errors);
+        let settings = decide::settings(sources, None, &mut errors);
+        (settings, SettingsErrors(errors))
+    }
+
+    /// The same with `text` for what the settings file says.
+    pub fn salvage_as(sources: &Sources, text: &str) -> (Self, SettingsErrors) {
+        let mut errors = Vec::new();
+        let settings = decide::settings(sources, Some(text), &mut errors);
         (settings, SettingsErrors(errors))
     }
 

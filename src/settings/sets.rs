@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::core::content::Validation;
 use crate::core::retention::Policy;
-use crate::core::{BackupPriority, SetName};
+use crate::core::{BackupPriority, Digest, SetName};
 
 use super::BackupConfig;
 use super::builtin::{self, BuiltInSet, Place, hours};
@@ -45,6 +45,17 @@ pub struct SetSettings {
     pub max_size_mb: Option<u64>,
     /// Whether it is backed up on schedule.
     pub enabled: bool,
+    /// Content of one of its files that was refused by whoever reads it.
+    pub refused: Option<Refused>,
+}
+
+/// Content that is known to be no good, whatever it looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its SHA-256.
+    pub sha256: Digest,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// A decided set, with what later checks need to name in messages.
@@ -177,6 +188,7 @@ fn decide_set(grounds: &Grounds, set: Located, ledger: &mut Ledger) -> Decided {
         validate: ledger.note(key("validate"), validate),
         max_size_mb: Some(ledger.note(key("max_size_mb"), max_size_mb)),
         enabled: ledger.note(key("enabled"), enabled),
+        refused: None,
     };
     Decided { set, source_origin, files_origin }
 }

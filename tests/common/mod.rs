@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 pub mod audit;
+pub mod disaster;
 pub mod files;
 pub mod http;
 pub mod repository;
@@ -60,15 +61,21 @@ pub struct Installation {
     directory: TempDir,
     program: PathBuf,
     user: Option<u32>,
+    backups: PathBuf,
 }
 
 impl Installation {
     /// A fresh one.
     pub fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// A fresh one in a directory of its own in this one.
+    pub fn within(place: &Path) -> Self {
+        let directory = tempfile::tempdir_in(place).unwrap();
         let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
         files::copy_directory(&samples, &directory.path().join("config"));
-        Self { directory, program: PROGRAM.into(), user: None }
+        Self { directory, program: PROGRAM.into(), user: None, backups: "backups".into() }
     }
 
     /// A fresh one with this text as its settings file.
@@ -76,6 +83,11 @@ impl Installation {
         let new = Self::new();
         files::write(&new.path("config/fiovana.toml"), toml);
         new
+    }
+
+    /// The same; its settings put the backups into the directory `backups`.
+    pub fn with_backups_in(backups: &str, toml: &str) -> Self {
+        Self { backups: backups.into(), ..Self::with_settings(toml) }
     }
 
     /// One whose programs run without privileges, even if the tests are run by root, whom no permission stops.
@@ -157,7 +169,7 @@ impl Installation {
     /// The running service with these variables, as soon as it listens.
     pub fn start_listening<V: AsRef<OsStr>>(&self, variables: &[(&str, V)]) -> Daemon {
         let named = |(name, value): &(&str, V)| (*name == "FIOVANA_BACKUP_DIRECTORY").then(|| PathBuf::from(value));
-        let backups = variables.iter().find_map(named).unwrap_or_else(|| "backups".into());
+        let backups = variables.iter().find_map(named).unwrap_or_else(|| self.backups.clone());
         let mut daemon = Daemon::spawn(self.command(&[], variables), self.path(backups));
         daemon.authority = daemon.wait("the lock to name the service's address", |daemon| daemon.announced());
         daemon
@@ -215,7 +227,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    fn spawn(mut command: Command, backups: PathBuf) -> Self {
+    pub fn spawn(mut command: Command, backups: PathBuf) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
         collect(child.stdout.take().unwrap(), said.clone());

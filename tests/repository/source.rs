@@ -43,6 +43,7 @@ impl Source {
             max_size_mb: Some(100),
             enabled: true,
             pre_restore_days: 7,
+            refused: None,
         };
         Self { directory, set }
     }

@@ -1,0 +1,75 @@
+//! A repository again where one was lost, or the file that makes it one.
+//!
+//! Hazard: a repository that was lost and begun anew under another id belongs to nobody: its replicas take it for a
+//! stranger. So what is left gets the id that it had, backups that are there stay, and what was in the place of
+//! `repository.json` is kept in quarantine.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::open::{OpenError, lay_out, render_document};
+use super::stored::MAX_DOCUMENT_BYTES;
+use super::wire::{FORMAT, RepositoryDocument};
+use super::{Repository, layout};
+use crate::storage::{Durability, Storage};
+
+/// Where the bytes are kept that were no `repository.json`.
+const DAMAGED: &str = "repository.json.damaged";
+
+impl Repository {
+    /// Makes a repository of what is in `storage`, which may be nothing, under the id that it had. To be done only where
+    /// [`Repository::open`] found that there is none, or a damaged one; needs the lock.
+    pub fn found_again(storage: &Arc<dyn Storage>, id: &str, now: DateTime<Utc>) -> Result<(), OpenError> {
+        let document = RepositoryDocument { format: FORMAT, id: id.to_owned(), created: super::backup_time(now) };
+        lay_out(storage.as_ref())?;
+        let place = layout::top(layout::REPOSITORY);
+        if let Ok(damaged) = storage.read(&place, MAX_DOCUMENT_BYTES)
+            && let Ok(kept) = layout::top(layout::QUARANTINE).join(DAMAGED)
+        {
+            storage.replace(&kept, &damaged, Durability::Durable)?;
+        }
+        Ok(storage.replace(&place, &render_document(&document)?, Durability::Durable)?)
+    }
+
+    /// A new id.
+    pub fn new_id() -> String {
+        format!("{:032x}", fastrand::u128(..))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::storage::faulty::Simulated;
+    use crate::storage::local::Local;
+
+    #[test]
+    fn what_is_left_is_a_repository_again_under_its_id_with_its_backups() {
+        let disk = Simulated::new();
+        let storage: Arc<dyn Storage> = Arc::new(Local::on(Arc::new(disk), "simulated".into()));
+        Repository::create(storage.clone(), DateTime::UNIX_EPOCH).unwrap();
+        let (repository, _) = Repository::open(storage.clone(), false).unwrap();
+        let id = repository.id().to_owned();
+        let set = "security".parse().unwrap();
+        let manifest = crate::repository::manifest::tests::manifest_of(&set, "a.json");
+        let backup = repository.publish_manifest(manifest).unwrap();
+        drop(repository);
+        let place = layout::top(layout::REPOSITORY);
+        for damage in [None, Some(&b"{\"format\": 1, \"id\""[..])] {
+            match damage {
+                None => storage.remove(std::slice::from_ref(&place)).unwrap(),
+                Some(bytes) => storage.replace(&place, bytes, Durability::Durable).unwrap(),
+            }
+            assert!(Repository::open(storage.clone(), false).is_err());
+            Repository::found_again(&storage, &id, DateTime::UNIX_EPOCH).unwrap();
+            let (again, _) = Repository::open(storage.clone(), false).unwrap();
+            assert_eq!(again.id(), id);
+            assert!(again.catalogue().get(backup.id).is_some());
+        }
+        let kept = layout::top(layout::QUARANTINE).join(DAMAGED).unwrap();
+        assert_eq!(storage.read(&kept, 100).unwrap(), b"{\"format\": 1, \"id\"");
+    }
+}

@@ -1,0 +1,309 @@
+//! Coming up when nearly everything is broken.
+//!
+//! Hazard: the service that is to bring everything back refuses to start because of what it is to mend, or mends by
+//! beginning anew. Each disaster here ends in a validated restore with one command, or in one clear line.
+
+mod common;
+#[path = "repository/small_disk.rs"]
+mod small_disk;
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use common::disaster::{
+    RECOVERY_MODE, back_up, backed_up, configuration, delete_configuration, recovers, survives, text,
+};
+use common::{Daemon, Installation, code, files};
+use rustix::process::{Pid, Signal, kill_process};
+use small_disk::{fill, on_a_small_disk};
+
+/// An installation with a replica beside the backup directory, which has everything.
+fn replicated() -> Installation {
+    let installation = Installation::with_settings(
+        "[[replicas]]\nname = \"usb\"\npath = \"usb\"\npriorities = [\"critical\", \"high\", \"medium\"]\n",
+    );
+    back_up(&installation);
+    let daemon = installation.start();
+    daemon.wait("the replica to have everything", |daemon| {
+        let status = daemon.status();
+        let replica = &status["replicas"][0];
+        (replica["reachable"] == true && replica["lag"] == 0).then_some(())
+    });
+    daemon.terminate();
+    installation
+}
+
+fn found(daemon: &Daemon, what: &str) {
+    let said = daemon.said();
+    assert!(said.lines().any(|line| line.contains("found: ") && line.contains(what)), "{what:?} is not in\n{said}");
+    assert!(said.contains("listening on http://"), "{said}");
+    assert!(said.contains("run `fiovana-app recover`"), "{said}");
+}
+
+/// A normal start refuses with one line that has these words, and changes nothing of what is in `backups`.
+fn refused(installation: &Installation, words: &[&str]) {
+    let before = files::snapshot(&installation.path("backups"));
+    let output = installation.run(&[]);
+    let said = text(&output);
+    assert_eq!(code(output.status), 1, "{said}");
+    let line = said.lines().find(|line| words.iter().all(|word| line.contains(word)));
+    assert!(line.is_some(), "no line with {words:?} in\n{said}");
+    let after = files::snapshot(&installation.path("backups"));
+    let kept = |path: &&std::path::PathBuf| path.as_os_str() != "lock";
+    assert!(before.keys().filter(kept).eq(after.keys().filter(kept)), "something was begun: {after:?}");
+}
+
+#[test]
+fn the_primary_repository_deleted_is_one_command_with_a_replica_left() {
+    let installation = replicated();
+    let id = |directory: &str| files::read(&installation.path(directory).join("repository.json"));
+    let replica = id("usb");
+    let daemon = survives("the primary repository deleted", &installation, |installation| {
+        std::fs::remove_dir_all(installation.path("backups")).unwrap();
+        delete_configuration(installation);
+        refused(installation, &["is gone", "FIOVANA_RECOVERY_MODE=true"]);
+    });
+    found(&daemon, "backups were brought back from the replica");
+    let told = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap()["id"].clone();
+    assert_eq!(told(&id("backups")), told(&replica), "it is another repository");
+    drop(daemon);
+    assert_eq!(code(installation.run(&["verify", "--all"]).status), 0);
+}
+
+#[test]
+fn a_repository_that_is_gone_with_every_copy_is_never_begun_anew() {
+    let installation = backed_up();
+    std::fs::remove_dir_all(installation.path("backups")).unwrap();
+    let output = installation.run_with(&[], &RECOVERY_MODE);
+    let said = text(&output);
+    assert_eq!(code(output.status), 1, "{said}");
+    assert!(said.contains("nothing is left to recover from") && said.contains("backups/replica"), "{said}");
+    assert!(!installation.path("backups/repository.json").exists());
+}
+
+#[test]
+fn a_damaged_or_lost_repository_json_is_one_command() {
+    for damage in [Some("{\"format\": 1"), None] {
+        let installation = backed_up();
+        // The built-in replica would tell the id, too: the audit log is to be enough.
+        std::fs::remove_dir_all(installation.path("backups/replica")).unwrap();
+        let daemon = survives("repository.json damaged or lost", &installation, |installation| {
+            let document = installation.path("backups/repository.json");
+            match damage {
+                Some(bytes) => files::write(&document, bytes),
+                None => std::fs::remove_file(&document).unwrap(),
+            }
+            delete_configuration(installation);
+            refused(installation, &["repository.json", "nothing was changed"]);
+        });
+        found(&daemon, "a repository again, under the id that it had");
+    }
+}
+
+#[test]
+fn damaged_state_and_a_manifest_that_is_none_are_one_command() {
+    let installation = backed_up();
+    let daemon = survives("damaged state and manifests", &installation, |installation| {
+        let all_of = |directory: &Path| -> Vec<_> {
+            directory.read_dir().unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect()
+        };
+        for file in all_of(&installation.path("backups/state")) {
+            files::write(&file, "\0\0\0\0");
+        }
+        // The newest of them.
+        let manifests = installation.path("backups/manifests/security");
+        let newest = all_of(&manifests).into_iter().filter(|path| path.extension().is_some_and(|end| end == "json"));
+        files::write(&newest.filter(|path| !path.ends_with("pruned.json")).max().unwrap(), "{");
+        delete_configuration(installation);
+    });
+    found(&daemon, "1 backups are damaged");
+}
+
+#[test]
+fn the_port_taken_by_a_stranger_is_another_port_and_said() {
+    let installation = backed_up();
+    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = stranger.local_addr().unwrap();
+    let bind = taken.to_string();
+    let output = installation.run_with(&[], &[("FIOVANA_HTTP_BIND", &bind)]);
+    assert_eq!(code(output.status), 1);
+    assert!(text(&output).contains("another program may use this port"), "{}", text(&output));
+    let daemon = installation.start_with(&[("FIOVANA_RECOVERY_MODE", "true"), ("FIOVANA_HTTP_BIND", &bind)]);
+    assert_ne!(daemon.port(), taken.port().to_string());
+    found(&daemon, &format!("{bind} cannot be listened on"));
+    let output = installation.run(&["recover", "--yes"]);
+    assert_eq!(code(output.status), 0, "{}", text(&output));
+}
+
+#[test]
+fn another_instance_that_lives_is_asked_to_enter_recovery_mode() {
+    let installation = backed_up();
+    let daemon = installation.start();
+    daemon.settle();
+    for bind in ["127.0.0.1:0", daemon.authority()] {
+        let output = installation.run_with(&[], &[("FIOVANA_RECOVERY_MODE", "true"), ("FIOVANA_HTTP_BIND", bind)]);
+        let said = text(&output);
+        assert_eq!(code(output.status), 0, "{said}");
+        assert!(said.contains(daemon.authority()) && said.contains("is in mode recovery"), "{said}");
+    }
+    let mode = &daemon.status()["mode"];
+    assert_eq!((&mode["name"], &mode["cause"]), (&"recovery".into(), &"operator_request".into()), "{mode}");
+    assert_eq!(code(installation.run(&["recover", "--yes"]).status), 0);
+}
+
+#[test]
+fn an_instance_that_hangs_with_the_lock_is_named_with_what_to_do() {
+    let installation = backed_up();
+    let daemon = installation.start();
+    daemon.settle();
+    let lock: serde_json::Value = serde_json::from_slice(&files::read(&installation.path("backups/lock"))).unwrap();
+    let pid = i32::try_from(lock["pid"].as_i64().unwrap()).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::STOP).unwrap();
+    let output = installation.run_with(&[], &RECOVERY_MODE);
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::CONT).unwrap();
+    let said = text(&output);
+    assert_eq!(code(output.status), 1, "{said}");
+    assert!(said.contains(&format!("process {pid} on ")) && said.contains(&format!("kill {pid}")), "{said}");
+}
+
+#[test]
+fn a_backup_directory_that_cannot_be_written_still_gives_files_back() {
+    let installation = Installation::unprivileged();
+    back_up(&installation);
+    let id = installation.run(&["list", "--set", "security", "--json"]);
+    let listed: serde_json::Value = serde_json::from_slice(&id.stdout).unwrap();
+    let id = listed["backups"][0]["id"].as_str().unwrap().to_owned();
+    let backups = installation.path("backups");
+    change_writing(&backups, false);
+    let mut command = installation.command(&[], &RECOVERY_MODE);
+    command.env("FIOVANA_HTTP_BIND", free_address());
+    let daemon = Daemon::spawn(command, backups.clone());
+    daemon.wait("it to listen", |daemon| daemon.said().contains("run `fiovana-app recover`").then_some(()));
+    found(&daemon, "cannot be written");
+    let planned = installation.run(&["recover", "--dry-run"]);
+    assert_eq!(code(planned.status), 0, "{}", text(&planned));
+    let out = installation.run(&["restore", "security", &id, "--to", "out"]);
+    let said = text(&out);
+    change_writing(&backups, true);
+    assert_eq!(code(out.status), 0, "{said}");
+}
+
+const ELSEWHERE: &str = "[backup]\nbackup_directory = \"elsewhere\"\nmax_backups = 7\n";
+
+#[test]
+fn broken_settings_are_one_command_that_brings_them_back_too() {
+    for (disaster, bytes) in [
+        ("settings unparsable", Some("[backup\nbackup")),
+        ("settings wrong", Some("[backup]\nmax = 3\n")),
+        ("settings gone", None),
+    ] {
+        let installation = Installation::with_backups_in("elsewhere", ELSEWHERE);
+        back_up(&installation);
+        let file = installation.path("config/fiovana.toml");
+        let daemon = survives(disaster, &installation, |installation| {
+            match bytes {
+                Some(bytes) => files::write(&file, bytes),
+                None => std::fs::remove_file(&file).unwrap(),
+            }
+            if bytes.is_some() {
+                let output = installation.run(&[]);
+                assert_eq!(code(output.status), 2, "{}", text(&output));
+                assert!(!installation.path("backups").exists(), "something was begun");
+            }
+            delete_configuration(installation);
+        });
+        found(&daemon, "the last settings that loaded are used");
+        assert_eq!(files::read(&file), ELSEWHERE.as_bytes(), "{disaster}");
+        drop(daemon);
+        assert_eq!(installation.start().status()["mode"]["name"], "normal");
+    }
+}
+
+#[test]
+fn a_directory_in_the_place_of_the_settings_is_named_and_all_else_is_back() {
+    let installation = Installation::with_backups_in("elsewhere", ELSEWHERE);
+    back_up(&installation);
+    let before = configuration(&installation);
+    let file = installation.path("config/fiovana.toml");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    delete_configuration(&installation);
+    let daemon = installation.start_with(&RECOVERY_MODE);
+    found(&daemon, "is a directory");
+    let output = installation.run(&["recover", "--yes"]);
+    assert_eq!(code(output.status), 3, "{}", text(&output));
+    assert!(text(&output).contains("move it away first"), "{}", text(&output));
+    assert_eq!(configuration(&installation), before);
+    std::fs::remove_dir(&file).unwrap();
+    assert_eq!(code(installation.run(&["recover", "--yes"]).status), 0);
+    assert_eq!(files::read(&file), ELSEWHERE.as_bytes());
+}
+
+#[test]
+fn settings_kept_in_the_repository_do_where_the_log_directory_is_gone() {
+    let installation = Installation::with_settings("[backup]\nmax_backups = 7\n");
+    back_up(&installation);
+    let daemon = survives("settings and logs gone", &installation, |installation| {
+        std::fs::remove_dir_all(installation.path("logs")).unwrap();
+        files::write(&installation.path("config/fiovana.toml"), "\0");
+        delete_configuration(installation);
+    });
+    found(&daemon, "from the state of ");
+}
+
+#[test]
+fn variables_that_mean_nothing_are_named_and_not_in_the_way() {
+    let installation = backed_up();
+    let before = configuration(&installation);
+    delete_configuration(&installation);
+    let senseless = [("FIOVANA_MAX_BACKUPS", "lots"), ("FIOVANA_RETENTION_DAYS", "-1")];
+    let output = installation.run_with(&[], &senseless);
+    assert_eq!(code(output.status), 2, "{}", text(&output));
+    let daemon = recovers("senseless variables", &installation, &before, || {
+        installation.start_with(&[RECOVERY_MODE[0], senseless[0], senseless[1]])
+    });
+    found(&daemon, "FIOVANA_MAX_BACKUPS");
+    found(&daemon, "FIOVANA_RETENTION_DAYS");
+}
+
+#[test]
+fn an_audit_log_that_cannot_be_written_is_one_command() {
+    let installation = backed_up();
+    survives("the audit log unwritable", &installation, |installation| {
+        let log = installation.path("logs/security_audit.log");
+        std::fs::rename(&log, installation.path("logs/earlier")).unwrap();
+        std::fs::create_dir(&log).unwrap();
+        delete_configuration(installation);
+    });
+}
+
+#[test]
+fn a_full_disk_is_one_command() {
+    on_a_small_disk("a_full_disk_is_one_command", 64, |disk| {
+        let installation = Installation::within(disk);
+        back_up(&installation);
+        let daemon = survives("the disk full", &installation, |installation| {
+            delete_configuration(installation);
+            fill(&disk.join("somebody else's"));
+        });
+        found(&daemon, "is full: the space kept back for this was given up");
+    });
+}
+
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// Takes the right to write from a directory and everything in it, or gives it back.
+fn change_writing(directory: &Path, allowed: bool) {
+    use std::os::unix::fs::PermissionsExt;
+    for entry in directory.read_dir().unwrap().map(Result::unwrap) {
+        let (path, metadata) = (entry.path(), entry.metadata().unwrap());
+        if metadata.is_dir() {
+            change_writing(&path, allowed);
+        }
+        let mode = metadata.permissions().mode();
+        files::set_mode(&path, if allowed { mode | 0o200 } else { mode & !0o222 });
+    }
+    files::set_mode(directory, if allowed { 0o700 } else { 0o500 });
+}
