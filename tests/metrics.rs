@@ -54,7 +54,7 @@ const OF_EACH_SET: [(&str, &str); 35] = [
 ];
 
 /// What there is once, or for each actor, mode or kind of check.
-const OF_THE_SERVICE: [(&str, &str); 27] = [
+const OF_THE_SERVICE: [(&str, &str); 33] = [
     ("backup_enabled", ""),
     ("mode", r#"mode="starting""#),
     ("mode", r#"mode="normal""#),
@@ -68,6 +68,12 @@ const OF_THE_SERVICE: [(&str, &str); 27] = [
     ("actor_up", r#"actor="verifier""#),
     ("actor_up", r#"actor="janitor""#),
     ("actor_up", r#"actor="auditor""#),
+    ("actor_mailbox_messages", r#"actor="supervisor""#),
+    ("actor_mailbox_messages", r#"actor="scheduler""#),
+    ("actor_mailbox_messages", r#"actor="archiver""#),
+    ("actor_mailbox_messages", r#"actor="verifier""#),
+    ("actor_mailbox_messages", r#"actor="janitor""#),
+    ("actor_mailbox_messages", r#"actor="auditor""#),
     ("actor_restarts_total", r#"actor="archiver",cause="panic""#),
     ("integrity_checks_total", r#"kind="read_back",outcome="passed""#),
     ("integrity_checks_total", r#"kind="drill",outcome="passed""#),

@@ -12,6 +12,7 @@ use actix::prelude::*;
 
 use super::herald::{About, Herald};
 use super::janitor::{Janitor, MakeRoom, Sweep};
+use super::post::Post;
 use super::problems::{self, chain};
 use super::replication::Replicate;
 use super::service::Caller;
@@ -76,13 +77,13 @@ pub struct Archiver(Tools);
 struct Tools {
     world: Arc<World>,
     herald: Herald,
-    verifier: Addr<Verifier>,
-    janitor: Addr<Janitor>,
+    verifier: Post<Verifier>,
+    janitor: Post<Janitor>,
 }
 
 impl Archiver {
     /// An archiver that works with these.
-    pub fn new(world: Arc<World>, herald: Herald, verifier: Addr<Verifier>, janitor: Addr<Janitor>) -> Self {
+    pub fn new(world: Arc<World>, herald: Herald, verifier: Post<Verifier>, janitor: Post<Janitor>) -> Self {
         Self(Tools { world, herald, verifier, janitor })
     }
 }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use actix::prelude::*;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::post::Unopened;
 use super::problems::chain;
 use super::supervision::Child;
 use super::world::World;
@@ -22,6 +23,8 @@ pub use writer::{head_of, kept};
 
 /// The most records that wait for the log, with somebody waiting for them.
 const MAX_WAITING: usize = 10_000;
+/// Whose mail they are.
+const NAME: &str = "auditor";
 /// The most records in one write.
 const MAX_BATCH: usize = 1024;
 /// How many messages may wait for this actor: none is sent to it.
@@ -49,6 +52,7 @@ struct Waiting {
     entry: Entry,
     reply: Option<oneshot::Sender<Result<(), Unrecorded>>>,
     _place: Option<OwnedSemaphorePermit>,
+    _unopened: Unopened,
 }
 
 /// A record that is not durable.
@@ -81,7 +85,12 @@ impl AuditFile {
             Err(_) => places.acquire_owned().await.ok(),
         };
         let (reply, durable) = oneshot::channel();
-        locked(&self.queue).waiting.push_back(Waiting { entry, reply: Some(reply), _place: place });
+        locked(&self.queue).waiting.push_back(Waiting {
+            entry,
+            reply: Some(reply),
+            _place: place,
+            _unopened: world.mail(NAME).one_more(),
+        });
         self.write(world);
         durable.await.unwrap_or(Err(Unrecorded::Overflow))
     }
@@ -89,7 +98,12 @@ impl AuditFile {
     /// Makes a record durable, and does not wait. It takes no place: an operation has but a few such records, and one that
     /// it waits for.
     pub fn mention(&self, world: &Arc<World>, entry: Entry) {
-        locked(&self.queue).waiting.push_back(Waiting { entry, reply: None, _place: None });
+        locked(&self.queue).waiting.push_back(Waiting {
+            entry,
+            reply: None,
+            _place: None,
+            _unopened: world.mail(NAME).one_more(),
+        });
         self.write(world);
     }
 

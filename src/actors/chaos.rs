@@ -3,7 +3,7 @@
 //! Hazard: supervision that was never seen to work does not. A test can make each actor fail in each of the ways in
 //! which actors fail.
 
-use actix::{ActorContext, Addr, AsyncContext, Handler, Message};
+use actix::{ActorContext, AsyncContext, Handler, Message};
 
 use futures_util::FutureExt;
 
@@ -11,6 +11,7 @@ use super::archiver::Archiver;
 use super::auditor::Auditor;
 use super::janitor::Janitor;
 use super::lane::WriteLane;
+use super::post::Post;
 use super::scheduler::Scheduler;
 use super::supervision::fail;
 use super::verifier::Verifier;
@@ -76,11 +77,11 @@ victims!(Archiver, Auditor, Janitor, Scheduler, Verifier);
 /// The actors that can be made to fail.
 #[derive(Clone)]
 pub struct Victims {
-    pub(super) archiver: Addr<Archiver>,
-    pub(super) auditor: Addr<Auditor>,
-    pub(super) janitor: Addr<Janitor>,
-    pub(super) scheduler: Option<Addr<Scheduler>>,
-    pub(super) verifier: Addr<Verifier>,
+    pub(super) archiver: Post<Archiver>,
+    pub(super) auditor: Post<Auditor>,
+    pub(super) janitor: Post<Janitor>,
+    pub(super) scheduler: Option<Post<Scheduler>>,
+    pub(super) verifier: Post<Verifier>,
 }
 
 impl Victims {

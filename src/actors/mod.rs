@@ -22,6 +22,7 @@ mod janitor;
 pub mod known_damage;
 mod lane;
 mod leftovers;
+mod post;
 pub mod problems;
 mod reasons;
 pub mod recovery;
@@ -41,7 +42,7 @@ mod world;
 
 use std::sync::Arc;
 
-use actix::{Addr, AsyncContext, Context};
+use actix::{AsyncContext, Context, Recipient};
 use tokio::task::JoinHandle;
 
 use crate::core::mode::{ModeEvent, StartFacts};
@@ -51,10 +52,11 @@ use archiver::Archiver;
 use auditor::{AuditFile, Auditor};
 use herald::{About, Herald};
 use janitor::Janitor;
+use post::Post;
 pub use reload::STATE as KEPT_STATE;
 use scheduler::Scheduler;
 use service::{Caller, Service};
-use supervision::Care;
+use supervision::{Care, ChildEvent};
 use supervisor::{Meet, Supervisor};
 use verifier::Verifier;
 pub use world::{ACTORS, AUDIT_LOG, Role, World};
@@ -67,9 +69,9 @@ pub struct Running {
     pub supervisor: JoinHandle<()>,
     world: Arc<World>,
     herald: Herald,
-    scheduler: Option<Addr<Scheduler>>,
+    scheduler: Option<Post<Scheduler>>,
     /// An actor that nobody knows ends.
-    _auditor: Addr<Auditor>,
+    _auditor: Post<Auditor>,
 }
 
 /// Starts all actors on this thread, and brings the mode from `starting` to where it belongs. To be called in an
@@ -77,9 +79,9 @@ pub struct Running {
 pub async fn start(world: World) -> Running {
     let world = Arc::new(world);
     let context = Context::new();
-    let supervisor: Addr<Supervisor> = context.address();
+    let supervisor: Post<Supervisor> = Post::new(context.address(), world.mail(world::ROOT));
+    let children = Children { world: &world, parent: context.address().recipient() };
     let root = actix_rt::spawn(context.into_future(Supervisor::new(world.clone())));
-    let children = Children { world: &world, supervisor: &supervisor };
     let file = AuditFile::at(world.settings().log_directory.join(AUDIT_LOG));
     let herald = |actor: &'static str| Herald::new(world.clone(), file.clone(), actor);
     let audited = file.clone();
@@ -124,7 +126,7 @@ pub async fn start(world: World) -> Running {
 
 struct Children<'a> {
     world: &'a Arc<World>,
-    supervisor: &'a Addr<Supervisor>,
+    parent: Recipient<ChildEvent>,
 }
 
 impl Children<'_> {
@@ -133,12 +135,13 @@ impl Children<'_> {
         name: &'static str,
         mailbox: usize,
         make: impl Fn(Arc<World>) -> A + 'static,
-    ) -> Addr<A> {
+    ) -> Post<A> {
         let settings = self.world.settings().supervision;
         let (world, hearer) = (self.world.clone(), self.world.clone());
         let heard = Box::new(move || hearer.hear(name));
         let care = Care { policy: settings.policy(), heartbeat: settings.heartbeat, heard };
-        supervision::start(name, care, mailbox, self.supervisor.clone().recipient(), move || make(world.clone()))
+        let address = supervision::start(name, care, mailbox, self.parent.clone(), move || make(world.clone()));
+        Post::new(address, self.world.mail(name))
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::archiver::{Archiver, BackUp};
+use super::post::Post;
 use super::service::Caller;
 use super::supervision::Child;
 use super::world::World;
@@ -32,13 +33,13 @@ pub struct Wake;
 /// The actor.
 pub struct Scheduler {
     world: Arc<World>,
-    archiver: Addr<Archiver>,
+    archiver: Post<Archiver>,
     timer: Option<SpawnHandle>,
 }
 
 impl Scheduler {
     /// A scheduler that asks this archiver.
-    pub fn new(world: Arc<World>, archiver: Addr<Archiver>) -> Self {
+    pub fn new(world: Arc<World>, archiver: Post<Archiver>) -> Self {
         Self { world, archiver, timer: None }
     }
 }

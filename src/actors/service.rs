@@ -7,13 +7,12 @@ mod recovery;
 
 use std::sync::Arc;
 
-use actix::Addr;
-
 mod drill;
 
 use super::archiver::{Archiver, BackUp, BackedUp, Restore};
 use super::herald::{About, Herald};
 use super::janitor::Janitor;
+use super::post::Post;
 use super::problems;
 use super::supervisor::{AllWell, Happened, Supervisor};
 use super::verifier::{CheckDoubtful, Verifier, Verify};
@@ -57,10 +56,10 @@ impl Caller {
 #[derive(Clone)]
 pub struct Service {
     pub(super) world: Arc<World>,
-    supervisor: Addr<Supervisor>,
-    archiver: Addr<Archiver>,
-    pub(super) verifier: Addr<Verifier>,
-    janitor: Addr<Janitor>,
+    supervisor: Post<Supervisor>,
+    archiver: Post<Archiver>,
+    pub(super) verifier: Post<Verifier>,
+    janitor: Post<Janitor>,
     /// Speaks for what is done without an actor.
     pub(super) herald: Herald,
     #[cfg(feature = "chaos")]
@@ -70,10 +69,10 @@ pub struct Service {
 impl Service {
     pub(super) fn new(
         world: Arc<World>,
-        supervisor: Addr<Supervisor>,
-        archiver: Addr<Archiver>,
-        verifier: Addr<Verifier>,
-        janitor: Addr<Janitor>,
+        supervisor: Post<Supervisor>,
+        archiver: Post<Archiver>,
+        verifier: Post<Verifier>,
+        janitor: Post<Janitor>,
         herald: Herald,
         #[cfg(feature = "chaos")] victims: super::chaos::Victims,
     ) -> Self {

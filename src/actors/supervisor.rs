@@ -11,13 +11,14 @@ use actix::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::herald::{About, Herald};
+use super::post::Post;
 use super::problems::{self, chain};
 use super::recovery;
 use super::scheduler::{Scheduler, Wake};
 use super::service::Caller;
 use super::supervision::ChildEvent;
 use super::verifier::{Validate, Verifier};
-use super::world::{ActorState, Role, World};
+use super::world::{ActorState, ROOT, Role, World};
 use crate::api::{Problem, ProblemKind};
 use crate::core::mode::{
     Effect, IntegrityVerdict, IntegrityWindow, Mode, ModeEvent, Persistence, RecoveryCause, Transition, step,
@@ -57,9 +58,9 @@ pub struct Meet {
     /// Speaks for the supervisor.
     pub herald: Herald,
     /// Validates.
-    pub verifier: Addr<Verifier>,
+    pub verifier: Post<Verifier>,
     /// Wakes when schedules resume; none for a single command.
-    pub scheduler: Option<Addr<Scheduler>>,
+    pub scheduler: Option<Post<Scheduler>>,
 }
 
 /// The actor.
@@ -133,6 +134,11 @@ impl Supervisor {
         IntegrityWindow::new(recovery.integrity_failures, recovery.window_minutes)
     }
 
+    /// Its own address.
+    fn post(&self, ctx: &Context<Self>) -> Post<Self> {
+        Post::new(ctx.address(), self.world.mail(ROOT))
+    }
+
     fn start_work(&self, effects: &[Effect], ctx: &mut Context<Self>) {
         let Some(peers) = &self.peers else { return };
         for effect in effects {
@@ -141,7 +147,7 @@ impl Supervisor {
                 Effect::StartAssessment => {
                     let world = self.world.clone();
                     let work = tokio::task::spawn_blocking(move || recovery::restorable(&world));
-                    let report = ctx.address();
+                    let report = self.post(ctx);
                     ctx.spawn(
                         async move {
                             let event = match work.await {
@@ -154,7 +160,7 @@ impl Supervisor {
                     );
                 }
                 Effect::StartValidation => {
-                    let (report, verifier) = (ctx.address(), peers.verifier.clone());
+                    let (report, verifier) = (self.post(ctx), peers.verifier.clone());
                     ctx.spawn(
                         async move {
                             let event = verifier.send(Validate).await.unwrap_or(ModeEvent::WorkFailed);
@@ -164,7 +170,7 @@ impl Supervisor {
                     );
                 }
                 Effect::StartRestore => {
-                    let (report, work) = (ctx.address(), self.world.recovery.start());
+                    let (report, work) = (self.post(ctx), self.world.recovery.start());
                     ctx.spawn(async move { report.do_send(Happened(work.await)) }.into_actor(self));
                 }
                 _ => {}
@@ -343,7 +349,7 @@ impl Handler<ChildEvent> for Supervisor {
                     actor.last_error = Some(reason.clone());
                 });
                 mention(Event::ActorGaveUp { actor: child, reason });
-                ctx.address().do_send(Happened(ModeEvent::RecoveryDemanded(RecoveryCause::ActorGaveUp)));
+                self.post(ctx).do_send(Happened(ModeEvent::RecoveryDemanded(RecoveryCause::ActorGaveUp)));
             }
         }
     }

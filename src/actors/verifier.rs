@@ -15,6 +15,7 @@ use actix::prelude::*;
 
 use super::chain_check::CheckChain;
 use super::herald::{About, Herald};
+use super::post::Post;
 use super::problems::chain;
 use super::service::Caller;
 use super::supervision::Child;
@@ -80,7 +81,7 @@ pub struct Verifier(Tools);
 struct Tools {
     world: Arc<World>,
     herald: Herald,
-    supervisor: Addr<Supervisor>,
+    supervisor: Post<Supervisor>,
 }
 
 /// What is to be read of a backup.
@@ -91,12 +92,12 @@ enum Depth {
 
 impl Verifier {
     /// A verifier that works with these.
-    pub fn new(world: Arc<World>, herald: Herald, supervisor: Addr<Supervisor>) -> Self {
+    pub fn new(world: Arc<World>, herald: Herald, supervisor: Post<Supervisor>) -> Self {
         Self(Tools { world, herald, supervisor })
     }
 
     /// What its checks need.
-    pub(super) fn tools(&self) -> (Arc<World>, Herald, Addr<Supervisor>) {
+    pub(super) fn tools(&self) -> (Arc<World>, Herald, Post<Supervisor>) {
         let Tools { world, herald, supervisor } = self.0.clone();
         (world, herald, supervisor)
     }

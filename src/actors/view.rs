@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::replicas::ReplicaView;
 use super::service::reference;
-use super::world::{ActorState, World};
+use super::world::{ACTORS, ActorState, ROOT, World};
 use super::{problems, reasons};
 use crate::api::{
     ActorStatus, AuditStatus, BackupDetails, BackupList, BackupSummary, DamageDocument, FileDocument, HeldDocument,
@@ -237,10 +237,12 @@ pub fn status(world: &World) -> Status {
             .into_iter()
             .map(|(name, actor)| ActorStatus {
                 name: name.into(),
+                parent: (name != ROOT).then(|| ROOT.into()),
                 state: actor.state.as_str().into(),
                 since: actor.since,
                 restarts: actor.restarts,
                 last_error: actor.last_error,
+                waiting_messages: world.mail(name).waiting() as u64,
             })
             .collect(),
         repository: RepositoryStatus {
@@ -324,6 +326,7 @@ pub fn facts(world: &World) -> Facts {
         mode_persisted: mode.persisted,
         sets,
         actors: world.actors().into_iter().map(|(name, actor)| (name, actor.state == ActorState::Up)).collect(),
+        mailboxes: ACTORS.into_iter().map(|name| (name, world.mail(name).waiting())).collect(),
         repository_bytes,
         repository_objects,
         free_bytes: world.repository.free_bytes().ok(),

@@ -15,6 +15,7 @@ use super::chain_check;
 use super::drills::Drills;
 use super::known_damage::KnownDamage;
 use super::lane::WriteLane;
+use super::post::Mail;
 use super::reasons::Concerns;
 use super::recovery::RecoveryDesk;
 use super::replicas::Replicas;
@@ -87,6 +88,7 @@ pub struct World {
     mode: watch::Sender<ModeView>,
     runs: Mutex<BTreeMap<SetName, Run>>,
     actors: Mutex<BTreeMap<&'static str, ActorView>>,
+    mail: BTreeMap<&'static str, Mail>,
     audit: Mutex<AuditView>,
     rejected_settings: Mutex<Option<String>>,
     unsettled_restores: Mutex<BTreeMap<PathBuf, Vec<String>>>,
@@ -219,6 +221,7 @@ impl World {
             mode: watch::Sender::new(ModeView { mode: Mode::Starting, persisted: true }),
             runs: Mutex::new(runs),
             actors: Mutex::new(ACTORS.into_iter().map(|name| (name, actor.clone())).collect()),
+            mail: ACTORS.into_iter().map(|name| (name, Mail::default())).collect(),
             audit: Mutex::new(audit),
             rejected_settings: Mutex::default(),
             unsettled_restores: Mutex::default(),
@@ -383,6 +386,11 @@ impl World {
             actor.state = ActorState::Stuck;
         }
         actors
+    }
+
+    /// What waits for an actor.
+    pub fn mail(&self, name: &'static str) -> Mail {
+        self.mail.get(name).cloned().unwrap_or_default()
     }
 
     /// Remembers that an actor answered a heartbeat.

@@ -121,7 +121,9 @@ pub struct StateCounts {
 pub struct ActorStatus {
     /// Its name.
     pub name: String,
-    /// `up`, `restarting` or `gave_up`.
+    /// Who restarts it; nobody, if it ends with the process.
+    pub parent: Option<String>,
+    /// `up`, `stuck`, `restarting` or `gave_up`.
     pub state: String,
     /// Since when.
     pub since: DateTime<Utc>,
@@ -129,6 +131,8 @@ pub struct ActorStatus {
     pub restarts: u64,
     /// Why it was restarted last.
     pub last_error: Option<String>,
+    /// Messages that it has not begun with; for the auditor, records that are not written.
+    pub waiting_messages: u64,
 }
 
 /// The repository.

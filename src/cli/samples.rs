@@ -218,10 +218,12 @@ pub fn status() -> Status {
     };
     let actor = |name: &str, state: &str, restarts| ActorStatus {
         name: name.into(),
+        parent: Some("supervisor".into()),
         state: state.into(),
         since: now(),
         restarts,
         last_error: (restarts > 0).then(|| "panicked: index out of bounds".into()),
+        waiting_messages: restarts,
     };
     Status {
         version: "0.1.0".into(),

@@ -22,6 +22,8 @@ pub struct Facts {
     pub sets: Vec<SetFacts>,
     /// Whether each actor is up.
     pub actors: BTreeMap<&'static str, bool>,
+    /// How many messages wait for each actor.
+    pub mailboxes: BTreeMap<&'static str, usize>,
     /// Stored bytes of all objects.
     pub repository_bytes: u64,
     /// How many objects there are.

@@ -40,6 +40,7 @@ struct States {
     mode: IntGaugeVec,
     mode_persisted: IntGauge,
     actor_up: IntGaugeVec,
+    actor_mailbox_messages: IntGaugeVec,
     repository_bytes: IntGauge,
     repository_objects: IntGauge,
     repository_free_bytes: IntGauge,
@@ -285,6 +286,11 @@ impl States {
             mode: registrar.gauges("mode", "1 for the mode the service is in.", &["mode"])?,
             mode_persisted: registrar.gauge("mode_persisted", "Whether the mode would survive a restart.")?,
             actor_up: registrar.gauges("actor_up", "Whether the actor is up.", &["actor"])?,
+            actor_mailbox_messages: registrar.gauges(
+                "actor_mailbox_messages",
+                "Messages that the actor has not begun with.",
+                &["actor"],
+            )?,
             repository_bytes: registrar.gauge("repository_bytes", "Stored bytes of all objects.")?,
             repository_objects: registrar.gauge("repository_objects", "Objects in the repository.")?,
             repository_free_bytes: registrar.gauge("repository_free_bytes", "Bytes that may still be written.")?,
@@ -323,6 +329,9 @@ impl States {
         self.mode_persisted.set(facts.mode_persisted.into());
         for (actor, up) in &facts.actors {
             self.actor_up.with_label_values(&[actor]).set((*up).into());
+        }
+        for (actor, waiting) in &facts.mailboxes {
+            self.actor_mailbox_messages.with_label_values(&[actor]).set(*waiting as i64);
         }
         self.repository_bytes.set(facts.repository_bytes as i64);
         self.repository_objects.set(facts.repository_objects as i64);

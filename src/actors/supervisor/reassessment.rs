@@ -10,6 +10,7 @@ use actix::prelude::*;
 use tokio::time::{sleep, timeout};
 
 use super::{Happened, Supervisor};
+use crate::actors::post::Post;
 use crate::actors::reasons;
 use crate::actors::world::World;
 use crate::api::Problem;
@@ -29,7 +30,7 @@ struct SaveMode;
 
 impl Supervisor {
     pub(super) fn keep_reassessing(&self, ctx: &mut Context<Self>) {
-        let (world, supervisor) = (self.world.clone(), ctx.address());
+        let (world, supervisor) = (self.world.clone(), self.post(ctx));
         let forever = async move {
             loop {
                 let patience = if world.mode().persisted { EVERY } else { EVERY_UNSAVED };
@@ -42,7 +43,7 @@ impl Supervisor {
     }
 }
 
-async fn reassess(world: &Arc<World>, supervisor: &Addr<Supervisor>) {
+async fn reassess(world: &Arc<World>, supervisor: &Post<Supervisor>) {
     if !world.mode().persisted {
         // What comes of it is in the facts.
         let _ = supervisor.send(SaveMode).await;

@@ -138,7 +138,11 @@ fn actors(status: &Status, look: &Look) -> String {
         let why = actor.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
         let since = age(actor.since, look.now);
         let restarts = count(actor.restarts as usize, "restart");
-        format!("actor {} {} since {since}, {restarts}{}\n", actor.name, actor.state, plain(&why))
+        let waiting = match actor.waiting_messages {
+            0 => String::new(),
+            messages => format!(", {} waiting", count(messages as usize, "message")),
+        };
+        format!("actor {} {} since {since}, {restarts}{waiting}{}\n", actor.name, actor.state, plain(&why))
     });
     lines.collect()
 }
@@ -167,7 +171,7 @@ repository  /srv/app/backups                  12 objects, 300.0 KiB, 10.0 GiB fr
 audit log   /srv/app/logs/security_audit.log  cannot be written
 replica usb  /mnt/usb/replica  lacks 2 backups, had all 3 h ago, on the same disk, lost with it
   usb: mount its disk
-actor janitor restarting since now, 3 restarts: panicked: index out of bounds
+actor janitor restarting since now, 3 restarts, 3 messages waiting: panicked: index out of bounds
 fiovana-app 0.1.0, up since 2026-11-23 10:15:00 UTC (3 h ago)
 ";
         assert_eq!(status(&samples::status(), &samples::look()), expected);
