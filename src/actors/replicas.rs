@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -30,6 +30,8 @@ pub struct Replicas {
     entries: Mutex<BTreeMap<ReplicaName, Entry>>,
     /// What was remembered could not be read: there may have been any replica.
     doubtful: bool,
+    /// Held by whoever opens one: two at once would keep each other out by the replica's own lock.
+    opening: Mutex<()>,
     turn: Arc<Semaphore>,
     again: AtomicBool,
 }
@@ -37,6 +39,8 @@ pub struct Replicas {
 #[derive(Default)]
 struct Entry {
     replica: Option<Arc<Replica>>,
+    /// The last that was opened: somebody may still be at work on it, and hold its lock.
+    last: Weak<Replica>,
     fault: Option<Fault>,
     failures: u32,
     /// Left alone until then, on the scale of the uptime.
@@ -134,6 +138,7 @@ impl Replicas {
         Self {
             entries: Mutex::new(entries),
             doubtful,
+            opening: Mutex::new(()),
             turn: Arc::new(Semaphore::new(1)),
             again: AtomicBool::new(false),
         }
@@ -177,10 +182,12 @@ impl Replicas {
 
     /// The replica, open: opened if it was not, begun if there never was one.
     pub(super) fn reach(&self, settings: &ReplicaSettings, original: &Repository) -> Result<Arc<Replica>, Fault> {
+        let _one_at_a_time = locked(&self.opening);
         let (open, known) = {
             let mut entries = locked(&self.entries);
             let entry = entries.entry(settings.name.clone()).or_default();
-            let open = entry.replica.take().filter(|replica| replica.is_in_place());
+            let last = entry.replica.take().or_else(|| entry.last.upgrade());
+            let open = last.filter(|replica| replica.is_in_place() && !entry.is_elsewhere(settings));
             entry.replica.clone_from(&open);
             (open, entry.known_at(settings))
         };
@@ -209,6 +216,7 @@ impl Replicas {
         let mut entries = locked(&self.entries);
         let entry = entries.entry(settings.name.clone()).or_default();
         entry.replica = Some(replica.clone());
+        entry.last = Arc::downgrade(&replica);
         let remembered = entry.remember(settings);
         if remembered.same_disk != Some(same_disk) {
             remembered.same_disk = Some(same_disk);
