@@ -5,6 +5,7 @@
 
 mod audit;
 mod backups;
+mod damage;
 mod diff;
 mod drill;
 mod problem;
@@ -17,6 +18,7 @@ mod verify;
 
 pub use audit::{AcceptOutcome, AuditPage, AuditQuery, MAX_RECORDS};
 pub use backups::{BackupDetails, BackupList, BackupSummary, FileDocument, ListQuery, MAX_LIST, UnreadableDocument};
+pub use damage::{DamageStatus, DamagedPlace, MAX_DAMAGED_SHOWN, ScrubStatus};
 pub use diff::{DiffDocument, DiffQuery, FileChange, FileDiff};
 pub use drill::{DrillOutcome, DrillVerdict};
 pub use problem::{Problem, ProblemKind};

@@ -6,7 +6,7 @@
 #[path = "repository/mod.rs"]
 mod repository;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use fiovana_app::core::BackupState;
 use fiovana_app::pipeline::heal::{Copy, Healing, Pharmacy, heal};
@@ -98,7 +98,9 @@ fn judge_healed(pair: &Pair, disk: &Simulated, touched: &[String], damaged: &[(S
     assert_eq!(scrub(&repository), [], "healed, and damaged");
     for (backup, verdict) in site::verify_all(&repository, hour(70)) {
         assert_eq!(verdict, Verdict::Intact, "{}", backup.id);
-        assert!(site::restore(&repository, &backup).0.is_ok(), "{}", backup.id);
+        if long() {
+            assert!(site::restore(&repository, &backup).0.is_ok(), "{}", backup.id);
+        }
     }
     let quarantined: Vec<_> = paths(disk).into_iter().filter(|path| path.starts_with("quarantine/")).collect();
     let kept: Vec<_> = quarantined.iter().filter(|path| !path.ends_with(".note.json")).collect();
@@ -110,9 +112,14 @@ fn judge_healed(pair: &Pair, disk: &Simulated, touched: &[String], damaged: &[(S
     assert_eq!(quarantined.len(), 2 * kept.len(), "a note for each: {quarantined:?}");
 }
 
-/// What is done to a file beyond what files can suffer.
+/// What is done to a file: everything, or one way of each kind.
 fn all_damages(disk: &Simulated, path: &str) -> Vec<Damage> {
-    damages(disk, path)
+    let mut all = damages(disk, path);
+    if !long() {
+        let mut seen = HashSet::new();
+        all.retain(|damage| seen.insert(std::mem::discriminant(damage)));
+    }
+    all
 }
 
 #[test]

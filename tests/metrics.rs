@@ -54,7 +54,7 @@ const OF_EACH_SET: [(&str, &str); 35] = [
 ];
 
 /// What there is once, or for each actor, mode or kind of check.
-const OF_THE_SERVICE: [(&str, &str); 33] = [
+const OF_THE_SERVICE: [(&str, &str); 37] = [
     ("backup_enabled", ""),
     ("mode", r#"mode="starting""#),
     ("mode", r#"mode="normal""#),
@@ -80,6 +80,10 @@ const OF_THE_SERVICE: [(&str, &str); 33] = [
     ("integrity_checks_total", r#"kind="drill",outcome="failed""#),
     ("integrity_failures_total", ""),
     ("repairs_total", r#"source="source""#),
+    ("integrity_checks_total", r#"kind="scrub",outcome="passed""#),
+    ("repairs_total", r#"source="replica""#),
+    ("repairs_total", r#"source="memory""#),
+    ("scrub_oldest_check_timestamp_seconds", ""),
     ("audit_head_sequence", ""),
     ("audit_chain_ok", ""),
     ("audit_write_failures_total", ""),

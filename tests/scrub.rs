@@ -41,6 +41,16 @@ fn a_damaged_object_or_manifest_here_or_in_the_replica_is_healed_by_the_next_scr
             wait_for_healing(&daemon, &path, &right);
         }
     }
+    let path = repository::object_path(&backups, &object);
+    let right = files::read(&path);
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+    daemon.wait("the symlink to be replaced", |_| (!path.is_symlink() && path.is_file()).then_some(()));
+    wait_for_healing(&daemon, &path, &right);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    daemon.wait("the directory to be replaced", |_| path.is_file().then_some(()));
+    wait_for_healing(&daemon, &path, &right);
     daemon.wait("the backup to be good", |daemon| {
         (daemon.get(&format!("/api/backup/{id}")).json()["state"] == "good").then_some(())
     });

@@ -15,6 +15,7 @@ mod auditor;
 mod chain_check;
 #[cfg(feature = "chaos")]
 pub mod chaos;
+mod damage_view;
 pub mod diff;
 mod drills;
 mod herald;

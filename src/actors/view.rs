@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::damage_view;
 use super::replicas::ReplicaView;
 use super::service::reference;
 use super::world::{ACTORS, ActorState, ROOT, World};
@@ -252,6 +253,8 @@ pub fn status(world: &World) -> Status {
             stored_bytes: facts.repository_bytes,
             free_bytes: facts.free_bytes,
         },
+        damage: damage_view::damage(world),
+        scrub: damage_view::scrub(world),
         replicas: replicas(world),
         audit: AuditStatus {
             path: world.audit_path().display().to_string(),
@@ -335,6 +338,7 @@ pub fn facts(world: &World) -> Facts {
             .map(|view| ReplicaFacts { name: view.name, lag_backups: view.lag_backups, same_disk: view.same_disk })
             .collect(),
         clock_suspect: world.timekeeping.fault().is_some(),
+        scrub_oldest_check: damage_view::oldest_check(world),
         audit_head_sequence: world.audit().head.map_or(0, |head| head.seq),
         audit_chain_ok: !world.audit().broken,
     }

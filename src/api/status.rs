@@ -5,8 +5,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::HeldDocument;
 use super::ReplicaStatus;
+use super::{DamageStatus, HeldDocument, ScrubStatus};
 use crate::core::{BackupId, BackupPriority, SetName};
 
 /// Everything at a glance.
@@ -26,6 +26,12 @@ pub struct Status {
     pub actors: Vec<ActorStatus>,
     /// The repository.
     pub repository: RepositoryStatus,
+    /// What is damaged.
+    #[serde(default)]
+    pub damage: DamageStatus,
+    /// How far everything was read again.
+    #[serde(default)]
+    pub scrub: ScrubStatus,
     /// The configured replicas.
     #[serde(default)]
     pub replicas: Vec<ReplicaStatus>,

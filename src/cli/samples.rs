@@ -239,6 +239,8 @@ pub fn status() -> Status {
             stored_bytes: 307_200,
             free_bytes: Some(10 << 30),
         },
+        damage: Default::default(),
+        scrub: Default::default(),
         replicas: vec![ReplicaStatus {
             name: "usb".parse().unwrap(),
             path: "/mnt/usb/replica".into(),

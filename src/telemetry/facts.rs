@@ -34,6 +34,8 @@ pub struct Facts {
     pub replicas: Vec<ReplicaFacts>,
     /// Whether the clock is not believed.
     pub clock_suspect: bool,
+    /// When that was read again which was read longest ago.
+    pub scrub_oldest_check: Option<DateTime<Utc>>,
     /// The number of the last audit record.
     pub audit_head_sequence: u64,
     /// Whether the chain of the audit log is whole, as far as is known.

@@ -44,6 +44,7 @@ struct States {
     repository_bytes: IntGauge,
     repository_objects: IntGauge,
     repository_free_bytes: IntGauge,
+    scrub_oldest_check: prometheus::Gauge,
     audit_head_sequence: IntGauge,
     audit_chain_ok: IntGauge,
     clock_suspect: IntGauge,
@@ -295,6 +296,10 @@ impl States {
             repository_objects: registrar.gauge("repository_objects", "Objects in the repository.")?,
             repository_free_bytes: registrar.gauge("repository_free_bytes", "Bytes that may still be written.")?,
             clock_suspect: registrar.gauge("clock_suspect", "Whether the clock is not believed.")?,
+            scrub_oldest_check: registrar.add(prometheus::Gauge::with_opts(Registrar::opts(
+                "scrub_oldest_check_timestamp_seconds",
+                "When that was read again which was read longest ago; 0 if something never was.",
+            ))?)?,
             audit_head_sequence: registrar.gauge("audit_head_sequence", "The number of the last audit record.")?,
             audit_chain_ok: registrar
                 .gauge("audit_chain_ok", "Whether the audit chain was whole when last checked.")?,
@@ -337,6 +342,7 @@ impl States {
         self.repository_objects.set(facts.repository_objects as i64);
         self.repository_free_bytes.set(facts.free_bytes.map_or(-1, |bytes| bytes as i64));
         self.clock_suspect.set(facts.clock_suspect.into());
+        self.scrub_oldest_check.set(seconds(facts.scrub_oldest_check));
         self.audit_head_sequence.set(facts.audit_head_sequence as i64);
         self.audit_chain_ok.set(facts.audit_chain_ok.into());
         self.replica_lag.reset();

@@ -12,12 +12,15 @@ mod measure;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::Utc;
 use fiovana_app::core::BackupKind;
+use fiovana_app::core::scrub::Pace;
 use fiovana_app::pipeline::Progress;
 use fiovana_app::pipeline::archive::{self, Archived, Created};
 use fiovana_app::pipeline::restore::{self, Pick};
+use fiovana_app::pipeline::scrub::{self, Rotation};
 use fiovana_app::pipeline::verify::{self, Verdict};
 use fiovana_app::repository::Repository;
 use fiovana_app::repository::catalogue::{Backup, Finding};
@@ -127,6 +130,12 @@ fn large(root: &Path, mib: u64, table: &mut Table) {
     assert_eq!(verdict, Verdict::Intact);
     table.row("verify everything", verification, "openssl dgst -sha256", openssl);
 
+    let hashed = limits::hash_stored(&root.join("backups/objects"));
+    let pace = Pace { within: Duration::from_secs(1), bytes_per_second: None };
+    let mut rotation = Rotation::default();
+    let (scrubbing, ()) = timed(|| while scrub(&site.repository, &mut rotation, &pace) {});
+    table.row("read everything stored again", scrubbing, "read cold and hashed on all cores", hashed);
+
     let to = root.join("restored");
     let (restoring, ()) = timed(|| site.restore(&created.backup, &to));
     assert!(limits::same(&files, &to), "what came back is not what was backed up");
@@ -143,6 +152,13 @@ fn large(root: &Path, mib: u64, table: &mut Table) {
     table.note("peak memory", format!("{:.0} MiB", measure::peak_mib()));
 }
 
+/// Reads a batch as a scrub does; whether there is more.
+fn scrub(repository: &Repository, rotation: &mut Rotation, pace: &Pace) -> bool {
+    let batch = scrub::batch(repository, rotation, pace, chrono::DateTime::UNIX_EPOCH, &|| false);
+    assert!(batch.damages.is_empty() && batch.unreadable.is_empty(), "{batch:?}");
+    batch.rest_until.is_none()
+}
+
 fn small(root: &Path, table: &mut Table) {
     let root = root.join("small");
     let source = root.join("data");
@@ -157,7 +173,7 @@ fn small(root: &Path, table: &mut Table) {
     for round in 0..40 {
         std::fs::write(source.join("2.json"), format!("{{\"n\": \"round {round}\"}}")).expect("write");
         // So that the file is not as fresh as the kernel's clock is coarse: that wait is not work.
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
         ours.push(
             timed(|| {
                 let created = site.archive_new(BackupKind::Scheduled);

@@ -4,8 +4,11 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::measure::timed;
+use sha2::{Digest, Sha256};
+
+use super::measure::{cores, timed};
 
 pub struct Compressed {
     pub seconds: f64,
@@ -85,4 +88,27 @@ pub fn cat(directory: &Path) -> f64 {
             .status()
     };
     timed(|| assert!(find().is_ok_and(|status| status.success()))).0
+}
+
+/// Reads every file below a directory from the disk and hashes it, on every core.
+pub fn hash_stored(directory: &Path) -> f64 {
+    let mut files = Vec::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in directory.read_dir().expect("list") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() { directories.push(path) } else { files.push(path) }
+        }
+    }
+    let next = AtomicUsize::new(0);
+    let hash = || {
+        while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let file = File::open(path).expect("open");
+            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut &file, &mut bytes).expect("read");
+            assert_ne!(Sha256::digest(&bytes)[..], [0; 32]);
+        }
+    };
+    timed(|| std::thread::scope(|scope| (0..cores()).for_each(|_| drop(scope.spawn(hash))))).0
 }

@@ -4,6 +4,7 @@
 
 mod audit;
 mod backups;
+mod damage;
 mod diff;
 mod pruning;
 mod recovery;

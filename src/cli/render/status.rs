@@ -1,5 +1,6 @@
 //! The service at a glance, as text.
 
+use super::damage::damage;
 use super::remark;
 use super::replicas::replicas;
 use crate::api::{AuditStatus, ModeDocument, RepositoryStatus, SetStatus, StateCounts, Status};
@@ -23,6 +24,7 @@ pub fn status(status: &Status, look: &Look) -> String {
     text.push('\n');
     text += &places(&status.repository, &status.audit, look);
     text += &replicas(&status.replicas, look);
+    text += &damage(&status.damage, &status.scrub, look);
     text += &actors(status, look);
     text += &format!("fiovana-app {}, up since {} UTC ({})\n", status.version, time(started), age(started, look.now));
     text
@@ -171,6 +173,7 @@ repository  /srv/app/backups                  12 objects, 300.0 KiB, 10.0 GiB fr
 audit log   /srv/app/logs/security_audit.log  cannot be written
 replica usb  /mnt/usb/replica  lacks 2 backups, had all 3 h ago, on the same disk, lost with it
   usb: mount its disk
+read again: switched off
 actor janitor restarting since now, 3 restarts, 3 messages waiting: panicked: index out of bounds
 fiovana-app 0.1.0, up since 2026-11-23 10:15:00 UTC (3 h ago)
 ";

@@ -201,6 +201,8 @@ impl Api for Fake {
             mode: mode("normal"),
             sets: vec![],
             actors: vec![],
+            damage: Default::default(),
+            scrub: Default::default(),
             replicas: vec![],
             repository: RepositoryStatus {
                 location: "/backups".to_owned(),
