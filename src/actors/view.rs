@@ -326,10 +326,15 @@ pub fn facts(world: &World) -> Facts {
     Facts {
         enabled: world.settings().backup.enabled,
         mode: mode.mode.name(),
+        reasons: match &mode.mode {
+            Mode::Degraded { reasons } | Mode::Recovery { reasons, .. } => reasons.clone(),
+            Mode::Starting | Mode::Normal | Mode::Stopping => Default::default(),
+        },
         mode_persisted: mode.persisted,
         sets,
         actors: world.actors().into_iter().map(|(name, actor)| (name, actor.state == ActorState::Up)).collect(),
         mailboxes: ACTORS.into_iter().map(|name| (name, world.mail(name).waiting())).collect(),
+        scrub_interval_seconds: super::verifier::scrub::pace(world).map_or(0, |pace| pace.within.as_secs()),
         repository_bytes,
         repository_objects,
         free_bytes: world.repository.free_bytes().ok(),
@@ -346,7 +351,10 @@ pub fn facts(world: &World) -> Facts {
 
 fn set_facts(world: &World, set: &SetSettings) -> SetFacts {
     let run = world.run(&set.name);
-    let scheduled = world.settings().backup.enabled && set.enabled;
+    let settings = world.settings();
+    let scheduled = settings.backup.enabled && set.enabled;
+    let rehearsed = scheduled && settings.backup.integrity_checks;
+    let drill = world.drills.of(&set.name);
     let catalogue = world.repository.catalogue();
     let index = catalogue.set(&set.name);
     let backups = index.map_or(&[][..], SetIndex::backups);
@@ -368,7 +376,9 @@ fn set_facts(world: &World, set: &SetSettings) -> SetFacts {
         next_run: world.due(set).map(|due| due.at(world.clock.now())),
         last_attempt: run.history.last_attempt,
         last_success: run.history.last_success,
-        last_drill: world.drills.of(&set.name).history.last_success,
+        drill_interval_seconds: if rehearsed { settings.drill.interval(set.priority).as_secs() } else { 0 },
+        drill_failed: drill.failure.is_some(),
+        last_drill: drill.history.last_success,
         last_verified: backups.iter().filter_map(Backup::verified).max(),
         newest_restorable: good().next_back().map(Backup::created),
         oldest_restorable: good().next().map(Backup::created),

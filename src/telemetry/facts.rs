@@ -3,10 +3,11 @@
 //! Hazard: a gauge that is changed by events is wrong after a restart. These are made anew from the catalogue, the run
 //! history and the mode each time somebody looks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
+use crate::core::mode::DegradedReason;
 use crate::core::{BackupPriority, BackupState, ReplicaName, SetName};
 
 /// Everything at one moment.
@@ -16,6 +17,8 @@ pub struct Facts {
     pub enabled: bool,
     /// The mode's name.
     pub mode: &'static str,
+    /// What needs a person.
+    pub reasons: BTreeSet<DegradedReason>,
     /// Whether the mode would survive a restart.
     pub mode_persisted: bool,
     /// Every configured set.
@@ -24,6 +27,8 @@ pub struct Facts {
     pub actors: BTreeMap<&'static str, bool>,
     /// How many messages wait for each actor.
     pub mailboxes: BTreeMap<&'static str, usize>,
+    /// Seconds in which everything stored is to be read again; 0 if nothing is.
+    pub scrub_interval_seconds: u64,
     /// Stored bytes of all objects.
     pub repository_bytes: u64,
     /// How many objects there are.
@@ -70,6 +75,10 @@ pub struct SetFacts {
     pub last_success: Option<DateTime<Utc>>,
     /// When one of its backups was last found intact.
     pub last_verified: Option<DateTime<Utc>>,
+    /// Seconds between two scheduled drills; 0 without a schedule.
+    pub drill_interval_seconds: u64,
+    /// Whether its last drill failed.
+    pub drill_failed: bool,
     /// When its last drill that passed started.
     pub last_drill: Option<DateTime<Utc>>,
     /// When its newest good backup was made.

@@ -14,7 +14,7 @@ use prometheus::{
 
 use super::facts::{Facts, SetFacts};
 use super::{Check, Event, Occurrence};
-use crate::core::mode::Mode;
+use crate::core::mode::{DegradedReason, Mode};
 use crate::core::{BackupKind, BackupState};
 
 /// Why metrics could not be registered or rendered.
@@ -38,9 +38,11 @@ struct States {
     per_set: Vec<(GaugeVec, SetValue)>,
     backups: IntGaugeVec,
     mode: IntGaugeVec,
+    degraded: IntGaugeVec,
     mode_persisted: IntGauge,
     actor_up: IntGaugeVec,
     actor_mailbox_messages: IntGaugeVec,
+    scrub_interval: IntGauge,
     repository_bytes: IntGauge,
     repository_objects: IntGauge,
     repository_free_bytes: IntGauge,
@@ -77,7 +79,7 @@ type SetValue = fn(&SetFacts) -> f64;
 /// A gauge that each set has: name, help, value.
 type SetGauge = (&'static str, &'static str, SetValue);
 
-const SET_GAUGES: [SetGauge; 16] = [
+const SET_GAUGES: [SetGauge; 18] = [
     ("backup_expected_interval_seconds", "Seconds between two scheduled backups; 0 without a schedule.", |set| {
         set.interval_seconds as f64
     }),
@@ -88,6 +90,10 @@ const SET_GAUGES: [SetGauge; 16] = [
         seconds(set.last_verified)
     }),
     ("backup_last_drill_timestamp_seconds", "When the last drill that passed started.", |set| seconds(set.last_drill)),
+    ("drill_expected_interval_seconds", "Seconds between two rehearsed restores; 0 without a schedule.", |set| {
+        set.drill_interval_seconds as f64
+    }),
+    ("drill_failed", "1 if the last rehearsed restore failed.", |set| f64::from(u8::from(set.drill_failed))),
     ("backup_newest_restorable_timestamp_seconds", "When the newest good backup was made.", |set| {
         seconds(set.newest_restorable)
     }),
@@ -285,12 +291,17 @@ impl States {
             per_set,
             backups: registrar.gauges("backups", "Backups by state.", &["set", "state"])?,
             mode: registrar.gauges("mode", "1 for the mode the service is in.", &["mode"])?,
+            degraded: registrar.gauges("degraded", "1 for each reason why a person is needed.", &["reason"])?,
             mode_persisted: registrar.gauge("mode_persisted", "Whether the mode would survive a restart.")?,
             actor_up: registrar.gauges("actor_up", "Whether the actor is up.", &["actor"])?,
             actor_mailbox_messages: registrar.gauges(
                 "actor_mailbox_messages",
                 "Messages that the actor has not begun with.",
                 &["actor"],
+            )?,
+            scrub_interval: registrar.gauge(
+                "scrub_expected_interval_seconds",
+                "Seconds in which everything stored is to be read again; 0 if nothing is.",
             )?,
             repository_bytes: registrar.gauge("repository_bytes", "Stored bytes of all objects.")?,
             repository_objects: registrar.gauge("repository_objects", "Objects in the repository.")?,
@@ -331,6 +342,9 @@ impl States {
         for mode in Mode::NAMES {
             self.mode.with_label_values(&[mode]).set((mode == facts.mode).into());
         }
+        for reason in DegradedReason::ALL {
+            self.degraded.with_label_values(&[reason.code()]).set(facts.reasons.contains(reason).into());
+        }
         self.mode_persisted.set(facts.mode_persisted.into());
         for (actor, up) in &facts.actors {
             self.actor_up.with_label_values(&[actor]).set((*up).into());
@@ -338,6 +352,7 @@ impl States {
         for (actor, waiting) in &facts.mailboxes {
             self.actor_mailbox_messages.with_label_values(&[actor]).set(*waiting as i64);
         }
+        self.scrub_interval.set(facts.scrub_interval_seconds as i64);
         self.repository_bytes.set(facts.repository_bytes as i64);
         self.repository_objects.set(facts.repository_objects as i64);
         self.repository_free_bytes.set(facts.free_bytes.map_or(-1, |bytes| bytes as i64));
