@@ -25,9 +25,10 @@ mod verification;
 pub mod wire;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::core::{BackupId, Digest, Sequence, SetName};
 use crate::storage::{Durability, Put, Staged, Storage, StorageError, StorageErrorKind};
@@ -100,12 +101,15 @@ impl Repository {
     }
 
     /// What it holds. Don't keep it across anything slow: writers wait.
+    ///
+    /// Whoever holds it may ask again, by way of something it calls: a reader never waits for a writer that waits, or the
+    /// two would wait for each other for ever.
     pub fn catalogue(&self) -> RwLockReadGuard<'_, Catalogue> {
-        self.catalogue.read().unwrap_or_else(PoisonError::into_inner)
+        self.catalogue.read_recursive()
     }
 
     fn catalogue_mut(&self) -> RwLockWriteGuard<'_, Catalogue> {
-        self.catalogue.write().unwrap_or_else(PoisonError::into_inner)
+        self.catalogue.write()
     }
 
     /// Writes an object aside.
@@ -324,4 +328,37 @@ impl Repository {
 pub fn backup_time(now: DateTime<Utc>) -> DateTime<Utc> {
     use chrono::SubsecRound;
     now.trunc_subsecs(3)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::storage::local::Local;
+
+    #[test]
+    fn who_reads_the_catalogue_may_ask_again_while_a_writer_waits() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage: Arc<dyn Storage> = Arc::new(Local::open(directory.path()).unwrap());
+        Repository::create(storage.clone(), DateTime::UNIX_EPOCH).unwrap();
+        let repository = Arc::new(Repository::open(storage, false).unwrap().0);
+        let (read_twice, done) = channel();
+        let reader = repository.clone();
+        std::thread::spawn(move || {
+            let first = reader.catalogue();
+            let writer = reader.clone();
+            std::thread::spawn(move || writer.distrust_objects(&HashSet::new()));
+            // A newcomer is turned away only once a writer waits.
+            while reader.catalogue.try_read().is_some() {
+                std::thread::yield_now();
+            }
+            let again = reader.catalogue();
+            assert_eq!(first.backups().count(), again.backups().count());
+            read_twice.send(()).unwrap();
+        });
+        done.recv_timeout(Duration::from_secs(20))
+            .expect("the second reading waits for the writer, which waits for the first");
+    }
 }

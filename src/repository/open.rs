@@ -4,10 +4,11 @@
 //! one. What is damaged is listed as damaged; only `repository.json` itself, when it is wrong, stops the opening.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, RwLock};
 
 use chrono::{DateTime, Utc};
+use parking_lot::RwLock;
 
 use super::catalogue::{Backup, Catalogue, Content, Finding};
 use super::layout::{self, ManifestFile};
