@@ -142,7 +142,7 @@ impl Prometheus {
         let patience =
             |line: &str| if line.trim().starts_with("for: ") { "        for: 2s".to_owned() } else { line.to_owned() };
         let hasty: Vec<String> = rules.lines().map(patience).collect();
-        write(&directory.path().join("alerts.yml"), &hasty.join("\n"));
+        write(&directory.path().join("alerts.yml"), hasty.join("\n"));
         let settings = text("config/prometheus.yml")
             .replace("15s", "1s")
             .replace("../dashboards/alerts.yml", "alerts.yml")
