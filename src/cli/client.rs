@@ -22,7 +22,7 @@ pub enum Client {
     /// In another process, which answers.
     Remote(Remote),
     /// In this one, for this one command.
-    Local(Service),
+    Local(Box<Service>),
 }
 
 type Answer<T> = Result<T, Failure>;

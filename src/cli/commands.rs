@@ -68,7 +68,7 @@ pub fn with_client<T>(settings: Settings, body: impl AsyncFnOnce(&Client) -> Res
             let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Failure::Runtime)?;
             runtime.block_on(body(&Client::Remote(remote)))
         }
-        None => daemon::with_service(settings, async |service| body(&Client::Local(service)).await)?,
+        None => daemon::with_service(settings, async |service| body(&Client::Local(Box::new(service))).await)?,
     }
 }
 

@@ -250,8 +250,12 @@ mod tests {
         if is_cached(&path) != Some(true) || sys::statfs(scratch.path()).unwrap().f_type == TMPFS {
             return; // nothing to see on this filesystem
         }
-        disk.drop_cache(Path::new("f"));
-        assert_eq!(is_cached(&path), Some(false));
+        // The kernel passes over pages that it has in hand for something else just now.
+        let dropped = (0..1000).any(|_| {
+            disk.drop_cache(Path::new("f"));
+            is_cached(&path) == Some(false)
+        });
+        assert!(dropped);
         let mut buffer = [0; 1];
         assert_eq!((disk.read_at(Path::new("f"), 99_999, &mut buffer).unwrap(), buffer), (1, [7]));
         disk.drop_cache(Path::new("absent"));
