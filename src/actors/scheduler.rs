@@ -3,17 +3,18 @@
 //! Hazard: a timer that is lost is a backup that never comes. The Scheduler keeps no plan: each time it wakes it asks
 //! of every set, most important first, whether it is due, and it never sleeps long.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::archiver::{Archiver, BackUp};
+use super::archiver::{Archiver, BackUp, BackedUp};
 use super::post::Post;
 use super::service::Caller;
 use super::supervision::Child;
 use super::world::World;
-use crate::api::ProblemKind;
+use crate::api::{Problem, ProblemKind};
 use crate::core::BackupKind;
 use crate::core::schedule::Due;
 
@@ -30,17 +31,25 @@ const MIN_SLEEP: Duration = Duration::from_millis(200);
 #[rtype(result = "()")]
 pub struct Wake;
 
+/// Has a backup made, and returns what became of it.
+type Ask = Box<dyn Fn(BackUp) -> Pin<Box<dyn Future<Output = Asked>>>>;
+type Asked = Result<Result<BackedUp, Problem>, MailboxError>;
+
 /// The actor.
 pub struct Scheduler {
     world: Arc<World>,
-    archiver: Post<Archiver>,
+    ask: Ask,
     timer: Option<SpawnHandle>,
 }
 
 impl Scheduler {
     /// A scheduler that asks this archiver.
     pub fn new(world: Arc<World>, archiver: Post<Archiver>) -> Self {
-        Self { world, archiver, timer: None }
+        Self::asking(world, Box::new(move |message| Box::pin(archiver.send(message))))
+    }
+
+    fn asking(world: Arc<World>, ask: Ask) -> Self {
+        Self { world, ask, timer: None }
     }
 }
 
@@ -68,7 +77,7 @@ impl Handler<Wake> for Scheduler {
                     Some(Due::Now) => {
                         let caller = Caller::component("scheduler");
                         let message = BackUp { set: set.clone(), kind: BackupKind::Scheduled, caller };
-                        let asked = self.archiver.send(message).into_actor(self);
+                        let asked = (self.ask)(message).into_actor(self);
                         ctx.spawn(asked.map(|result, scheduler, ctx| {
                             // Busy: somebody else is at it, and its end wakes nobody; the next waking will look again.
                             let busy = matches!(&result, Ok(Err(problem)) if problem.kind == ProblemKind::Busy);
@@ -94,3 +103,6 @@ impl Scheduler {
         self.timer = Some(ctx.run_later(duration, |_, ctx| ctx.notify(Wake)));
     }
 }
+
+#[cfg(test)]
+mod tests;
