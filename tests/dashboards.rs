@@ -160,11 +160,16 @@ impl Prometheus {
         Self { child, address, _directory: directory }
     }
 
+    /// What it answers, once it is ready to.
+    fn ask(&self, path: &str) -> Option<Value> {
+        let answer = http::get(&format!("http://{}/api/v1/{path}", self.address)).ok()?;
+        (answer.status == 200).then(|| answer.json()["data"].clone())
+    }
+
     /// The state of an alert: `pending`, `firing`, or nothing.
     fn state(&self, alert: &str) -> Option<String> {
-        let answer = http::get(&format!("http://{}/api/v1/alerts", self.address)).ok()?;
-        let alerts = answer.json()["data"]["alerts"].as_array()?.clone();
-        let found = alerts.iter().find(|found| found["labels"]["alertname"] == alert)?;
+        let data = self.ask("alerts")?;
+        let found = data["alerts"].as_array()?.iter().find(|found| found["labels"]["alertname"] == alert)?;
         found["state"].as_str().map(str::to_owned)
     }
 
@@ -174,12 +179,11 @@ impl Prometheus {
     }
 
     fn wait_until_scraped(&self) {
-        let query = format!("http://{}/api/v1/query?query=fiovana_build_info", self.address);
         let seen = || {
-            http::get(&query)
-                .is_ok_and(|answer| answer.json()["data"]["result"].as_array().is_some_and(|found| !found.is_empty()))
+            let data = self.ask("query?query=fiovana_build_info")?;
+            data["result"].as_array().filter(|series| !series.is_empty()).map(|_| ())
         };
-        wait_for(|| "the first scrape".to_owned(), || seen().then_some(()));
+        wait_for(|| "the first scrape".to_owned(), seen);
     }
 }
 
