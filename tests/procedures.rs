@@ -164,6 +164,9 @@ fn every_operation_that_the_procedures_name_is_in_the_chained_audit_log() {
     damage_an_object(&installation, &backup);
     let answer = curl(&daemon, &with_id(RECOVER_SECURITY, &backup));
     assert_eq!(answer.problem(422), "integrity");
+    daemon.wait("what exactly is damaged to be found out", |_| {
+        (audit::count(&audit::chained_records(&log), "IntegrityCheckFailed", "security") > 0).then_some(())
+    });
 
     assert_eq!(code(daemon.terminate()), 0);
     let records = audit::chained_records(&log);
