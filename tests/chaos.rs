@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ChildStdin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,8 @@ use serde_json::Value;
 
 const ACTORS: [&str; 5] = ["archiver", "auditor", "janitor", "scheduler", "verifier"];
 const FAULTS: [&str; 4] = ["panic", "error", "stop", "hang"];
+/// A hang is found out only after a heartbeat, so there is one in so many.
+const STRIKES_PER_HANG: usize = 10;
 
 /// Hangs are found fast enough for a test.
 const HEARTBEAT: &str = "[supervision]\nheartbeat = \"1s\"\n";
@@ -65,7 +68,8 @@ fn no_acknowledged_backup_is_lost_while_actors_fail_under_load() {
     let (daemon, mut input) = installation.start_with_input();
     daemon.settle();
     let over = AtomicBool::new(false);
-    let strikes = if common::long() { 600 } else { 20 };
+    let strikes = if common::long() { 2000 } else { 200 };
+    let mut struck: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     let acknowledged: Vec<Value> = std::thread::scope(|scope| {
         let load = |set: &'static str| {
             let (daemon, over) = (&daemon, &over);
@@ -85,10 +89,12 @@ fn no_acknowledged_backup_is_lost_while_actors_fail_under_load() {
             })
         };
         let loads = [load("security"), load("application")];
-        for _ in 0..strikes {
+        for number in 1..=strikes {
             let name = ACTORS[random.usize(..ACTORS.len())];
+            let fault = if number % STRIKES_PER_HANG == 0 { "hang" } else { FAULTS[random.usize(..FAULTS.len() - 1)] };
             let restarts = actor(&daemon, name)["restarts"].as_u64().unwrap();
-            strike(&mut input, name, FAULTS[random.usize(..FAULTS.len())]);
+            *struck.entry((name, fault)).or_default() += 1;
+            strike(&mut input, name, fault);
             daemon.wait("the actor to be back", |daemon| {
                 let actor = actor(daemon, name);
                 (actor["restarts"].as_u64() > Some(restarts) && actor["state"] == "up").then_some(())
@@ -97,6 +103,12 @@ fn no_acknowledged_backup_is_lost_while_actors_fail_under_load() {
         over.store(true, Ordering::Relaxed);
         loads.into_iter().flat_map(|load| load.join().unwrap()).collect()
     });
+    let metrics = daemon.get("/metrics").text;
+    for (actor, fault) in ACTORS.iter().flat_map(|actor| FAULTS.map(|fault| (*actor, fault))) {
+        let times = struck.get(&(actor, fault)).copied().unwrap_or(0);
+        let series = format!("fiovana_actor_restarts_total{{actor=\"{actor}\",cause=\"{fault}\"}} {times}\n");
+        assert!(metrics.contains(&series), "seed {seed}: {series} is not in\n{metrics}");
+    }
     assert!(!acknowledged.is_empty(), "nothing was acknowledged: nothing was tested (seed {seed})");
     for id in &acknowledged {
         let backup = daemon.get(&format!("/api/backup/{}", id.as_str().unwrap()));
