@@ -108,6 +108,8 @@ fn versions_are_kept_for_thirty_days_after_they_were_replaced_unless_another_num
         let aged = made.iter().zip(days).map(|(id, days)| age(&backups, "security", id, days));
         let mut expected: Vec<String> = aged.chain(made.last().cloned()).collect();
         expected.drain(..4 - kept);
+        // It knows the manifests by the names they had, and would take them for lost.
+        std::fs::remove_file(backups.join("state/verification-security.json")).unwrap();
 
         let daemon = installation.start_with(&variables);
         daemon.settle();
