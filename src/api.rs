@@ -13,6 +13,7 @@ mod prune;
 mod recovery;
 mod replicas;
 mod restore;
+mod schema;
 mod status;
 mod verify;
 
@@ -29,6 +30,7 @@ pub use prune::{
 pub use recovery::{ApplyOptions, ApplyOutcome, FailedRestore, PlanDocument, PlanOptions, RecoveryDocument};
 pub use replicas::{ReplicaCreated, ReplicaStatus};
 pub use restore::{RestoreOptions, RestoreOutcome, RestoredDocument, SkippedDocument};
+pub use schema::patterns;
 pub use status::{
     ActorStatus, AuditStatus, ModeDocument, ReasonDocument, RepositoryStatus, SetStatus, StateCounts, Status,
 };

@@ -4,12 +4,14 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::audit::Record;
 
 /// Which records to show.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct AuditQuery {
     /// Only those of this event.
     pub event: Option<String>,
@@ -19,7 +21,8 @@ pub struct AuditQuery {
     pub since: Option<DateTime<Utc>>,
     /// Only those with a higher number, the oldest of them first; else the newest of all.
     pub after: Option<u64>,
-    /// At most so many: 1 to [`MAX_RECORDS`]; 100 if not given.
+    /// At most so many: 1 to 1000; 100 if not given.
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<usize>,
 }
 
@@ -27,7 +30,7 @@ pub struct AuditQuery {
 pub const MAX_RECORDS: usize = crate::audit::MAX_PAGE_RECORDS;
 
 /// Records, newest last.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AuditPage {
     /// A page of them.
     pub records: Vec<Record>,
@@ -36,7 +39,7 @@ pub struct AuditPage {
 }
 
 /// Breaks of the chain that were accepted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AcceptOutcome {
     /// What was accepted, each with its file and line; none if the chain was whole.
     pub accepted: Vec<String>,

@@ -4,11 +4,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::core::{BackupId, BackupKind, BackupState, Digest, SetName};
 
 /// A backup, without its files.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BackupSummary {
     /// Its id.
     pub id: BackupId,
@@ -38,7 +39,7 @@ pub struct BackupSummary {
 }
 
 /// A backup with its files.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BackupDetails {
     /// All but the files.
     #[serde(flatten)]
@@ -54,7 +55,7 @@ pub struct BackupDetails {
 }
 
 /// A file of a backup.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FileDocument {
     /// Its path below the set's source.
     pub path: String,
@@ -72,7 +73,7 @@ pub struct FileDocument {
 }
 
 /// A file that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UnreadableDocument {
     /// Its path below the set's source.
     pub path: String,
@@ -81,7 +82,7 @@ pub struct UnreadableDocument {
 }
 
 /// Backups, newest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BackupList {
     /// A page of them.
     pub backups: Vec<BackupSummary>,
@@ -90,12 +91,14 @@ pub struct BackupList {
 }
 
 /// Which backups to list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ListQuery {
     /// Only this set's.
     pub set: Option<String>,
-    /// At most so many: 1 to [`MAX_LIST`]; 100 if not given.
+    /// At most so many: 1 to 1000; 100 if not given.
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<usize>,
     /// Only those after this one in the list.
     pub after: Option<String>,

@@ -4,12 +4,13 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The most damaged places that a status lists.
 pub const MAX_DAMAGED_SHOWN: usize = 100;
 
 /// What is damaged.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DamageStatus {
     /// How many places are known to be damaged, here and in replicas.
     pub known: u64,
@@ -22,7 +23,7 @@ pub struct DamageStatus {
 }
 
 /// A damaged place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DamagedPlace {
     /// A path in the repository, or `replica NAME: ` and a path there.
     pub place: String,
@@ -33,7 +34,7 @@ pub struct DamagedPlace {
 }
 
 /// How far everything was read again.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ScrubStatus {
     /// Whether that is done at all.
     pub enabled: bool,

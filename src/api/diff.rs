@@ -3,20 +3,22 @@
 //! Hazard: it shows what files hold. Secrets are hidden before it is made.
 
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::core::SetName;
 use crate::core::diff::Difference;
 
 /// What to compare a backup with.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct DiffQuery {
     /// Another backup of its set, or `live`, which it also is if nothing is said.
     pub against: Option<String>,
 }
 
 /// What differs between two states of a set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DiffDocument {
     /// The set.
     pub set: SetName,
@@ -31,7 +33,7 @@ pub struct DiffDocument {
 }
 
 /// What differs in a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FileDiff {
     /// Its path below the set's source.
     pub path: String,
@@ -43,7 +45,7 @@ pub struct FileDiff {
 }
 
 /// What became of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FileChange {
     /// It was not there before.

@@ -5,12 +5,13 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::core::retention::{Decision, DeleteReason, Hold};
 use crate::core::{BackupId, SetName};
 
 /// What to prune.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PruneOptions {
     /// The digest of the held plan that is to be carried out.
@@ -19,7 +20,7 @@ pub struct PruneOptions {
 }
 
 /// What would be done, set by set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PrunePlan {
     /// Every configured set.
     pub sets: Vec<SetPlan>,
@@ -28,7 +29,7 @@ pub struct PrunePlan {
 }
 
 /// What would become of a set's backups.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SetPlan {
     /// The set.
     pub set: SetName,
@@ -49,7 +50,7 @@ pub struct SetPlan {
 }
 
 /// What would become of a backup.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DecisionDocument {
     /// The backup.
     pub id: BackupId,
@@ -66,7 +67,7 @@ pub struct DecisionDocument {
 }
 
 /// Stored content that no backup needs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GarbageDocument {
     /// How many objects.
     pub objects: u64,
@@ -77,7 +78,7 @@ pub struct GarbageDocument {
 }
 
 /// A plan that waits for a person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HeldDocument {
     /// The set.
     pub set: SetName,
@@ -92,7 +93,7 @@ pub struct HeldDocument {
 }
 
 /// A backup that was deleted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeletedDocument {
     /// The backup.
     pub id: BackupId,
@@ -105,7 +106,7 @@ pub struct DeletedDocument {
 }
 
 /// What was done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PruneOutcome {
     /// Backups that were deleted.
     pub deleted: Vec<DeletedDocument>,
@@ -122,7 +123,7 @@ pub struct PruneOutcome {
 }
 
 /// How to give something up.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ForgetOptions {
     /// The digest of what was shown; without it nothing is done, and it is shown.
@@ -131,7 +132,7 @@ pub struct ForgetOptions {
 }
 
 /// What is given up, or would be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ForgetOutcome {
     /// The set.
     pub set: SetName,

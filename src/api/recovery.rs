@@ -4,13 +4,14 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{ModeDocument, Problem, RestoreOutcome};
 use crate::core::recovery_plan::{Entry, Plan};
 use crate::core::{Digest, SetName};
 
 /// Recovery at a glance: the mode, and what would be done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecoveryDocument {
     /// The mode, what for, how far, and what needs a person.
     #[serde(flatten)]
@@ -20,7 +21,7 @@ pub struct RecoveryDocument {
 }
 
 /// What to plan for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlanOptions {
     /// These sets wholly, files that are valid and differ included; `all` is every set. None named: of every set what is
@@ -33,7 +34,7 @@ pub struct PlanOptions {
 }
 
 /// What would be done about each file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PlanDocument {
     /// What applying it takes: changes exactly when an entry does.
     pub digest: Digest,
@@ -61,15 +62,15 @@ impl PlanDocument {
 }
 
 /// Which plan to apply, and how.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyOptions {
     /// The digest of the plan that was shown. It must be asked for as that was.
     pub digest: Option<Digest>,
-    /// What it was made for: [`PlanOptions::sets`].
+    /// The sets that it was made for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sets: Vec<String>,
-    /// What it was made for: [`PlanOptions::at`].
+    /// The moment that it was made for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<DateTime<Utc>>,
     /// Whether files are restored whose owner cannot be kept.
@@ -85,7 +86,7 @@ impl ApplyOptions {
 }
 
 /// What came of a plan.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ApplyOutcome {
     /// The plan's digest.
     pub plan: Digest,
@@ -104,7 +105,7 @@ pub struct ApplyOutcome {
 }
 
 /// A set of which nothing was restored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FailedRestore {
     /// The set.
     pub set: SetName,

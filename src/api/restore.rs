@@ -3,11 +3,12 @@
 //! Hazard: a restore that cannot be undone. What was done comes with the way back.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::core::{BackupId, Digest, SetName};
 
 /// How to restore.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreOptions {
     /// Only this file.
@@ -39,7 +40,7 @@ impl RestoreOptions {
 }
 
 /// What a restore did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RestoreOutcome {
     /// The set.
     pub set: SetName,
@@ -73,7 +74,7 @@ pub struct RestoreOutcome {
 }
 
 /// A file that is back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RestoredDocument {
     /// Its path below the target.
     pub path: String,
@@ -84,7 +85,7 @@ pub struct RestoredDocument {
 }
 
 /// A file, and what there is to say of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SkippedDocument {
     /// Its path.
     pub path: String,

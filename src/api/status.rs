@@ -4,13 +4,14 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::ReplicaStatus;
 use super::{DamageStatus, HeldDocument, ScrubStatus};
 use crate::core::{BackupId, BackupPriority, SetName};
 
 /// Everything at a glance.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The program's version.
     pub version: String,
@@ -40,7 +41,7 @@ pub struct Status {
 }
 
 /// The mode.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ModeDocument {
     /// `starting`, `normal`, `degraded`, `recovery` or `stopping`.
     pub name: String,
@@ -57,7 +58,7 @@ pub struct ModeDocument {
 }
 
 /// Something that needs a person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonDocument {
     /// Its stable code, as in the audit log and the alerts.
     pub code: String,
@@ -66,7 +67,7 @@ pub struct ReasonDocument {
 }
 
 /// A configured set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SetStatus {
     /// Its name.
     pub name: SetName,
@@ -110,7 +111,7 @@ pub struct SetStatus {
 }
 
 /// How many backups there are in each state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StateCounts {
     /// Bytes verified and content valid.
     pub good: u64,
@@ -123,7 +124,7 @@ pub struct StateCounts {
 }
 
 /// An actor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ActorStatus {
     /// Its name.
     pub name: String,
@@ -142,7 +143,7 @@ pub struct ActorStatus {
 }
 
 /// The repository.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RepositoryStatus {
     /// Where it is.
     pub location: String,
@@ -157,7 +158,7 @@ pub struct RepositoryStatus {
 }
 
 /// The audit log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditStatus {
     /// Where it is.
     pub path: String,

@@ -3,11 +3,12 @@
 //! Hazard: what could not be read is no loss, and what is lost is no hiccup: a verdict tells them apart.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::core::{BackupId, SetName};
 
 /// What a verification found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VerifyOutcome {
     /// The backup.
     pub backup: BackupId,
@@ -27,7 +28,7 @@ pub struct VerifyOutcome {
 }
 
 /// The sum of a verification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VerifyVerdict {
     /// Everything is as its hash says.
@@ -39,7 +40,7 @@ pub enum VerifyVerdict {
 }
 
 /// A loss.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DamageDocument {
     /// A path in the repository, or of a file in the backup.
     pub place: String,

@@ -9,6 +9,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::core::{BackupId, Digest, SetName};
 
@@ -37,7 +38,7 @@ const TEXT_LIMITS_BYTES: [usize; 4] = [8192, 1024, 128, 16];
 pub struct Entry {
     /// When it happened; kept to the millisecond.
     pub timestamp: DateTime<Utc>,
-    /// What happened, as DESIGN names events: `BackupCompleted`.
+    /// What happened: `BackupCompleted`.
     pub event: &'static str,
     /// The component that did it.
     pub actor: &'static str,
@@ -56,7 +57,7 @@ pub struct Entry {
 }
 
 /// How a recorded event ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// As it should.
@@ -68,28 +69,30 @@ pub enum Outcome {
 }
 
 /// A line of the log. The order of the fields is the order in the line.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AuditRecord)]
 pub struct Record {
     /// Its place in the chain: 1, 2, 3…, over all files.
     pub seq: u64,
     /// RFC 3339, UTC, milliseconds.
     #[serde(with = "milliseconds")]
     pub timestamp: DateTime<Utc>,
-    /// See [`Entry::event`].
+    /// What happened: `BackupCompleted`.
     pub event: String,
-    /// See [`Entry::actor`].
+    /// The component that did it.
     pub actor: String,
-    /// See [`Entry::principal`].
+    /// Who asked for it: `scheduler`, `cli:1000`, the name of a token.
     pub principal: String,
-    /// See [`Entry::set`].
+    /// The backup set concerned.
     pub set: Option<SetName>,
-    /// See [`Entry::backup_id`].
+    /// The backup concerned.
     pub backup_id: Option<BackupId>,
-    /// See [`Entry::outcome`].
+    /// How it ended.
     pub outcome: Outcome,
-    /// See [`Entry::details`].
+    /// What else is worth knowing.
+    #[schema(value_type = Object)]
     pub details: Map<String, Value>,
-    /// See [`Entry::correlation_id`].
+    /// What ties the records, log lines and answers of one operation together.
     pub correlation_id: String,
     /// SHA-256 of the previous record's line without its newline; 64 zeros for the first record.
     pub prev: Digest,

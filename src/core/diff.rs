@@ -7,6 +7,7 @@ mod json;
 mod text;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::secrets::Redactor;
 
@@ -23,7 +24,7 @@ const MAX_TOLD: usize = 500;
 const MAX_CHARACTERS: usize = 200;
 
 /// What differs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "form", rename_all = "snake_case")]
 pub enum Difference {
     /// Keys of a JSON document.
@@ -48,7 +49,7 @@ pub enum Difference {
 }
 
 /// A key that differs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KeyChange {
     /// Where, as a JSON pointer (RFC 6901); empty for the whole document.
     pub path: String,

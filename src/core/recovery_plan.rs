@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{BackupId, BackupKind, BackupState, Digest, Sequence, SetName};
 
@@ -108,7 +109,8 @@ pub struct Plan {
 }
 
 /// What would be done about a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = PlanEntry)]
 pub struct Entry {
     /// Its set.
     pub set: SetName,
@@ -124,7 +126,7 @@ pub struct Entry {
 }
 
 /// How a live file compares with its copies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LiveState {
     /// As in the backup.
@@ -159,8 +161,9 @@ impl LiveState {
 }
 
 /// What would be done about a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "action", rename_all = "snake_case")]
+#[schema(as = PlannedAction)]
 pub enum Action {
     /// Put this copy in its place.
     Restore(Chosen),
@@ -175,7 +178,8 @@ pub enum Action {
 }
 
 /// The copy to restore.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ChosenCopy)]
 pub struct Chosen {
     /// The backup that has it.
     pub backup: BackupId,

@@ -12,6 +12,8 @@ use actix_web::http::header::{ContentType, LOCATION};
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
 
 use crate::actors::service::Caller;
 use crate::api::{ListQuery, Problem, ProblemKind, RestoreOptions};
@@ -25,7 +27,7 @@ use super::shared::Shared;
 type Answer = Result<HttpResponse, Problem>;
 
 /// The options of a call that has none: `{}`, or nothing at all.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoOptions {}
 
@@ -93,6 +95,10 @@ pub(super) async fn status<A: Api>(shared: Data<Shared<A>>) -> Answer {
 pub(super) async fn metrics<A: Api>(shared: Data<Shared<A>>) -> Answer {
     let text = shared.ask(|api| api.metrics()).await??;
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
+}
+
+pub(super) async fn openapi(document: Data<OpenApi>) -> Answer {
+    ok(&document)
 }
 
 /// Alive is whoever answers.

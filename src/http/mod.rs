@@ -11,9 +11,11 @@
 mod admission;
 mod api;
 mod auth;
+mod call;
 mod exchange;
 mod handlers;
 mod limits;
+mod openapi;
 mod options;
 mod problem;
 mod routes;
@@ -78,9 +80,11 @@ fn serve_any<A: Api>(
 ) -> io::Result<Server> {
     let bound = listener.local_addr()?.ip();
     let shared = Data::new(Shared::new(api, tokens, clock, observer, bound, limits));
+    let document = Data::new(openapi::document(&routes::calls::<A>()));
     let server = HttpServer::new(move || {
         App::new()
             .app_data(shared.clone())
+            .app_data(document.clone())
             .app_data(limits)
             .configure(routes::routes::<A>)
             .wrap(from_fn(exchange::exchange::<A>))

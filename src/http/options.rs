@@ -33,7 +33,8 @@ impl<T: DeserializeOwned + Default> FromRequest for Options<T> {
 async fn read(payload: Payload, limits: Limits) -> Result<Bytes, Problem> {
     let whole = to_bytes_limited(BodyStream::new(payload), limits.body_bytes);
     let Ok(body) = tokio::time::timeout(limits.body_timeout, whole).await else {
-        return Err(bad(format!("the body did not arrive within {} s", limits.body_timeout.as_secs_f32())));
+        let detail = format!("the body did not arrive within {} s", limits.body_timeout.as_secs_f32());
+        return Err(Problem::new(ProblemKind::Timeout, detail));
     };
     let body = body.map_err(|_| too_large(limits.body_bytes))?;
     body.map_err(|error| bad(format!("the body cannot be read: {error}")))

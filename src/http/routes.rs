@@ -3,80 +3,136 @@
 //! Hazard: the first pattern that fits a path decides, so a fixed word comes before a variable in its place; and one
 //! path is one line here, or a call with the wrong method would be a path that does not exist.
 
-use actix_web::guard::{Any, Delete, Get, Head, Post, Put};
+use actix_web::guard::{Any, Get, Head};
+use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::web::{ServiceConfig, resource, to};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
-use crate::api::{Problem, ProblemKind};
+use crate::api::ProblemKind::{
+    Ambiguous, Busy, Integrity, MethodNotAllowed, NoSpace, NotFound, Protected, RolledBack, SetMismatch, Source,
+    StalePlan, Target, WrongMode,
+};
+use crate::api::{
+    AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, BackupDetails, BackupList, DiffDocument,
+    DiffQuery, DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem,
+    ProblemKind, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions, RestoreOutcome, Status,
+    VerifyOutcome,
+};
 
 use super::api::Api;
+use super::call::{Call, delete, get, post, put};
 use super::handlers::audit;
 use super::handlers::pruning::{accept_clock, forget, pin, prune, prune_plan, unpin};
-use super::handlers::recovery::{apply, diff, enter_recovery, exit_recovery, plan, recovery};
-use super::handlers::{alive, backup, drill, list, metrics, ready, restore, show, status, verify};
+use super::handlers::recovery::{ExitOptions, apply, diff, enter_recovery, exit_recovery, plan, recovery};
+use super::handlers::{NoOptions, alive, backup, drill, list, metrics, openapi, ready, restore, show, status, verify};
 
-/// All routes.
+/// What names no backup, or more than one.
+const UNCLEAR: [ProblemKind; 2] = [NotFound, Ambiguous];
+/// What keeps files from being restored.
+const UNRESTORABLE: [ProblemKind; 9] =
+    [NotFound, Ambiguous, SetMismatch, Busy, Source, Integrity, Target, RolledBack, NoSpace];
+
+/// All calls.
+#[rustfmt::skip]
+pub(super) fn calls<A: Api>() -> Vec<Call> {
+    vec![
+        get("/api/backup/list", to(list::<A>), "listBackups", "A page of backups, newest first")
+            .query::<ListQuery>().answers::<BackupList>().fails(&UNCLEAR),
+        get("/api/backup/{set_or_id}", to(show::<A>), "showBackup", "Everything about a backup, its files included")
+            .answers::<BackupDetails>().fails(&UNCLEAR),
+        post("/api/backup/{set_or_id}", to(backup::<A>), "backUp", "Backs a set up now; answers after it was read back")
+            .takes::<NoOptions>().creates::<BackupDetails>()
+            .fails(&[NotFound, MethodNotAllowed, Busy, Source, Integrity, NoSpace]),
+        post("/api/backup/{id}/verify", to(verify::<A>), "verifyBackup", "Reads a backup whole now")
+            .takes::<NoOptions>().answers::<VerifyOutcome>().fails(&UNCLEAR),
+        get("/api/backup/{id}/diff", to(diff::<A>), "compare", "What differs from what is live, or from another backup; secrets are hidden")
+            .query::<DiffQuery>().answers::<DiffDocument>().fails(&[NotFound, Ambiguous, SetMismatch, Source, Integrity]),
+        put("/api/backup/{id}/pin", to(pin::<A>), "pin", "Protects a backup from retention")
+            .takes::<NoOptions>().answers::<BackupDetails>().fails(&UNCLEAR),
+        delete("/api/backup/{id}/pin", to(unpin::<A>), "unpin", "Protects it no longer")
+            .answers::<BackupDetails>().fails(&UNCLEAR),
+        post("/api/backup/{id}/forget", to(forget::<A>), "forget", "Gives up a damaged or lost backup, if that is confirmed; else shows what that means")
+            .takes::<ForgetOptions>().answers::<ForgetOutcome>().fails(&[NotFound, Ambiguous, Protected, StalePlan, WrongMode]),
+        post("/api/drill/{set}", to(drill::<A>), "drill", "Restores a set's newest good backup into a scratch directory, and compares")
+            .takes::<NoOptions>().answers::<DrillOutcome>().fails(&[NotFound]),
+        get("/api/prune", to(prune_plan::<A>), "planPruning", "What would be deleted, and why")
+            .answers::<PrunePlan>(),
+        post("/api/prune", to(prune::<A>), "prune", "Deletes what is due, and what is held if its digest is confirmed")
+            .takes::<PruneOptions>().answers::<PruneOutcome>().fails(&[StalePlan, WrongMode]),
+        post("/api/clock/accept", to(accept_clock::<A>), "acceptClock", "Believes the clock, whatever contradicts it")
+            .takes::<NoOptions>().answers::<ModeDocument>(),
+        get("/api/recovery", to(recovery::<A>), "showRecovery", "The mode, why, and what would be restored")
+            .answers::<RecoveryDocument>(),
+        post("/api/recovery/plan", to(plan::<A>), "planRecovery", "What would be restored, and why")
+            .takes::<PlanOptions>().answers::<PlanDocument>().fails(&[NotFound]),
+        post("/api/recovery/apply", to(apply::<A>), "applyRecovery", "Restores what the plan with this digest says, and validates")
+            .takes::<ApplyOptions>().answers::<ApplyOutcome>().fails(&[NotFound, Busy, StalePlan, WrongMode]),
+        post("/api/recovery/enter", to(enter_recovery::<A>), "enterRecovery", "Enters recovery mode")
+            .takes::<NoOptions>().answers::<ModeDocument>().fails(&[WrongMode]),
+        post("/api/recovery/exit", to(exit_recovery::<A>), "exitRecovery", "Leaves recovery mode, once all is well or its losses are acknowledged")
+            .takes::<ExitOptions>().answers::<ModeDocument>().fails(&[WrongMode]),
+        post("/api/recovery/{set}/{id}", to(restore::<A>), "restore", "Restores a backup in place; the files as they were are backed up before")
+            .takes::<RestoreOptions>().answers::<RestoreOutcome>().fails(&UNRESTORABLE),
+        get("/api/status", to(status::<A>), "showStatus", "Everything at a glance")
+            .answers::<Status>(),
+        get("/api/audit", to(audit::audit::<A>), "listAuditRecords", "A page of audit records, newest last")
+            .query::<AuditQuery>().answers::<AuditPage>(),
+        post("/api/audit/accept", to(audit::accept::<A>), "acceptAudit", "Accepts what is wrong with the audit chain, and says so in the log")
+            .takes::<NoOptions>().answers::<AcceptOutcome>(),
+        get("/api/openapi.json", to(openapi), "showOpenApi", "This document").tells_json(),
+        get("/metrics", to(metrics::<A>), "showMetrics", "For Prometheus").tells("text/plain"),
+        get("/healthz", to(alive), "isAlive", "Whether it lives").tells("text/plain"),
+        get("/readyz", to(ready::<A>), "isReady", "Whether it is ready").tells("text/plain"),
+    ]
+}
+
+/// All routes: those of one path together.
 pub(super) fn routes<A: Api>(config: &mut ServiceConfig) {
-    config
-        .service(reads("/api/backup/list", to(list::<A>)))
-        .service(both("/api/backup/{set_or_id}", to(show::<A>), to(backup::<A>)))
-        .service(acts("/api/backup/{id}/verify", to(verify::<A>)))
-        .service(reads("/api/backup/{id}/diff", to(diff::<A>)))
-        .service(sets_and_unsets("/api/backup/{id}/pin", to(pin::<A>), to(unpin::<A>)))
-        .service(acts("/api/backup/{id}/forget", to(forget::<A>)))
-        .service(acts("/api/clock/accept", to(accept_clock::<A>)))
-        .service(both("/api/prune", to(prune_plan::<A>), to(prune::<A>)))
-        .service(acts("/api/drill/{set}", to(drill::<A>)))
-        .service(reads("/api/recovery", to(recovery::<A>)))
-        .service(acts("/api/recovery/plan", to(plan::<A>)))
-        .service(acts("/api/recovery/apply", to(apply::<A>)))
-        .service(acts("/api/recovery/enter", to(enter_recovery::<A>)))
-        .service(acts("/api/recovery/exit", to(exit_recovery::<A>)))
-        .service(acts("/api/recovery/{set}/{id}", to(restore::<A>)))
-        .service(reads("/api/status", to(status::<A>)))
-        .service(reads("/api/audit", to(audit::audit::<A>)))
-        .service(acts("/api/audit/accept", to(audit::accept::<A>)))
-        .service(reads("/metrics", to(metrics::<A>)))
-        .service(reads("/healthz", to(alive)))
-        .service(reads("/readyz", to(ready::<A>)))
-        .default_service(to(no_such_path));
+    let mut paths: Vec<(&'static str, Vec<Call>)> = vec![];
+    for call in calls::<A>() {
+        match paths.iter_mut().find(|(path, _)| *path == call.path) {
+            Some((_, calls)) => calls.push(call),
+            None => paths.push((call.path, vec![call])),
+        }
+    }
+    for (path, calls) in paths {
+        let allowed: Vec<&str> = calls.iter().map(|call| allowed(&call.method)).collect();
+        let resource = only(path, allowed.join(", "));
+        config.service(calls.into_iter().fold(resource, |resource, call| resource.route(guarded(call))));
+    }
+    config.default_service(to(no_such_path));
 }
 
-/// A path that is read.
-fn reads(path: &str, read: Route) -> Resource {
-    only(path, "GET, HEAD").route(read.guard(Any(Get()).or(Head())))
+/// What is got may also be had without its body.
+fn allowed(method: &Method) -> &str {
+    if *method == Method::GET { "GET, HEAD" } else { method.as_str() }
 }
 
-/// A path that something is done by.
-fn acts(path: &str, act: Route) -> Resource {
-    only(path, "POST").route(act.guard(Post()))
+fn guarded(Call { method, route, .. }: Call) -> Route {
+    if method == Method::GET { route.guard(Any(Get()).or(Head())) } else { route.method(method) }
 }
 
-/// A path for either.
-fn both(path: &str, read: Route, act: Route) -> Resource {
-    only(path, "GET, HEAD, POST").route(read.guard(Any(Get()).or(Head()))).route(act.guard(Post()))
+fn only(path: &str, allowed: String) -> Resource {
+    let refused = move |request: HttpRequest| {
+        let refusal = wrong_method(&request, &allowed);
+        async move { refusal }
+    };
+    resource(path).default_service(to(refused))
 }
 
-/// A path that is put there and taken away.
-fn sets_and_unsets(path: &str, set: Route, unset: Route) -> Resource {
-    only(path, "PUT, DELETE").route(set.guard(Put())).route(unset.guard(Delete()))
-}
-
-fn only(path: &str, allowed: &'static str) -> Resource {
-    resource(path).default_service(to(move |request: HttpRequest| async move { wrong_method(&request, allowed) }))
-}
-
-fn wrong_method(request: &HttpRequest, allowed: &'static str) -> HttpResponse {
+fn wrong_method(request: &HttpRequest, allowed: &str) -> HttpResponse {
     let detail = format!("{} does not apply to {}: use {allowed}", request.method(), shown(request.path()));
-    let mut response = HttpResponse::from_error(Problem::new(ProblemKind::MethodNotAllowed, detail));
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    let mut response = HttpResponse::from_error(Problem::new(MethodNotAllowed, detail));
+    if let Ok(allowed) = HeaderValue::from_str(allowed) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
     response
 }
 
 async fn no_such_path(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let detail = format!("there is nothing at {}: GET /api/status tells what there is", shown(request.path()));
-    Err(Problem::new(ProblemKind::NotFound, detail))
+    Err(Problem::new(NotFound, detail))
 }
 
 /// Shortened: it may be as long as a head may be.

@@ -5,6 +5,7 @@
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Path, Query};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::actors::service::Caller;
 use crate::api::{ApplyOptions, DiffQuery, PlanOptions};
@@ -16,7 +17,7 @@ use super::super::shared::Shared;
 use super::{Answer, NoOptions, malformed, ok};
 
 /// How to leave recovery mode.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExitOptions {
     /// The losses that are accepted, by name.

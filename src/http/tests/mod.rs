@@ -7,6 +7,7 @@ mod endurance;
 mod failures;
 mod fake;
 mod hostile;
+mod openapi;
 mod tokens;
 
 use std::io::{Read, Write};

@@ -1,0 +1,162 @@
+//! A call: what answers it, and what the document says of it.
+//!
+//! Hazard: a document that is written beside the code is wrong after the next change. A call's route and its
+//! description are one value, so that neither is there without the other.
+
+use actix_web::Route;
+use actix_web::http::Method;
+use utoipa::openapi::content::Content;
+use utoipa::openapi::header::Header;
+use utoipa::openapi::path::Parameter;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+use crate::api::ProblemKind;
+
+/// What may go wrong with every call, before it is understood.
+pub(super) const ALWAYS: [ProblemKind; 8] = [
+    ProblemKind::BadRequest,
+    ProblemKind::Unauthorized,
+    ProblemKind::Forbidden,
+    ProblemKind::Timeout,
+    ProblemKind::TooLarge,
+    ProblemKind::TooManyRequests,
+    ProblemKind::Internal,
+    ProblemKind::Unavailable,
+];
+
+/// Named schemas, as they are gathered.
+pub(super) type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// An answer that is no problem.
+pub(super) struct Answer {
+    pub status: u16,
+    pub description: &'static str,
+    pub content: Option<(&'static str, Content)>,
+    pub headers: Vec<(&'static str, Header)>,
+}
+
+/// A call.
+pub(super) struct Call {
+    pub method: Method,
+    /// As actix matches it: `{name}`, or `{name:.+}` for what may hold slashes.
+    pub path: &'static str,
+    pub route: Route,
+    /// Its name in the document.
+    pub id: &'static str,
+    pub summary: &'static str,
+    pub query: Vec<Parameter>,
+    pub body: Option<RefOr<Schema>>,
+    pub answers: Vec<Answer>,
+    /// What may go wrong besides [`ALWAYS`].
+    pub problems: Vec<ProblemKind>,
+    pub schemas: Schemas,
+}
+
+/// Something that is read.
+pub(super) fn get(path: &'static str, route: Route, id: &'static str, summary: &'static str) -> Call {
+    Call::new(Method::GET, path, route, id, summary)
+}
+
+/// Something that is done.
+pub(super) fn post(path: &'static str, route: Route, id: &'static str, summary: &'static str) -> Call {
+    Call::new(Method::POST, path, route, id, summary)
+}
+
+/// Something that is put there.
+pub(super) fn put(path: &'static str, route: Route, id: &'static str, summary: &'static str) -> Call {
+    Call::new(Method::PUT, path, route, id, summary)
+}
+
+/// Something that is taken away.
+pub(super) fn delete(path: &'static str, route: Route, id: &'static str, summary: &'static str) -> Call {
+    Call::new(Method::DELETE, path, route, id, summary)
+}
+
+impl Call {
+    fn new(method: Method, path: &'static str, route: Route, id: &'static str, summary: &'static str) -> Self {
+        Self {
+            method,
+            path,
+            route,
+            id,
+            summary,
+            query: vec![],
+            body: None,
+            answers: vec![],
+            problems: vec![],
+            schemas: vec![],
+        }
+    }
+
+    /// It takes these in its query.
+    pub fn query<Q: IntoParams>(mut self) -> Self {
+        self.query = Q::into_params(|| None);
+        self
+    }
+
+    /// It takes these options as its body, or none.
+    pub fn takes<T: ToSchema>(mut self) -> Self {
+        self.body = Some(self.named::<T>());
+        self
+    }
+
+    /// It answers this document.
+    pub fn answers<T: ToSchema>(self) -> Self {
+        self.answers_with::<T>(200, "Done.", vec![])
+    }
+
+    /// It makes something, and answers with it and where it is.
+    pub fn creates<T: ToSchema>(self) -> Self {
+        self.answers_with::<T>(201, "Made.", vec![location("Where it is.")])
+    }
+
+    /// It answers a text of this media type.
+    pub fn tells(self, media_type: &'static str) -> Self {
+        self.sends(media_type, Content::new(Some(String::schema())))
+    }
+
+    /// It answers JSON of a form that others define.
+    pub fn tells_json(self) -> Self {
+        self.sends("application/json", Content::new(Some(ObjectBuilder::new())))
+    }
+
+    fn sends(mut self, media_type: &'static str, content: Content) -> Self {
+        let content = Some((media_type, content));
+        self.answers.push(Answer { status: 200, description: "Done.", content, headers: vec![] });
+        self
+    }
+
+    /// What may go wrong.
+    pub fn fails(mut self, problems: &[ProblemKind]) -> Self {
+        self.problems = problems.to_vec();
+        self
+    }
+
+    fn answers_with<T: ToSchema>(
+        mut self,
+        status: u16,
+        description: &'static str,
+        headers: Vec<(&'static str, Header)>,
+    ) -> Self {
+        let content = Some(("application/json", Content::new(Some(self.named::<T>()))));
+        self.answers.push(Answer { status, description, content, headers });
+        self
+    }
+
+    /// A reference to the schema of this type, which is gathered with all that it refers to.
+    fn named<T: ToSchema>(&mut self) -> RefOr<Schema> {
+        self.schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(&mut self.schemas);
+        utoipa::openapi::Ref::from_schema_name(T::name()).into()
+    }
+}
+
+fn location(description: &str) -> (&'static str, Header) {
+    ("Location", text_header(description))
+}
+
+/// A header that is a text.
+pub(super) fn text_header(description: &str) -> Header {
+    utoipa::openapi::header::HeaderBuilder::new().schema(Some(String::schema())).description(Some(description)).build()
+}
