@@ -5,6 +5,7 @@
 
 pub mod emergency;
 mod guard;
+mod opening;
 mod systemd;
 
 use std::future::Future;
@@ -30,7 +31,8 @@ use crate::storage::local::Local;
 use crate::storage::{Storage, StorageError};
 use crate::telemetry::{LoggingError, Metrics, MetricsError, init_logging};
 use crate::tokens::{Tokens, TokensError};
-use emergency::{Known, Salvaged};
+use emergency::Salvaged;
+use opening::Opened;
 
 /// How the daemon is started.
 pub struct Options {
@@ -57,24 +59,11 @@ pub enum Failure {
     Repository(#[from] OpenError),
     /// The repository that was here is gone.
     #[error(
-        "the audit log says that {} held a repository, and it is gone: bring it back (mount its disk, or copy a \
-         replica there), start with FIOVANA_RECOVERY_MODE=true to bring it back from a replica, or run \
-         `fiovana-app init` to begin a new one",
+        "the audit log says that {} held a repository, and it is gone: mount its disk, or start with \
+         FIOVANA_RECOVERY_MODE=true to bring it back from a replica; `fiovana-app init` begins a new one",
         .0.display()
     )]
     RepositoryGone(PathBuf),
-    /// The repository that was here is gone, and so is every replica.
-    #[error(
-        "nothing is left to recover from: no repository in {} and no replica of it in {}: bring one of them back (mount \
-         its disk, or copy it there), or run `fiovana-app init` to begin a new one",
-        .directory.display(), list(.replicas)
-    )]
-    NothingLeft {
-        /// Where the repository was.
-        directory: PathBuf,
-        /// Where its replicas should be.
-        replicas: Vec<PathBuf>,
-    },
     /// There is no repository yet.
     #[error("there is no repository in {} yet: start the daemon once, or run `fiovana-app init`", .0.display())]
     NoRepository(PathBuf),
@@ -115,10 +104,6 @@ pub enum Failure {
     SupervisorDied,
 }
 
-fn list(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-}
-
 /// Runs the service until it is told to stop (SIGTERM, SIGINT).
 pub fn run(options: Options) -> Result<(), Failure> {
     let clock = Arc::new(SystemClock::start());
@@ -138,13 +123,13 @@ pub fn run(options: Options) -> Result<(), Failure> {
     if !address.ip().is_loopback() {
         tracing::warn!("the API is served on {address} without encryption: tokens and files can be read on the way");
     }
-    let (mut lock, repository) = open_for_writing(&settings, clock.as_ref(), true)?;
+    let Opened { mut lock, repository, opening } = opening::open(&settings, clock.as_ref(), Role::Daemon)?;
     if let Err(error) = lock.announce(address.to_string()) {
         // Commands will say that they cannot reach us; backups go on.
         tracing::warn!("{}", chain(&error));
     }
     let tokens = tokens(&settings, address)?;
-    let world = world(settings, Role::Daemon, repository, clock.clone())?;
+    let world = world(settings, Role::Daemon, repository, clock.clone())?.opened(opening);
     if rejected.is_some() {
         world.set_rejected_settings(rejected);
     }
@@ -274,7 +259,7 @@ where
     F: Future<Output = T>,
 {
     let clock = Arc::new(SystemClock::start());
-    let (_lock, repository) = open_for_writing(&settings, clock.as_ref(), false)?;
+    let Opened { lock: _lock, repository, .. } = opening::open(&settings, clock.as_ref(), Role::Command)?;
     let world = world(settings, Role::Command, repository, clock)?;
     Ok(actix::System::new().block_on(async {
         let running = actors::start(world).await;
@@ -289,8 +274,7 @@ pub fn open_readonly(settings: &Settings) -> Result<Repository, Failure> {
     let directory = &settings.backup.backup_directory;
     match Repository::open(storage(directory)?, false) {
         Ok((repository, _)) => Ok(repository),
-        Err(OpenError::Absent(_)) => Err(Failure::NoRepository(directory.clone())),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(opening::explain(settings, error)),
     }
 }
 
@@ -333,39 +317,6 @@ fn world(settings: Settings, role: Role, repository: Repository, clock: Arc<dyn 
     let sets: Vec<_> = settings.sets.iter().map(|set| set.name.clone()).collect();
     let metrics = Metrics::new(&sets, &ACTORS)?;
     Ok(World::new(settings, role, repository, clock, metrics))
-}
-
-/// Takes the lock and opens the repository; creates it if that is allowed, and there never was one.
-fn open_for_writing(settings: &Settings, clock: &dyn Clock, create: bool) -> Result<(Lock, Repository), Failure> {
-    let directory = &settings.backup.backup_directory;
-    if !create && !directory.exists() {
-        return Err(Failure::NoRepository(directory.clone()));
-    }
-    create_directory(directory)?;
-    let emergency = create && settings.recovery_mode;
-    let lock = if emergency { emergency::lock(directory)? } else { Lock::acquire(directory)? };
-    let storage = storage(directory)?;
-    let (repository, report) = match Repository::open(storage.clone(), lock.follows_a_crash()) {
-        Err(OpenError::Absent(_)) if !create => return Err(Failure::NoRepository(directory.clone())),
-        Err(error) if emergency => (emergency::repository(settings, error, clock.now())?, Default::default()),
-        Err(OpenError::Absent(_)) => {
-            if matches!(emergency::known_here(settings), Known::As(_)) {
-                return Err(Failure::RepositoryGone(directory.clone()));
-            }
-            Repository::create(storage.clone(), clock.now())?;
-            Repository::open(storage, false)?
-        }
-        result => result?,
-    };
-    repository.restock_reserve();
-    if report.cleared > 0 {
-        tracing::info!(files = report.cleared, "leftovers of interrupted writes were cleared");
-    }
-    report.faults.iter().for_each(|fault| tracing::warn!("{fault}"));
-    if emergency {
-        emergency::survey(settings, &repository);
-    }
-    Ok((lock, repository))
 }
 
 fn create_directory(directory: &Path) -> Result<(), Failure> {

@@ -13,7 +13,7 @@ use std::path::Path;
 use common::disaster::{
     RECOVERY_MODE, back_up, backed_up, configuration, delete_configuration, recovers, survives, text,
 };
-use common::{Daemon, Installation, code, files};
+use common::{Daemon, Installation, audit, code, files};
 use rustix::process::{Pid, Signal, kill_process};
 use small_disk::{fill, on_a_small_disk};
 
@@ -40,17 +40,31 @@ fn found(daemon: &Daemon, what: &str) {
     assert!(said.contains("run `fiovana-app recover`"), "{said}");
 }
 
-/// A normal start refuses with one line that has these words, and changes nothing of what is in `backups`.
-fn refused(installation: &Installation, words: &[&str]) {
-    let before = files::snapshot(&installation.path("backups"));
-    let output = installation.run(&[]);
-    let said = text(&output);
-    assert_eq!(code(output.status), 1, "{said}");
-    let line = said.lines().find(|line| words.iter().all(|word| line.contains(word)));
+/// A normal start is in recovery mode for this cause, whatever else it does.
+fn starts_in_recovery(installation: &Installation, cause: &str) -> Daemon {
+    let daemon = installation.start();
+    let mode = &daemon.status()["mode"];
+    assert_eq!((&mode["name"], &mode["cause"]), (&"recovery".into(), &cause.into()), "{mode}\n{}", daemon.said());
+    daemon
+}
+
+/// The service does without a repository: it says so where people look, and puts nothing in its place.
+fn waits_for_a_repository(installation: &Installation, daemon: &Daemon, words: &[&str]) {
+    let said = daemon.said();
+    let line = said.lines().find(|line| line.contains("found: ") && words.iter().all(|word| line.contains(word)));
     assert!(line.is_some(), "no line with {words:?} in\n{said}");
-    let after = files::snapshot(&installation.path("backups"));
-    let kept = |path: &&std::path::PathBuf| path.as_os_str() != "lock";
-    assert!(before.keys().filter(kept).eq(after.keys().filter(kept)), "something was begun: {after:?}");
+    daemon.wait("the reason in the status", |daemon| {
+        let mode = daemon.status()["mode"].to_string();
+        words.iter().all(|word| mode.contains(word)).then_some(())
+    });
+    assert!(daemon.list("security").is_empty());
+    daemon.post("/api/backup/security").problem(503);
+    let output = installation.run(&["recover", "--yes"]);
+    assert_eq!(code(output.status), 1);
+    assert!(words.iter().all(|word| text(&output).contains(word)), "{}", text(&output));
+    let there = installation.path("backups").read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+    let there: Vec<_> = there.filter(|name| name != "lock").collect();
+    assert!(there.is_empty(), "something was begun: {there:?}");
 }
 
 #[test]
@@ -58,27 +72,55 @@ fn the_primary_repository_deleted_is_one_command_with_a_replica_left() {
     let installation = replicated();
     let id = |directory: &str| files::read(&installation.path(directory).join("repository.json"));
     let replica = id("usb");
+    let manifests = |path: &&std::path::PathBuf| path.extension().is_some_and(|end| end == "json");
+    let copies = files::snapshot(&installation.path("usb/manifests")).keys().filter(manifests).count();
     let daemon = survives("the primary repository deleted", &installation, |installation| {
         std::fs::remove_dir_all(installation.path("backups")).unwrap();
         delete_configuration(installation);
-        refused(installation, &["is gone", "FIOVANA_RECOVERY_MODE=true"]);
+        let daemon = starts_in_recovery(installation, "repository_missing");
+        waits_for_a_repository(
+            installation,
+            &daemon,
+            &["is gone", "mount its disk", "usb", "FIOVANA_RECOVERY_MODE=true"],
+        );
+        assert_eq!(code(daemon.terminate()), 0);
+        let told = text(&installation.run(&["recover", "--yes"]));
+        assert!(told.contains("is gone") && told.contains("FIOVANA_RECOVERY_MODE=true"), "{told}");
     });
     found(&daemon, "backups were brought back from the replica");
     let told = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap()["id"].clone();
     assert_eq!(told(&id("backups")), told(&replica), "it is another repository");
-    drop(daemon);
+    assert_eq!(code(daemon.terminate()), 0);
+    assert_eq!(repairs(&installation), [("audit_log".to_owned(), 1), ("replica".to_owned(), copies)]);
     assert_eq!(code(installation.run(&["verify", "--all"]).status), 0);
 }
 
 #[test]
 fn a_repository_that_is_gone_with_every_copy_is_never_begun_anew() {
     let installation = backed_up();
+    std::fs::rename(installation.path("backups"), installation.path("away")).unwrap();
+    for variables in [&[][..], &RECOVERY_MODE] {
+        let daemon = installation.start_with(variables);
+        waits_for_a_repository(&installation, &daemon, &["is gone", "backups/replica", "fiovana-app init"]);
+        let mode = daemon.status()["mode"].clone();
+        assert_eq!(mode["name"], "recovery", "{mode}");
+        assert_eq!(code(daemon.terminate()), 0);
+    }
+    // Its disk is mounted again.
     std::fs::remove_dir_all(installation.path("backups")).unwrap();
-    let output = installation.run_with(&[], &RECOVERY_MODE);
-    let said = text(&output);
-    assert_eq!(code(output.status), 1, "{said}");
-    assert!(said.contains("nothing is left to recover from") && said.contains("backups/replica"), "{said}");
-    assert!(!installation.path("backups/repository.json").exists());
+    std::fs::rename(installation.path("away"), installation.path("backups")).unwrap();
+    assert_eq!(installation.start().status()["mode"]["name"], "normal");
+}
+
+#[test]
+fn where_there_never_was_a_repository_an_emergency_begins_none() {
+    let installation = Installation::new();
+    let daemon = installation.start_with(&RECOVERY_MODE);
+    waits_for_a_repository(&installation, &daemon, &["none was ever known there", "backup.backup_directory"]);
+    assert_eq!(code(daemon.terminate()), 0);
+    let daemon = installation.start();
+    daemon.backup_when_free("security");
+    assert_eq!(daemon.status()["mode"]["name"], "normal", "a start that found none is no word of one");
 }
 
 #[test]
@@ -94,10 +136,48 @@ fn a_damaged_or_lost_repository_json_is_one_command() {
                 None => std::fs::remove_file(&document).unwrap(),
             }
             delete_configuration(installation);
-            refused(installation, &["repository.json", "nothing was changed"]);
+            let refused = text(&installation.run(&["status"]));
+            assert!(refused.contains("repository.json") && refused.contains("nothing was changed"), "{refused}");
         });
         found(&daemon, "a repository again, under the id that it had");
     }
+}
+
+#[test]
+fn a_repository_json_that_nothing_heals_is_recovery_mode_with_every_backup_there() {
+    let installation = backed_up();
+    std::fs::remove_dir_all(installation.path("backups/replica")).unwrap();
+    let document = installation.path("backups/repository.json");
+    let damaged = "{\"format\": 1";
+    files::write(&document, damaged);
+    delete_configuration(&installation);
+    let daemon = starts_in_recovery(&installation, "repository_damaged");
+    let kept = files::read(&installation.path("backups/quarantine/repository.json.damaged"));
+    assert_eq!(kept, damaged.as_bytes());
+    assert_eq!(daemon.list("security").len(), 2);
+    let output = installation.run(&["recover", "--yes"]);
+    assert_eq!(code(output.status), 0, "{}", text(&output));
+    assert_ne!(daemon.status()["mode"]["name"], "recovery");
+    assert_eq!(code(daemon.terminate()), 0);
+    assert_eq!(repairs(&installation), [("audit_log".to_owned(), 1)]);
+}
+
+#[test]
+fn a_damaged_mode_file_is_recovery_mode() {
+    let installation = backed_up();
+    files::write(&installation.path("backups/state/mode.json"), "torn");
+    let daemon = starts_in_recovery(&installation, "mode_file_damaged");
+    assert_eq!(code(installation.run(&["recover", "--yes"]).status), 0);
+    assert_eq!(daemon.status()["mode"]["name"], "normal");
+}
+
+/// What the audit log tells of repairs: from what, and how many places.
+fn repairs(installation: &Installation) -> Vec<(String, usize)> {
+    let records = audit::chained_records(&installation.path("logs/security_audit.log"));
+    let repairs = records.iter().filter(|record| record["event"] == "RepairCompleted").map(|record| &record["details"]);
+    repairs
+        .map(|details| (details["source"].as_str().unwrap().to_owned(), details["places"].as_array().unwrap().len()))
+        .collect()
 }
 
 #[test]

@@ -60,7 +60,7 @@ use service::{Caller, Service};
 use supervision::{Care, ChildEvent};
 use supervisor::{Meet, Supervisor};
 use verifier::Verifier;
-pub use world::{ACTORS, AUDIT_LOG, Role, World};
+pub use world::{ACTORS, AUDIT_LOG, Opening, Role, World};
 
 /// The actors, running.
 pub struct Running {
@@ -159,7 +159,7 @@ impl Running {
             StartFacts {
                 flag_set: world.settings().recovery_mode && world.role == Role::Daemon,
                 persisted: Supervisor::persisted(&world),
-                alarm: None,
+                alarm: world.opening.alarm,
                 reasons: concerns.into_keys().collect(),
             }
         });
@@ -172,14 +172,19 @@ impl Running {
             Err(panic) => tracing::error!("what is true at start could not be found out: {panic}"),
         }
         if self.world.role == Role::Daemon {
+            let about = About::caller(&Caller::component("supervisor"));
+            for event in &self.world.opening.told {
+                let _ = self.herald.tell(event.clone(), &about).await;
+            }
+            let repository = &self.world.repository;
             let event = Event::ServiceStarted {
                 version: env!("CARGO_PKG_VERSION"),
-                repository: self.world.repository.location(),
-                repository_id: self.world.repository.id().to_owned(),
+                repository: repository.location(),
+                repository_id: (!repository.is_vacant()).then(|| repository.id().to_owned()),
                 mode: self.world.mode().mode.name(),
             };
             // Unrecorded: the auditor keeps the record and says so.
-            let _ = self.herald.tell(event, &About::caller(&Caller::component("supervisor"))).await;
+            let _ = self.herald.tell(event, &about).await;
             self.service.check_doubtful();
             self.service.check_chain();
         }

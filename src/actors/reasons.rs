@@ -43,6 +43,8 @@ pub struct Facts {
     pub unwritable_audit_log: Option<String>,
     /// Whether the mode would be forgotten by a restart.
     pub mode_not_persisted: bool,
+    /// What is missing and what to do about it, if there is no repository.
+    pub missing_repository: Option<String>,
     /// The actor whose work holds the write lane though it should not, and for how long.
     pub stuck: Option<(&'static str, Duration)>,
     /// Why the clock is not believed.
@@ -100,7 +102,7 @@ const JUDGEMENTS: &[(DegradedReason, Judgement)] = &[
     }),
     (DegradedReason::ModeNotPersisted, |facts| {
         let what = "a restart would forget the present mode: see that the backup directory can be written";
-        facts.mode_not_persisted.then(|| what.to_owned())
+        facts.mode_not_persisted.then(|| facts.missing_repository.clone().unwrap_or_else(|| what.to_owned()))
     }),
     (DegradedReason::ActorStuck, |facts| {
         let (actor, held) = facts.stuck?;
@@ -178,6 +180,7 @@ pub fn look(world: &World) -> Facts {
             .failing
             .then(|| settings.log_directory.join(AUDIT_LOG).display().to_string()),
         mode_not_persisted: !world.mode().persisted,
+        missing_repository: world.opening.missing.clone(),
         stuck: stuck(world),
         clock_fault: world.timekeeping.fault().map(|fault| fault.to_string()),
         space_low: space_low(world),

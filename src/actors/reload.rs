@@ -26,6 +26,9 @@ impl Running {
             if let Err(error) = kept.keep_in(&directory) {
                 tracing::warn!("the settings are not kept in {}: {error}", directory.join(KEPT).display());
             }
+            if world.repository.is_vacant() {
+                return;
+            }
             let there: Option<KeptSettings> = world.repository.load_state(STATE).ok().and_then(Loaded::value);
             if there.as_ref() != Some(&kept)
                 && let Err(error) = world.repository.save_state(STATE, &kept, Durability::Durable)

@@ -55,7 +55,7 @@ struct Replication {
 
 impl Replication {
     async fn run(&self) {
-        if matches!(self.world.mode().mode, Mode::Starting | Mode::Stopping) {
+        if matches!(self.world.mode().mode, Mode::Starting | Mode::Stopping) || self.world.repository.is_vacant() {
             return;
         }
         let replicas = &self.world.replicas;

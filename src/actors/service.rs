@@ -225,6 +225,9 @@ impl Service {
     }
 
     fn refuse_unless_working(&self) -> Result<(), Problem> {
+        if let Some(missing) = &self.world.opening.missing {
+            return Err(Problem::new(ProblemKind::Unavailable, missing));
+        }
         let mode = self.world.mode().mode;
         if mode.allows_restore() {
             return Ok(());

@@ -225,11 +225,12 @@ impl CarryOut {
             (Some(why), Persistence::Required) => {
                 Err(Problem::new(ProblemKind::Internal, format!("the mode cannot be made durable: {why}")))
             }
-            (Some(why), Persistence::Attempted) => {
+            (Some(why), Persistence::Attempted) if !self.world.repository.is_vacant() => {
                 tracing::error!("the mode cannot be made durable: {why}");
                 Ok(())
             }
-            (None, _) => Ok(()),
+            // That there is no repository was said at the start.
+            (_, _) => Ok(()),
         }
     }
 

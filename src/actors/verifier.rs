@@ -176,6 +176,9 @@ impl Handler<Validate> for Verifier {
 
 impl Tools {
     async fn validate(&self) -> ModeEvent {
+        if self.world.repository.is_vacant() {
+            return ModeEvent::WorkFailed;
+        }
         let mut losses: BTreeSet<Loss> = BTreeSet::new();
         for set in &self.world.settings().sets {
             let latest = {

@@ -26,7 +26,7 @@ use crate::audit::Head;
 use crate::clock::Clock;
 use crate::core::clock_sanity::ClockFault;
 use crate::core::drill::{self, Rehearsal};
-use crate::core::mode::Mode;
+use crate::core::mode::{Mode, RecoveryCause};
 use crate::core::retention::Guards;
 use crate::core::schedule::{Due, RunHistory, due};
 use crate::core::{Digest, SetName, mode};
@@ -37,7 +37,7 @@ use crate::repository::wire::AuditHead;
 use crate::repository::{Repository, layout};
 use crate::settings::{SetSettings, Settings};
 use crate::storage::{Durability, StorageError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Event, Metrics};
 
 /// The audit log's name in the log directory.
 pub const AUDIT_LOG: &str = "security_audit.log";
@@ -83,6 +83,8 @@ pub struct World {
     pub upkeep: Upkeep,
     /// When this process started.
     pub started: DateTime<Utc>,
+    /// How the repository came to be open.
+    pub opening: Opening,
     rotations: Mutex<Rotations>,
     settings: RwLock<Arc<Settings>>,
     mode: watch::Sender<ModeView>,
@@ -98,6 +100,17 @@ pub struct World {
     operations: watch::Sender<usize>,
     /// What recovery is to do next.
     pub(super) recovery: RecoveryDesk,
+}
+
+/// How the repository came to be open.
+#[derive(Debug, Default)]
+pub struct Opening {
+    /// What demands recovery mode by itself.
+    pub alarm: Option<RecoveryCause>,
+    /// What is missing and what to do about it, if there is no repository.
+    pub missing: Option<String>,
+    /// What was done for it, and is to be told.
+    pub told: Vec<Event>,
 }
 
 /// The mode, and whether it would survive a restart.
@@ -210,6 +223,7 @@ impl World {
             drills: Drills::recall(&repository),
             damage: KnownDamage::recall(&repository),
             rotations: Mutex::new(scrub::recall(&repository)),
+            opening: Opening::default(),
             repository,
             clock,
             lane: WriteLane::open(),
@@ -231,6 +245,11 @@ impl World {
             operations: watch::Sender::new(0),
             recovery: RecoveryDesk::default(),
         }
+    }
+
+    /// The same, and how its repository came to be open.
+    pub fn opened(self, opening: Opening) -> Self {
+        Self { opening, ..self }
     }
 
     /// What the operator asked for, as it is in force now. One operation works with one answer from start to end.
@@ -295,6 +314,7 @@ impl World {
     pub fn due(&self, set: &SetSettings) -> Option<Due> {
         let run = self.run(&set.name);
         let scheduled = self.settings().backup.enabled && set.enabled && run.busy_since.is_none();
+        let scheduled = scheduled && !self.repository.is_vacant();
         scheduled.then(|| if run.wanted { Due::Now } else { due(&run.history, set.interval, self.clock.now()) })
     }
 

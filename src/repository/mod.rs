@@ -48,6 +48,7 @@ pub struct Repository {
     storage: Arc<dyn Storage>,
     document: RepositoryDocument,
     catalogue: RwLock<Catalogue>,
+    is_vacant: bool,
 }
 
 /// Why a write failed.

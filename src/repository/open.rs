@@ -96,7 +96,7 @@ impl Repository {
             }
         }
         mark_incomplete(&mut catalogue);
-        Ok((Self { storage, document, catalogue: RwLock::new(catalogue) }, report))
+        Ok((Self { storage, document, catalogue: RwLock::new(catalogue), is_vacant: false }, report))
     }
 }
 

@@ -82,8 +82,11 @@ impl Replica {
         Ok(Self { path: path.to_owned(), repository, directory, lane: Mutex::new(()), _lock: lock })
     }
 
-    /// Begins a replica of `original` at `path`: a directory that is empty, or not there while the one above it is.
+    /// Begins a replica of `original`, if that is there itself, at `path`: a directory that is empty, or not there while the one above it is.
     pub fn create(path: &Path, original: &Repository) -> Result<Self, ReplicaError> {
+        if original.is_vacant() {
+            return Err(OpenError::Absent(original.location()).into());
+        }
         let failed = |error| ReplicaError::Directory(path.to_owned(), error);
         match std::fs::create_dir(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),

@@ -2,16 +2,19 @@
 //!
 //! Hazard: a repository that was lost and begun anew under another id belongs to nobody: its replicas take it for a
 //! stranger. So what is left gets the id that it had, backups that are there stay, and what was in the place of
-//! `repository.json` is kept in quarantine.
+//! `repository.json` is kept in quarantine. Where not even that may be done, there is one that holds and takes nothing.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use parking_lot::RwLock;
 
+use super::catalogue::Catalogue;
 use super::open::{OpenError, lay_out, render_document};
 use super::stored::MAX_DOCUMENT_BYTES;
 use super::wire::{FORMAT, RepositoryDocument};
 use super::{Repository, layout};
+use crate::storage::vacant::Vacant;
 use crate::storage::{Durability, Storage};
 
 /// Where the bytes are kept that were no `repository.json`.
@@ -30,6 +33,19 @@ impl Repository {
             storage.replace(&kept, &damaged, Durability::Durable)?;
         }
         Ok(storage.replace(&place, &render_document(&document)?, Durability::Durable)?)
+    }
+
+    /// What stands for a repository that is not there, and had this id if that is known: it holds nothing, and every
+    /// write to it fails. Nothing is read of what is in its place, and nothing there is changed.
+    pub fn vacant(place: Arc<dyn Storage>, id: Option<String>) -> Self {
+        let document = RepositoryDocument { format: FORMAT, id: id.unwrap_or_default(), created: DateTime::UNIX_EPOCH };
+        let catalogue = RwLock::new(Catalogue::of_objects(Default::default()));
+        Self { storage: Arc::new(Vacant(place)), document, catalogue, is_vacant: true }
+    }
+
+    /// Whether it only stands for one that is not there.
+    pub const fn is_vacant(&self) -> bool {
+        self.is_vacant
     }
 
     /// A new id.

@@ -14,6 +14,7 @@ pub mod local;
 mod path;
 pub mod real_disk;
 mod syncer;
+pub mod vacant;
 
 use std::io;
 

@@ -89,8 +89,8 @@ pub enum Event {
         version: &'static str,
         /// Where the repository is.
         repository: String,
-        /// The repository's name.
-        repository_id: String,
+        /// The repository's name; none if it is not there.
+        repository_id: Option<String>,
         /// The mode's name.
         mode: &'static str,
     },

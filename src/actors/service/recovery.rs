@@ -42,7 +42,10 @@ impl Service {
     /// The mode, and what would be done about all that is missing or invalid. Reads live files, so it blocks; reads no
     /// backup, so the copies are as good as they were when they were last read.
     pub fn recovery(&self) -> RecoveryDocument {
-        let plan = recovery::look(&self.world.repository, &self.world.settings(), &Ask::default());
+        let plan = match self.world.repository.is_vacant() {
+            true => Plan::default(),
+            false => recovery::look(&self.world.repository, &self.world.settings(), &Ask::default()),
+        };
         RecoveryDocument { mode: self.mode(), plan: PlanDocument::new(plan, PlanOptions::default()) }
     }
 
@@ -55,6 +58,7 @@ impl Service {
 
     /// Leaves recovery mode, after a validation that passes, or with the losses it finds acknowledged by name.
     pub async fn exit_recovery(&self, acknowledged: Vec<String>, caller: &Caller) -> Result<ModeDocument, Problem> {
+        self.refuse_unless_working()?;
         tracing::info!(principal = caller.principal, ?acknowledged, "leaving recovery mode was asked for");
         let acknowledged: BTreeSet<Loss> = acknowledged.into_iter().map(Loss).collect();
         if !self.may_leave(&acknowledged) {

@@ -132,6 +132,9 @@ impl Tools {
 
     /// Reads all backups that are not known to be intact, and the documents beside them.
     pub(super) async fn check_doubtful(&self) {
+        if self.world.repository.is_vacant() {
+            return;
+        }
         let caller = Caller::component("verifier");
         self.check_documents(&caller).await;
         let doubtful: Vec<BackupId> = {

@@ -32,7 +32,7 @@ pub fn recall(repository: &Repository) -> Rotations {
 /// The pace that the settings ask for; `None`: nothing is scrubbed.
 pub fn pace(world: &World) -> Option<Pace> {
     let settings = world.settings();
-    let scrubs = settings.backup.enabled && settings.backup.integrity_checks;
+    let scrubs = settings.backup.enabled && settings.backup.integrity_checks && !world.repository.is_vacant();
     let rate = u64::from(settings.scrub.rate_mib_per_second) << 20;
     scrubs.then(|| Pace { within: settings.scrub.within, bytes_per_second: (rate > 0).then_some(rate) })
 }

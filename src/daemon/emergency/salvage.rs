@@ -73,7 +73,7 @@ fn kept(settings: &Settings) -> Option<(String, String)> {
         return Some((beside.display().to_string(), text));
     }
     let directory = &settings.backup.backup_directory;
-    let storage = super::storage(directory).ok()?;
+    let storage = crate::daemon::storage(directory).ok()?;
     let kept: KeptSettings = load_from(storage.as_ref(), KEPT_STATE).ok().and_then(Loaded::value)?;
     Some((format!("the state of {}", directory.display()), kept.text))
 }
