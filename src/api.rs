@@ -8,6 +8,7 @@ mod backups;
 mod damage;
 mod diff;
 mod drill;
+mod jobs;
 mod problem;
 mod prune;
 mod recovery;
@@ -22,6 +23,7 @@ pub use backups::{BackupDetails, BackupList, BackupSummary, FileDocument, ListQu
 pub use damage::{DamageStatus, DamagedPlace, MAX_DAMAGED_SHOWN, ScrubStatus};
 pub use diff::{DiffDocument, DiffQuery, FileChange, FileDiff};
 pub use drill::{DrillOutcome, DrillVerdict};
+pub use jobs::{JobDocument, JobId, JobList, JobOperation, JobProgress, JobResult, JobState};
 pub use problem::{Problem, ProblemKind};
 pub use prune::{
     DecisionDocument, DeletedDocument, ForgetOptions, ForgetOutcome, GarbageDocument, HeldDocument, PruneOptions,

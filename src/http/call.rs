@@ -11,7 +11,7 @@ use utoipa::openapi::path::Parameter;
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use crate::api::ProblemKind;
+use crate::api::{JobDocument, ProblemKind};
 
 /// What may go wrong with every call, before it is understood.
 pub(super) const ALWAYS: [ProblemKind; 8] = [
@@ -50,6 +50,8 @@ pub(super) struct Call {
     pub answers: Vec<Answer>,
     /// What may go wrong besides [`ALWAYS`].
     pub problems: Vec<ProblemKind>,
+    /// Whether it may be answered before its work is done.
+    pub is_long: bool,
     pub schemas: Schemas,
 }
 
@@ -85,6 +87,7 @@ impl Call {
             body: None,
             answers: vec![],
             problems: vec![],
+            is_long: false,
             schemas: vec![],
         }
     }
@@ -125,6 +128,13 @@ impl Call {
         let content = Some((media_type, content));
         self.answers.push(Answer { status: 200, description: "Done.", content, headers: vec![] });
         self
+    }
+
+    /// It works, perhaps for long: whoever prefers not to wait for it gets a job.
+    pub fn works(mut self) -> Self {
+        self.is_long = true;
+        let applied = ("Preference-Applied", text_header("`respond-async`."));
+        self.answers_with::<JobDocument>(202, "Begun.", vec![location("Where it tells how far it is."), applied])
     }
 
     /// What may go wrong.

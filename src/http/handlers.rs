@@ -16,11 +16,12 @@ use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
 
 use crate::actors::service::Caller;
-use crate::api::{ListQuery, Problem, ProblemKind, RestoreOptions};
+use crate::api::{JobOperation, ListQuery, Problem, ProblemKind, RestoreOptions};
 use crate::core::set_name::SetNameError;
 use crate::core::{BackupRef, SetName};
 
 use super::api::Api;
+use super::jobs::Waits;
 use super::options::Options;
 use super::shared::Shared;
 
@@ -35,14 +36,18 @@ pub(super) async fn backup<A: Api>(
     shared: Data<Shared<A>>,
     set: Path<String>,
     caller: Caller,
+    waits: Waits,
     _: Options<NoOptions>,
 ) -> Answer {
     let set = set_name(set.into_inner())?;
-    let backup = shared.operate(async move |api| api.backup(&set, &caller).await).await?;
-    let mut response = document(StatusCode::CREATED, &backup)?;
-    let location = format!("/api/backup/{}", backup.summary.id);
-    response.headers_mut().insert(LOCATION, location.try_into().map_err(Problem::unexpected)?);
-    Ok(response)
+    let work = async move |api: A, caller: Caller| api.backup(&set, &caller).await;
+    let worked = shared.work(JobOperation::Backup, caller, waits, work).await?;
+    worked.answer(|backup| {
+        let mut response = document(StatusCode::CREATED, backup)?;
+        let location = format!("/api/backup/{}", backup.summary.id);
+        response.headers_mut().insert(LOCATION, location.try_into().map_err(Problem::unexpected)?);
+        Ok(response)
+    })
 }
 
 pub(super) async fn list<A: Api>(shared: Data<Shared<A>>, request: HttpRequest) -> Answer {
@@ -61,31 +66,45 @@ pub(super) async fn verify<A: Api>(
     shared: Data<Shared<A>>,
     id: Path<String>,
     caller: Caller,
+    waits: Waits,
     _: Options<NoOptions>,
 ) -> Answer {
     let id = reference(id.into_inner())?;
-    ok(&shared.operate(async move |api| api.verify(&id, &caller).await).await?)
+    let work = async move |api: A, caller: Caller| api.verify(&id, &caller).await;
+    shared.work(JobOperation::Verify, caller, waits, work).await?.answer(ok)
 }
 
 pub(super) async fn drill<A: Api>(
     shared: Data<Shared<A>>,
     set: Path<String>,
     caller: Caller,
+    waits: Waits,
     _: Options<NoOptions>,
 ) -> Answer {
     let set = set_name(set.into_inner())?;
-    ok(&shared.operate(async move |api| api.drill(&set, &caller).await).await?)
+    let work = async move |api: A, caller: Caller| api.drill(&set, &caller).await;
+    shared.work(JobOperation::Drill, caller, waits, work).await?.answer(ok)
 }
 
 pub(super) async fn restore<A: Api>(
     shared: Data<Shared<A>>,
     path: Path<(String, String)>,
     caller: Caller,
+    waits: Waits,
     options: Options<RestoreOptions>,
 ) -> Answer {
     let (set, id) = path.into_inner();
     let (set, id, Options(options)) = (set_name(set)?, reference(id)?, options);
-    ok(&shared.operate(async move |api| api.restore(&set, &id, &options, &caller).await).await?)
+    let work = async move |api: A, caller: Caller| api.restore(&set, &id, &options, &caller).await;
+    shared.work(JobOperation::Restore, caller, waits, work).await?.answer(ok)
+}
+
+pub(super) async fn jobs<A: Api>(shared: Data<Shared<A>>) -> Answer {
+    ok(&shared.jobs.list())
+}
+
+pub(super) async fn job<A: Api>(shared: Data<Shared<A>>, id: Path<String>) -> Answer {
+    ok(&shared.jobs.get(id.parse().map_err(malformed)?)?)
 }
 
 pub(super) async fn status<A: Api>(shared: Data<Shared<A>>) -> Answer {
@@ -118,7 +137,7 @@ fn ok(content: &impl Serialize) -> Answer {
 }
 
 /// JSON that ends a line, so that a terminal's prompt starts on the next.
-fn document(status: StatusCode, content: &impl Serialize) -> Answer {
+pub(super) fn document(status: StatusCode, content: &impl Serialize) -> Answer {
     let mut text = serde_json::to_vec(content).map_err(Problem::unexpected)?;
     text.push(b'\n');
     Ok(HttpResponse::build(status).content_type(ContentType::json()).body(text))

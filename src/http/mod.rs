@@ -14,6 +14,7 @@ mod auth;
 mod call;
 mod exchange;
 mod handlers;
+mod jobs;
 mod limits;
 mod openapi;
 mod options;

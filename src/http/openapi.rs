@@ -64,7 +64,7 @@ fn operation(call: &Call) -> Operation {
         .operation_id(Some(call.id))
         .summary(Some(call.summary))
         .tag(tag(call.path))
-        .parameters(Some(in_path(call).into_iter().chain(call.query.iter().cloned())))
+        .parameters(Some(in_path(call).into_iter().chain(call.query.iter().cloned()).chain(preference(call))))
         .securities(securities(call));
     if let Some(options) = &call.body {
         let content = Content::new(Some(options.clone()));
@@ -123,6 +123,18 @@ fn problems(kinds: &[ProblemKind]) -> Response {
     response.build()
 }
 
+/// The preference not to wait, where there may be something to wait for.
+fn preference(call: &Call) -> Option<Parameter> {
+    let schema = ObjectBuilder::new().schema_type(Type::String).examples(["respond-async"]);
+    let parameter = ParameterBuilder::new()
+        .name("Prefer")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("`respond-async`: do not wait for the work; the answer is a job (RFC 7240)."))
+        .schema(Some(schema.build()));
+    call.is_long.then(|| parameter.build())
+}
+
 /// What a call takes in its path.
 fn in_path(call: &Call) -> Vec<Parameter> {
     let template = template(call.path);
@@ -134,6 +146,7 @@ fn path_parameter(name: &str, call: &Call) -> Parameter {
     let (pattern, example, description) = match (name, call.path) {
         ("set", _) => (patterns::NAME, "security", "A backup set."),
         ("set_or_id", _) if call.method == Method::POST => (patterns::NAME, "security", "A backup set."),
+        ("id", "/api/jobs/{id}") => (patterns::JOB, "6f1d92ab00c4e377", "A job."),
         ("id", "/api/recovery/{set}/{id}") => {
             (patterns::RESTORABLE, "latest", "A backup of the set: its id, a unique beginning of it, or `latest`.")
         }

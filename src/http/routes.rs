@@ -15,9 +15,9 @@ use crate::api::ProblemKind::{
 };
 use crate::api::{
     AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, BackupDetails, BackupList, DiffDocument,
-    DiffQuery, DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem,
-    ProblemKind, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions, RestoreOutcome, Status,
-    VerifyOutcome,
+    DiffQuery, DrillOutcome, ForgetOptions, ForgetOutcome, JobDocument, JobList, ListQuery, ModeDocument, PlanDocument,
+    PlanOptions, Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions,
+    RestoreOutcome, Status, VerifyOutcome,
 };
 
 use super::api::Api;
@@ -25,7 +25,9 @@ use super::call::{Call, delete, get, post, put};
 use super::handlers::audit;
 use super::handlers::pruning::{accept_clock, forget, pin, prune, prune_plan, unpin};
 use super::handlers::recovery::{ExitOptions, apply, diff, enter_recovery, exit_recovery, plan, recovery};
-use super::handlers::{NoOptions, alive, backup, drill, list, metrics, openapi, ready, restore, show, status, verify};
+use super::handlers::{
+    NoOptions, alive, backup, drill, job, jobs, list, metrics, openapi, ready, restore, show, status, verify,
+};
 
 /// What names no backup, or more than one.
 const UNCLEAR: [ProblemKind; 2] = [NotFound, Ambiguous];
@@ -42,10 +44,10 @@ pub(super) fn calls<A: Api>() -> Vec<Call> {
         get("/api/backup/{set_or_id}", to(show::<A>), "showBackup", "Everything about a backup, its files included")
             .answers::<BackupDetails>().fails(&UNCLEAR),
         post("/api/backup/{set_or_id}", to(backup::<A>), "backUp", "Backs a set up now; answers after it was read back")
-            .takes::<NoOptions>().creates::<BackupDetails>()
+            .takes::<NoOptions>().creates::<BackupDetails>().works()
             .fails(&[NotFound, MethodNotAllowed, Busy, Source, Integrity, NoSpace]),
         post("/api/backup/{id}/verify", to(verify::<A>), "verifyBackup", "Reads a backup whole now")
-            .takes::<NoOptions>().answers::<VerifyOutcome>().fails(&UNCLEAR),
+            .takes::<NoOptions>().answers::<VerifyOutcome>().works().fails(&UNCLEAR),
         get("/api/backup/{id}/diff", to(diff::<A>), "compare", "What differs from what is live, or from another backup; secrets are hidden")
             .query::<DiffQuery>().answers::<DiffDocument>().fails(&[NotFound, Ambiguous, SetMismatch, Source, Integrity]),
         put("/api/backup/{id}/pin", to(pin::<A>), "pin", "Protects a backup from retention")
@@ -55,11 +57,11 @@ pub(super) fn calls<A: Api>() -> Vec<Call> {
         post("/api/backup/{id}/forget", to(forget::<A>), "forget", "Gives up a damaged or lost backup, if that is confirmed; else shows what that means")
             .takes::<ForgetOptions>().answers::<ForgetOutcome>().fails(&[NotFound, Ambiguous, Protected, StalePlan, WrongMode]),
         post("/api/drill/{set}", to(drill::<A>), "drill", "Restores a set's newest good backup into a scratch directory, and compares")
-            .takes::<NoOptions>().answers::<DrillOutcome>().fails(&[NotFound]),
+            .takes::<NoOptions>().answers::<DrillOutcome>().works().fails(&[NotFound]),
         get("/api/prune", to(prune_plan::<A>), "planPruning", "What would be deleted, and why")
             .answers::<PrunePlan>(),
         post("/api/prune", to(prune::<A>), "prune", "Deletes what is due, and what is held if its digest is confirmed")
-            .takes::<PruneOptions>().answers::<PruneOutcome>().fails(&[StalePlan, WrongMode]),
+            .takes::<PruneOptions>().answers::<PruneOutcome>().works().fails(&[StalePlan, WrongMode]),
         post("/api/clock/accept", to(accept_clock::<A>), "acceptClock", "Believes the clock, whatever contradicts it")
             .takes::<NoOptions>().answers::<ModeDocument>(),
         get("/api/recovery", to(recovery::<A>), "showRecovery", "The mode, why, and what would be restored")
@@ -67,13 +69,17 @@ pub(super) fn calls<A: Api>() -> Vec<Call> {
         post("/api/recovery/plan", to(plan::<A>), "planRecovery", "What would be restored, and why")
             .takes::<PlanOptions>().answers::<PlanDocument>().fails(&[NotFound]),
         post("/api/recovery/apply", to(apply::<A>), "applyRecovery", "Restores what the plan with this digest says, and validates")
-            .takes::<ApplyOptions>().answers::<ApplyOutcome>().fails(&[NotFound, Busy, StalePlan, WrongMode]),
+            .takes::<ApplyOptions>().answers::<ApplyOutcome>().works().fails(&[NotFound, Busy, StalePlan, WrongMode]),
         post("/api/recovery/enter", to(enter_recovery::<A>), "enterRecovery", "Enters recovery mode")
             .takes::<NoOptions>().answers::<ModeDocument>().fails(&[WrongMode]),
         post("/api/recovery/exit", to(exit_recovery::<A>), "exitRecovery", "Leaves recovery mode, once all is well or its losses are acknowledged")
             .takes::<ExitOptions>().answers::<ModeDocument>().fails(&[WrongMode]),
         post("/api/recovery/{set}/{id}", to(restore::<A>), "restore", "Restores a backup in place; the files as they were are backed up before")
-            .takes::<RestoreOptions>().answers::<RestoreOutcome>().fails(&UNRESTORABLE),
+            .takes::<RestoreOptions>().answers::<RestoreOutcome>().works().fails(&UNRESTORABLE),
+        get("/api/jobs", to(jobs::<A>), "listJobs", "Long work: what is under way, and what ended last")
+            .answers::<JobList>(),
+        get("/api/jobs/{id}", to(job::<A>), "showJob", "How far long work is, or what came of it")
+            .answers::<JobDocument>().fails(&[NotFound]),
         get("/api/status", to(status::<A>), "showStatus", "Everything at a glance")
             .answers::<Status>(),
         get("/api/audit", to(audit::audit::<A>), "listAuditRecords", "A page of audit records, newest last")

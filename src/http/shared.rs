@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::actors::service::Caller;
 use crate::api::{Problem, ProblemKind};
@@ -18,12 +18,14 @@ use super::RequestObserver;
 use super::admission::Hosts;
 use super::api::Api;
 use super::auth::{self, Need, Rejections};
+use super::jobs::Jobs;
 use super::limits::Limits;
 
 /// What all requests share.
 pub(super) struct Shared<A> {
-    api: A,
+    pub api: A,
     operations: Arc<Semaphore>,
+    pub jobs: Arc<Jobs>,
     tokens: Tokens,
     rejections: Mutex<Rejections>,
     pub clock: Arc<dyn Clock>,
@@ -43,7 +45,17 @@ impl<A: Api> Shared<A> {
     ) -> Self {
         let operations = Arc::new(Semaphore::new(limits.operations));
         let rejections = Mutex::default();
-        Self { api, operations, tokens, rejections, clock, observer, hosts: Hosts { bound }, limits }
+        Self {
+            api,
+            operations,
+            jobs: Arc::default(),
+            tokens,
+            rejections,
+            clock,
+            observer,
+            hosts: Hosts { bound },
+            limits,
+        }
     }
 
     /// Who presents `token`, if that may have what is needed; `None` if no token is presented and none needed.
@@ -83,14 +95,18 @@ impl<A: Api> Shared<A> {
         Problem::new(ProblemKind::TooManyRequests, "too many wrong tokens were presented: wait a minute")
     }
 
+    /// The right to begin an operation, until it is dropped; refused if too many are under way.
+    pub fn admit_operation(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.operations).try_acquire_owned().map_err(|_| overloaded(self.limits.operations))
+    }
+
     /// Runs an operation to its end, even if whoever asked for it hangs up. Refused if too many are under way.
     pub async fn operate<T, W>(&self, operation: impl FnOnce(A) -> W) -> Result<T, Problem>
     where
         T: 'static,
         W: Future<Output = Result<T, Problem>> + 'static,
     {
-        let permit =
-            Arc::clone(&self.operations).try_acquire_owned().map_err(|_| overloaded(self.limits.operations))?;
+        let permit = self.admit_operation()?;
         let work = operation(self.api.clone());
         let task = actix_rt::spawn(async move {
             let _permit = permit;
@@ -110,7 +126,7 @@ fn overloaded(operations: usize) -> Problem {
     Problem::new(ProblemKind::Unavailable, format!("{operations} operations are under way: try again when one is done"))
 }
 
-fn broken_off() -> Problem {
+pub(super) fn broken_off() -> Problem {
     let detail = "the work broke off: the log says where; a backup or restore that was begun is whole or has no effect";
     Problem::new(ProblemKind::Internal, detail)
 }

@@ -18,9 +18,9 @@ pub struct Progress {
 pub struct Cancelled;
 
 impl Progress {
-    /// Says how much there will be.
-    pub fn expect(&self, total_bytes: u64) {
-        self.total_bytes.store(total_bytes, Ordering::Relaxed);
+    /// Says how much more there will be: work may go on with another step.
+    pub fn expect(&self, more_bytes: u64) {
+        self.total_bytes.fetch_add(more_bytes, Ordering::Relaxed);
     }
 
     /// Says that so much more is done; an error if the work should stop.

@@ -7,9 +7,10 @@ use actix_web::web::{Data, Path};
 
 use super::{Answer, NoOptions, malformed, ok, reference};
 use crate::actors::service::Caller;
-use crate::api::{ForgetOptions, Problem, PruneOptions};
+use crate::api::{ForgetOptions, JobOperation, Problem, PruneOptions};
 use crate::core::SetName;
 use crate::http::api::Api;
+use crate::http::jobs::Waits;
 use crate::http::options::Options;
 use crate::http::shared::Shared;
 
@@ -20,10 +21,12 @@ pub(in crate::http) async fn prune_plan<A: Api>(shared: Data<Shared<A>>) -> Answ
 pub(in crate::http) async fn prune<A: Api>(
     shared: Data<Shared<A>>,
     caller: Caller,
+    waits: Waits,
     options: Options<PruneOptions>,
 ) -> Answer {
     let Options(options) = options;
-    ok(&shared.operate(async move |api| api.prune(&options, &caller).await).await?)
+    let work = async move |api: A, caller: Caller| api.prune(&options, &caller).await;
+    shared.work(JobOperation::Prune, caller, waits, work).await?.answer(ok)
 }
 
 pub(in crate::http) async fn accept_clock<A: Api>(

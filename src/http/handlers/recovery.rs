@@ -8,10 +8,11 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::actors::service::Caller;
-use crate::api::{ApplyOptions, DiffQuery, PlanOptions};
+use crate::api::{ApplyOptions, DiffQuery, JobOperation, PlanOptions};
 use crate::core::BackupRef;
 
 use super::super::api::Api;
+use super::super::jobs::Waits;
 use super::super::options::Options;
 use super::super::shared::Shared;
 use super::{Answer, NoOptions, malformed, ok};
@@ -47,9 +48,15 @@ pub(crate) async fn plan<A: Api>(shared: Data<Shared<A>>, caller: Caller, option
     ok(&shared.operate(async move |api| api.plan(&options, &caller).await).await?)
 }
 
-pub(crate) async fn apply<A: Api>(shared: Data<Shared<A>>, caller: Caller, options: Options<ApplyOptions>) -> Answer {
+pub(crate) async fn apply<A: Api>(
+    shared: Data<Shared<A>>,
+    caller: Caller,
+    waits: Waits,
+    options: Options<ApplyOptions>,
+) -> Answer {
     let Options(options) = options;
-    ok(&shared.operate(async move |api| api.apply(&options, &caller).await).await?)
+    let work = async move |api: A, caller: Caller| api.apply(&options, &caller).await;
+    shared.work(JobOperation::Apply, caller, waits, work).await?.answer(ok)
 }
 
 pub(crate) async fn diff<A: Api>(shared: Data<Shared<A>>, id: Path<String>, request: HttpRequest) -> Answer {

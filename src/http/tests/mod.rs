@@ -7,6 +7,7 @@ mod endurance;
 mod failures;
 mod fake;
 mod hostile;
+mod jobs;
 mod openapi;
 mod tokens;
 

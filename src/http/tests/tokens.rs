@@ -5,7 +5,7 @@ use super::{Door, Reply};
 use crate::api::ProblemKind;
 
 /// The token with this right in the door's own file.
-fn token(door: &Door, right: &str) -> String {
+pub fn token(door: &Door, right: &str) -> String {
     let text = std::fs::read_to_string(door.directory.path().join("api-tokens")).unwrap();
     let line = text.lines().find(|line| line.starts_with(right)).unwrap();
     line.split_whitespace().nth(2).unwrap().to_owned()
