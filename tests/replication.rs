@@ -16,6 +16,7 @@ use fiovana_app::pipeline::verify::Verdict;
 use fiovana_app::repository::Repository;
 use fiovana_app::repository::catalogue::Backup;
 use fiovana_app::settings::ReplicaSettings;
+use fiovana_app::storage::Freed;
 use fiovana_app::storage::faulty::{CrashKeep, Simulated};
 use proptest::prelude::*;
 use repository::site::{self, back_up_now, backups, hour};
@@ -211,6 +212,7 @@ proptest! {
                     held.extend(ids(&replica));
                     let gone = replicate::tidy(
                         &original, &replica, &rule, &source.set, &Guards::default(), hour(600),
+                        &mut Freed::default(),
                     ).expect("tidy");
                     let_go.extend(gone.into_iter().map(|(id, _)| id));
                 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::herald::Herald;
-use super::problems::{self, chain};
+use super::problems;
 use super::replication;
 use super::service::Caller;
 use super::supervision::Child;
@@ -234,7 +234,7 @@ impl Tools {
             work(&world, &world.guards())
         });
         match work.await {
-            Ok(result) => result.map_err(|error| Problem::new(ProblemKind::Internal, chain(&error))),
+            Ok(result) => result.map_err(|error| problems::of_deletion(&error)),
             Err(panic) => Err(Problem::new(ProblemKind::Internal, panic.to_string())),
         }
     }

@@ -11,8 +11,8 @@ use crate::core::{BackupId, SetName};
 use crate::pipeline::archive::ArchiveError;
 use crate::pipeline::forget::Refusal;
 use crate::pipeline::restore::RestoreError;
-use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Unresolved};
+use crate::repository::{Repository, WriteError};
 
 /// The most backups that are offered instead of one that would not do.
 const MAX_ALTERNATIVES: usize = 5;
@@ -108,6 +108,11 @@ pub fn of_unresolved(unresolved: &Unresolved) -> Problem {
 /// Why the mode did not change.
 pub fn of_illegal(illegal: &IllegalEvent) -> Problem {
     Problem::new(ProblemKind::WrongMode, illegal.to_string())
+}
+
+/// Why something was not deleted, or not noted.
+pub fn of_deletion(error: &WriteError) -> Problem {
+    Problem::new(ProblemKind::Internal, chain(error))
 }
 
 /// Why something is not given up.

@@ -22,6 +22,7 @@ use crate::pipeline::{Progress, sweep};
 use crate::repository::Repository;
 use crate::repository::replica::Replica;
 use crate::settings::{ReplicaSettings, SetSettings};
+use crate::storage::Freed;
 use crate::telemetry::Event;
 
 /// How often somebody looks whether the replicas are there and have everything.
@@ -142,14 +143,27 @@ impl Replication {
                 Err(fault) => return Some(Err(fault)),
             }
         }
-        let mut more = given || deleted > 0;
-        while more && sweep::block(&self.world.guards()).is_none() {
-            match self.in_lane(replica, |_, replica, _| replicate::collect(replica)).await? {
-                Ok(collected) => more = collected.objects > 0,
-                Err(error) => return Some(Err(Fault::from(&error))),
-            }
+        if given || deleted > 0 { self.collect(settings, replica).await } else { Some(Ok(())) }
+    }
+
+    /// Collects what none of the replica's backups needs.
+    async fn collect(&self, settings: &ReplicaSettings, replica: &Arc<Replica>) -> Option<Result<(), Fault>> {
+        let mut freed = Freed::default();
+        let mut outcome = Ok(true);
+        while matches!(outcome, Ok(true)) && sweep::block(&self.world.guards()).is_none() {
+            let batch = self.in_lane(replica, move |_, replica, _| {
+                let collected = replicate::collect(replica, &mut freed);
+                (freed, collected)
+            });
+            (freed, outcome) = batch.await?;
         }
-        Some(Ok(()))
+        if freed != Freed::default() {
+            let replica = Some(settings.name.clone());
+            let (objects, freed_bytes) = (freed.files, freed.bytes);
+            let event = Event::CleanupCompleted { replica, deleted: vec![], objects, freed_bytes };
+            let _ = self.herald.tell(event, &About::caller(&Caller::component("janitor"))).await;
+        }
+        Some(outcome.map(drop).map_err(|error| Fault::from(&error)))
     }
 
     /// Lets the replica forget backups of one set; how many it forgot.
@@ -176,20 +190,27 @@ impl Replication {
             // What cannot be recorded is not deleted.
             return Some(Ok(0));
         }
-        let mut deleted = Vec::new();
+        let (mut deleted, mut freed) = (Vec::new(), Freed::default());
         let outcome = loop {
             let (rule, of_set) = (settings.clone(), set.clone());
             let batch = self.in_lane(replica, move |world, replica, guards| {
-                replicate::tidy(&world.repository, replica, &rule, &of_set, guards, world.clock.now())
+                let now = world.clock.now();
+                let batch = replicate::tidy(&world.repository, replica, &rule, &of_set, guards, now, &mut freed);
+                (freed, batch)
             });
-            match batch.await? {
+            let (so_far, batch) = batch.await?;
+            freed = so_far;
+            match batch {
                 Ok(batch) if batch.is_empty() => break Ok(deleted.len()),
                 Ok(mut batch) => deleted.append(&mut batch),
                 Err(error) => break Err(Fault::from(&error)),
             }
         };
         let event = match &outcome {
-            Ok(_) => Event::CleanupCompleted { replica: name, deleted: coded(&deleted), objects: 0, freed_bytes: 0 },
+            Ok(_) => {
+                let (deleted, freed_bytes) = (coded(&deleted), freed.bytes);
+                Event::CleanupCompleted { replica: name, deleted, objects: 0, freed_bytes }
+            }
             Err(fault) => Event::CleanupFailed { error: format!("replica {}: {}", settings.name, fault.message) },
         };
         let _ = self.herald.tell(event, &about).await;

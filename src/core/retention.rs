@@ -11,6 +11,7 @@ mod reason;
 mod spread;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -42,8 +43,8 @@ pub struct Candidate {
     pub pinned: bool,
     /// Identifies its content: backups with the same content have the same one.
     pub version: Digest,
-    /// The files of which it holds a valid copy, by path.
-    pub files: BTreeSet<String>,
+    /// The files of which it holds a valid copy, by path. Neighbours mostly hold the same: they may share them.
+    pub files: Arc<BTreeSet<String>>,
 }
 
 /// How much of a set's past is kept.

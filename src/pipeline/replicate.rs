@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
-use super::sweep::{self, Collected};
+use super::sweep;
 use super::{Cancelled, Progress};
 use crate::core::replication::{Original, wanted};
 use crate::core::retention::{DeleteReason, Guards};
@@ -21,7 +21,7 @@ use crate::repository::object::Encoded;
 use crate::repository::wire::{AuditHead, Envelope};
 use crate::repository::{ReadError, ReadFrom, Repository, StoredFile, WriteError};
 use crate::settings::{ReplicaSettings, SetSettings};
-use crate::storage::{Durability, StorageError, StorageErrorKind};
+use crate::storage::{Durability, Freed, StorageError, StorageErrorKind};
 
 /// The most bytes of objects, and the most objects, that one step writes.
 const STEP_BYTES: u64 = 8 << 20;
@@ -306,28 +306,30 @@ pub fn tidy(
     set: &SetSettings,
     guards: &Guards,
     now: DateTime<Utc>,
+    freed: &mut Freed,
 ) -> Result<Vec<(BackupId, DeleteReason)>, ReplicateError> {
     let due = due_for_deletion(original, replica, settings, set, guards, now);
     let due: BTreeSet<BackupId> = due.into_iter().map(|(id, _)| id).collect();
     if due.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(sweep::sweep(replica, &with_rule(settings, set), &due, guards, now)?)
+    Ok(sweep::sweep(replica, &with_rule(settings, set), &due, guards, now, freed)?)
 }
 
-/// Deletes a batch of the replica's objects that nothing refers to. Not while something is being copied: what waits for
-/// its manifest is unreferenced, too.
-pub fn collect(replica: &Repository) -> Result<Collected, ReplicateError> {
-    replica.finish_deletions()?;
+/// Deletes a batch of the replica's objects that nothing refers to; whether there were any. Not while something is being
+/// copied: what waits for its manifest is unreferenced, too. Adds to `freed` what is gone by then, also after an error.
+pub fn collect(replica: &Repository, freed: &mut Freed) -> Result<bool, ReplicateError> {
+    replica.finish_deletions(freed)?;
     let batch: Vec<Digest> = {
         let catalogue = replica.catalogue();
         if catalogue.collection_block().is_some() {
             // A manifest that cannot be read, or was lost, may need any of them.
-            return Ok(Collected::default());
+            return Ok(false);
         }
         catalogue.unreferenced().map(|(name, _)| name).take(sweep::BATCH).collect()
     };
-    Ok(sweep::collect(replica, &batch)?)
+    sweep::collect(replica, &batch, freed)?;
+    Ok(!batch.is_empty())
 }
 
 fn with_rule(settings: &ReplicaSettings, set: &SetSettings) -> SetSettings {

@@ -4,6 +4,7 @@
 //! for each backup; here it is only done, in an order that a crash can interrupt anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,26 +18,10 @@ use crate::repository::pruned::Pruned;
 use crate::repository::wire::Body;
 use crate::repository::{Repository, WriteError};
 use crate::settings::SetSettings;
-use crate::storage::Durability;
+use crate::storage::{Durability, Freed};
 
 /// The most that is deleted at once: a backup that waits, waits for no more than this.
 pub const BATCH: usize = 64;
-
-/// What a collection did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Collected {
-    /// Objects that were deleted.
-    pub objects: usize,
-    /// Their stored bytes.
-    pub freed_bytes: u64,
-}
-
-impl std::ops::AddAssign for Collected {
-    fn add_assign(&mut self, more: Self) {
-        self.objects += more.objects;
-        self.freed_bytes += more.freed_bytes;
-    }
-}
 
 /// What retention would do to a set.
 pub fn plan(repository: &Repository, set: &SetSettings, guards: &Guards, now: DateTime<Utc>) -> RetentionPlan {
@@ -60,7 +45,12 @@ fn rule(set: &SetSettings) -> Rule {
 /// What retention knows of a set's backups, here or in a replica. One whose manifest cannot be read is none of its
 /// business.
 pub fn candidates(index: &SetIndex) -> Vec<Candidate> {
-    index.backups().iter().filter_map(|backup| candidate(backup, &index.pruned)).collect()
+    let mut candidates: Vec<Candidate> = Vec::with_capacity(index.backups().len());
+    for backup in index.backups() {
+        let before = candidates.last().map(|candidate| &candidate.files);
+        candidates.extend(candidate(backup, &index.pruned, before));
+    }
+    candidates
 }
 
 fn newest_is_suspect(index: &SetIndex) -> bool {
@@ -68,11 +58,12 @@ fn newest_is_suspect(index: &SetIndex) -> bool {
     newest.is_some_and(|backup| backup.state() == BackupState::Suspect)
 }
 
-fn candidate(backup: &Backup, pruned: &Pruned) -> Option<Candidate> {
+fn candidate(backup: &Backup, pruned: &Pruned, files_before: Option<&Arc<BTreeSet<String>>>) -> Option<Candidate> {
     let manifest = &backup.content.as_ref()?.manifest;
     let state = backup.state();
     let intact = matches!(state, BackupState::Good | BackupState::Suspect);
-    let valid = manifest.body.files.iter().filter(|file| intact && file.fault.is_none());
+    let valid = || manifest.body.files.iter().filter(|file| intact && file.fault.is_none()).map(|file| &file.path);
+    let same = files_before.filter(|before| before.iter().eq(valid()));
     Some(Candidate {
         id: backup.id,
         sequence: manifest.envelope.sequence,
@@ -83,7 +74,7 @@ fn candidate(backup: &Backup, pruned: &Pruned) -> Option<Candidate> {
         state,
         pinned: backup.pinned,
         version: version(&manifest.body),
-        files: valid.map(|file| file.path.clone()).collect::<BTreeSet<_>>(),
+        files: same.cloned().unwrap_or_else(|| Arc::new(valid().cloned().collect())),
     })
 }
 
@@ -99,20 +90,21 @@ fn version(body: &Body) -> Digest {
 }
 
 /// Deletes those of the `approved` backups of a set that retention, asked again, still lets go: at most a batch of them.
-/// Returns which, and why.
+/// Returns which, and why; adds to `freed` what is gone by then, also after an error.
 pub fn sweep(
     repository: &Repository,
     set: &SetSettings,
     approved: &BTreeSet<BackupId>,
     guards: &Guards,
     now: DateTime<Utc>,
+    freed: &mut Freed,
 ) -> Result<Vec<(BackupId, DeleteReason)>, WriteError> {
     let plan = plan(repository, set, guards, now);
     let approved = plan.deletions().filter(|(id, _)| approved.contains(id));
     let deleted: Vec<(BackupId, DeleteReason)> =
         approved.take(BATCH).map(|(id, reason)| (id, reason.clone())).collect();
     let ids: Vec<BackupId> = deleted.iter().map(|(id, _)| *id).collect();
-    repository.delete_superseding(&set.name, &ids, &superseded(repository, set, &plan))?;
+    repository.delete_superseding(&set.name, &ids, &superseded(repository, set, &plan), freed)?;
     Ok(deleted)
 }
 
@@ -136,15 +128,16 @@ pub fn block(guards: &Guards) -> Option<CollectionBlock> {
 const WAITING: &str = "garbage";
 
 /// Plans the collection of what no backup needs, and remembers since when it is garbage. Asked in the write lane: no
-/// object is waiting for its manifest then.
+/// object is waiting for its manifest then. Deletions that failed half way are finished first, which may add to `freed`.
 pub fn garbage(
     repository: &Repository,
     grace: Duration,
     block: Option<CollectionBlock>,
     now: DateTime<Utc>,
+    freed: &mut Freed,
 ) -> Result<GarbagePlan, WriteError> {
     if block.is_none() {
-        repository.finish_deletions()?;
+        repository.finish_deletions(freed)?;
     }
     // Lost, the grace begins anew.
     let since: BTreeMap<Digest, DateTime<Utc>> =
@@ -161,9 +154,10 @@ pub fn garbage(
     Ok(plan)
 }
 
-/// Deletes one batch of what was planned, as far as no backup needs it by now. The caller holds the write lane.
-pub fn collect(repository: &Repository, batch: &[Digest]) -> Result<Collected, WriteError> {
-    let (objects, freed_bytes) = repository.delete_garbage(batch)?;
+/// Deletes one batch of what was planned, as far as no backup needs it by now. The caller holds the write lane. Adds to
+/// `freed` what is gone by then, also after an error.
+pub fn collect(repository: &Repository, batch: &[Digest], freed: &mut Freed) -> Result<(), WriteError> {
+    repository.delete_garbage(batch, freed)?;
     repository.restock_reserve();
-    Ok(Collected { objects, freed_bytes })
+    Ok(())
 }

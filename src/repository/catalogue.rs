@@ -291,7 +291,7 @@ impl Catalogue {
 
     /// Where content with this key is stored, if it is.
     pub fn chunk(&self, key: &ChunkKey) -> Option<StoredChunk> {
-        self.chunks.get(key).copied()
+        self.chunks.get(key).copied().filter(|chunk| self.objects.contains_key(&chunk.object))
     }
 
     /// How many objects there are, and their stored bytes.
@@ -388,10 +388,16 @@ impl Catalogue {
         self.chunks.retain(|_, chunk| !names.contains(&chunk.object));
     }
 
-    /// Forgets objects that are gone, and that their content is stored.
-    pub fn remove_objects(&mut self, names: &HashSet<Digest>) {
-        self.objects.retain(|name, _| !names.contains(name));
-        self.forget_content(names);
+    /// Forgets objects that are gone, and that their content is stored. What it costs goes by their number, and not by how
+    /// many there are in all.
+    pub fn remove_objects(&mut self, names: &[Digest]) {
+        for name in names {
+            self.objects.remove(name);
+        }
+        // Content whose object is gone is not found any more; it is cleared out once it is half of all.
+        if self.chunks.len() > 2 * self.objects.len() {
+            self.chunks.retain(|_, chunk| self.objects.contains_key(&chunk.object));
+        }
     }
 
     /// Adds a backup. Its content is shared with later ones as far as its objects are there.
@@ -429,7 +435,7 @@ impl Catalogue {
     }
 
     /// Removes backups from sight; they stay condemned until [`Catalogue::executed`] says that they are gone.
-    pub fn condemn(&mut self, set: &SetName, ids: &[BackupId]) {
+    pub fn condemn(&mut self, set: &SetName, ids: &HashSet<BackupId>) {
         let gone: Vec<Backup> = self.set_mut(set).backups.extract_if(.., |backup| ids.contains(&backup.id)).collect();
         gone.iter().for_each(|backup| self.unrefer(backup.content.as_deref()));
         self.condemned.extend(ids.iter().map(|id| (set.clone(), *id)));

@@ -31,7 +31,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::core::{BackupId, Digest, Sequence, SetName};
-use crate::storage::{Durability, Put, Staged, Storage, StorageError, StorageErrorKind};
+use crate::storage::{Durability, Freed, Put, Staged, Storage, StorageError, StorageErrorKind};
 pub use audit::MAX_KEPT_BYTES;
 use catalogue::{Backup, Catalogue, Content, Finding};
 use object::{Encoded, MAX_STORED_BYTES, ObjectFault};
@@ -269,59 +269,61 @@ impl Repository {
 
     /// Deletes backups of one set: their sequences are listed as pruned before the first manifest goes.
     pub fn delete_backups(&self, set: &SetName, ids: &[BackupId]) -> Result<(), WriteError> {
-        self.delete_superseding(set, ids, &BTreeMap::new())
+        self.delete_superseding(set, ids, &BTreeMap::new(), &mut Freed::default())
     }
 
-    /// The same, and remembers when versions that stay were superseded: without those that go it could not be told.
+    /// The same, and remembers when versions that stay were superseded: without those that go it could not be told. Adds to
+    /// `freed` what is gone by then, also after an error.
     pub fn delete_superseding(
         &self,
         set: &SetName,
         ids: &[BackupId],
         superseded: &BTreeMap<Sequence, DateTime<Utc>>,
+        freed: &mut Freed,
     ) -> Result<(), WriteError> {
         if ids.is_empty() {
             return Ok(());
         }
+        let ids: HashSet<BackupId> = ids.iter().copied().collect();
         let mut pruned = self.pruned(set);
-        ids.iter()
-            .filter_map(|id| self.catalogue().get(*id).and_then(Backup::sequence))
-            .for_each(|sequence| pruned.insert(sequence));
+        if let Some(index) = self.catalogue().set(set) {
+            let going = index.backups().iter().filter(|backup| ids.contains(&backup.id));
+            going.filter_map(Backup::sequence).for_each(|sequence| pruned.insert(sequence));
+        }
         superseded.iter().for_each(|(sequence, at)| pruned.remember_superseded(*sequence, backup_time(*at)));
         self.save_pruned(set, pruned)?;
         // Out of sight first: what is half deleted after an error must not be called damaged.
-        self.catalogue_mut().condemn(set, ids);
-        self.finish_deletions()?;
+        self.catalogue_mut().condemn(set, &ids);
+        self.finish_deletions(freed)?;
         self.save_verification(set, Durability::Lazy)
     }
 
-    /// Removes the manifests of condemned backups: those of a deletion that is under way, and of any that failed.
-    pub fn finish_deletions(&self) -> Result<(), WriteError> {
+    /// Removes the manifests of condemned backups: those of a deletion that is under way, and of any that failed. Adds to
+    /// `freed` what is gone by then, also after an error.
+    pub fn finish_deletions(&self, freed: &mut Freed) -> Result<(), WriteError> {
         let condemned = self.catalogue().condemned().clone();
         let manifests = condemned.iter().map(|(set, id)| layout::manifest(set, *id));
         let pins = condemned.iter().map(|(set, id)| layout::pin(set, *id));
-        self.storage.remove(&manifests.chain(pins).collect::<Vec<_>>())?;
+        self.storage.remove_counted(&manifests.chain(pins).collect::<Vec<_>>(), freed)?;
         self.catalogue_mut().executed(&condemned);
         Ok(())
     }
 
-    /// Deletes those of these objects that no manifest refers to; none while that cannot be told. Returns how many there
-    /// were, and how many bytes that freed.
-    pub fn delete_garbage(&self, names: &[Digest]) -> Result<(usize, u64), WriteError> {
-        let (names, freed): (Vec<Digest>, u64) = {
+    /// Deletes those of these objects that no manifest refers to; none while that cannot be told. Adds to `freed` what is
+    /// gone by then, also after an error.
+    pub fn delete_garbage(&self, names: &[Digest], freed: &mut Freed) -> Result<(), WriteError> {
+        let garbage: Vec<Digest> = {
             let catalogue = self.catalogue();
             if catalogue.collection_block().is_some() {
-                return Ok((0, 0));
+                return Ok(());
             }
             // What was garbage when the plan was made may be part of a backup by now.
-            let garbage = names.iter().filter(|name| !catalogue.is_referenced(name));
-            let garbage = garbage.filter_map(|name| Some((*name, catalogue.object(name)?)));
-            let (names, sizes): (Vec<Digest>, Vec<u64>) = garbage.unzip();
-            (names, sizes.iter().sum())
+            let garbage = names.iter().filter(|name| !catalogue.is_referenced(name) && catalogue.object(name).is_some());
+            garbage.copied().collect()
         };
         // Forgotten first: what is half deleted after an error must not be shared any more.
-        self.catalogue_mut().remove_objects(&names.iter().copied().collect());
-        self.storage.remove(&names.iter().map(layout::object).collect::<Vec<_>>())?;
-        Ok((names.len(), freed))
+        self.catalogue_mut().remove_objects(&garbage);
+        Ok(self.storage.remove_counted(&garbage.iter().map(layout::object).collect::<Vec<_>>(), freed)?)
     }
 }
 

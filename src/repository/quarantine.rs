@@ -67,7 +67,7 @@ impl Repository {
     /// Moves a damaged object to quarantine whose right bytes cannot be had, so that a new backup can write it again.
     pub fn condemn_object(&self, name: &Digest, note: &Note) -> Result<(), WriteError> {
         self.move_aside(&layout::object(name), note)?;
-        self.catalogue_mut().remove_objects(&[*name].into());
+        self.catalogue_mut().remove_objects(&[*name]);
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use super::disk::{Disk, DiskEntry, DiskFile, DiskKind};
 use super::path::is_segment;
 use super::real_disk::RealDisk;
 use super::syncer::{Pending, Syncer};
-use super::{Durability, Listed, Put, Staged, Storage, StorageError, StorageErrorKind, StoragePath};
+use super::{Durability, Freed, Listed, Put, Staged, Storage, StorageError, StorageErrorKind, StoragePath};
 
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
@@ -306,10 +306,11 @@ impl Storage for Local {
         Ok(entries.filter(|e| e.kind == DiskKind::Directory && is_segment(&e.name)).map(|e| e.name).collect())
     }
 
-    fn remove(&self, paths: &[StoragePath]) -> Result<(), StorageError> {
+    fn remove_counted(&self, paths: &[StoragePath], freed: &mut Freed) -> Result<(), StorageError> {
         let mut directories = BTreeSet::new();
         let mut removed = Ok(());
         for path in paths {
+            let bytes = self.disk.metadata(Path::new(path.as_str())).map_or(0, |found| found.size_bytes);
             match self.disk.remove_file(Path::new(path.as_str())) {
                 // Absent, but for all we know not durably so; unless there is no directory either.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -321,7 +322,10 @@ impl Storage for Local {
                     removed = Err(self.failed("remove", path.as_str())(error));
                     break;
                 }
-                Ok(()) => drop(directories.insert(directory_of(path))),
+                Ok(()) => {
+                    *freed += Freed { files: 1, bytes };
+                    directories.insert(directory_of(path));
+                }
             }
         }
         removed.and(self.sync_directories(&directories))

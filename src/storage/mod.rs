@@ -68,7 +68,12 @@ pub trait Storage: Send + Sync + 'static {
     fn list_directories(&self, directory: &StoragePath) -> Result<Vec<String>, StorageError>;
 
     /// Removes these files and makes their absence durable. One that is absent already is no error.
-    fn remove(&self, paths: &[StoragePath]) -> Result<(), StorageError>;
+    fn remove(&self, paths: &[StoragePath]) -> Result<(), StorageError> {
+        self.remove_counted(paths, &mut Freed::default())
+    }
+
+    /// The same, and adds to `freed` what is gone by then: also after an error.
+    fn remove_counted(&self, paths: &[StoragePath], freed: &mut Freed) -> Result<(), StorageError>;
 
     /// Creates the directory and those above it, durably. One that exists is no error.
     fn create_directory(&self, directory: &StoragePath) -> Result<(), StorageError>;
@@ -116,6 +121,22 @@ pub enum Durability {
     Durable,
     /// Not synced: for what can be rebuilt.
     Lazy,
+}
+
+/// Files that were removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// How many.
+    pub files: usize,
+    /// The bytes that were in them.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Freed {
+    fn add_assign(&mut self, more: Self) {
+        self.files += more.files;
+        self.bytes += more.bytes;
+    }
 }
 
 /// A file in a directory.

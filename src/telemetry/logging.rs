@@ -171,7 +171,9 @@ fn sentence(event: &Event) -> String {
         Event::Pinned => "pinned: retention leaves it alone".into(),
         Event::Unpinned => "unpinned: retention may delete it again".into(),
         Event::Forgotten { gives_up, .. } => format!("given up: {}", gives_up.join("; ")),
-        Event::CleanupCompleted { deleted, objects: 0, .. } => format!("{} backups deleted", deleted.len()),
+        Event::CleanupCompleted { deleted, objects: 0, freed_bytes, .. } => {
+            format!("{} backups deleted, {freed_bytes} bytes freed", deleted.len())
+        }
         Event::CleanupCompleted { objects, freed_bytes, .. } => {
             format!("{objects} objects collected, {freed_bytes} bytes freed")
         }

@@ -18,7 +18,7 @@ use fiovana_app::repository::catalogue::Backup;
 use fiovana_app::repository::object::Decoder;
 use fiovana_app::repository::{OpenReport, ReadFrom, Repository, WriteError};
 use fiovana_app::settings::SetSettings;
-use fiovana_app::storage::Storage;
+use fiovana_app::storage::{Freed, Storage};
 use fiovana_app::storage::faulty::Simulated;
 use fiovana_app::storage::local::Local;
 
@@ -175,7 +175,8 @@ pub fn sweep_all(repository: &Repository, set: &SetSettings, now: DateTime<Utc>)
     let approved = plan.deletions().map(|(id, _)| id).collect();
     let mut deleted = 0;
     loop {
-        let swept = sweep::sweep(repository, set, &approved, &Guards::default(), now).expect("sweep");
+        let freed = &mut Freed::default();
+        let swept = sweep::sweep(repository, set, &approved, &Guards::default(), now, freed).expect("sweep");
         deleted += swept.len();
         if swept.is_empty() {
             return deleted;
@@ -190,9 +191,11 @@ pub fn collect_all(repository: &Repository) -> usize {
 
 /// The same, as far as the disk lets it.
 pub fn collect_garbage(repository: &Repository) -> Result<usize, WriteError> {
-    let plan = sweep::garbage(repository, Duration::ZERO, None, hour(0))?;
+    let mut freed = Freed::default();
+    let plan = sweep::garbage(repository, Duration::ZERO, None, hour(0), &mut Freed::default())?;
     let garbage: Vec<_> = plan.collectable().collect();
-    garbage.chunks(sweep::BATCH).try_fold(0, |sum, batch| Ok(sum + sweep::collect(repository, batch)?.objects))
+    garbage.chunks(sweep::BATCH).try_for_each(|batch| sweep::collect(repository, batch, &mut freed))?;
+    Ok(freed.files)
 }
 
 /// Temporary files that somebody left on a disk.

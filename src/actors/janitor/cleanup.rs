@@ -9,12 +9,16 @@ use std::time::Duration;
 
 use super::Tools;
 use crate::actors::herald::About;
+use crate::actors::problems;
 use crate::actors::service::Caller;
 use crate::api::{DeletedDocument, HeldDocument, Problem, PruneOutcome};
-use crate::core::retention::{DeleteReason, PlanDigest};
+use crate::core::retention::{DeleteReason, Guards, PlanDigest};
 use crate::core::{BackupId, Digest, SetName};
-use crate::pipeline::sweep::{self, BATCH, Collected};
+use crate::actors::world::World;
+use crate::pipeline::sweep::{self, BATCH};
 use crate::settings::SetSettings;
+use crate::repository::WriteError;
+use crate::storage::Freed;
 use crate::telemetry::Event;
 
 impl Tools {
@@ -60,28 +64,26 @@ impl Tools {
         {
             return PruneOutcome::failed("the audit log cannot be written: nothing was deleted");
         }
-        let (deleted, failure) = self.delete(&set, planned.iter().map(|(id, _)| *id).collect()).await;
-        let documents = deleted.iter().map(|(id, why)| DeletedDocument::new(*id, &set.name, why)).collect();
-        self.conclude(&about, codes(&deleted), Collected::default(), failure, documents).await
+        let done = self.delete(&set, planned.iter().map(|(id, _)| *id).collect()).await;
+        let documents = done.deleted.iter().map(|(id, why)| DeletedDocument::new(*id, &set.name, why)).collect();
+        PruneOutcome { deleted: documents, ..self.conclude(&about, done).await }
     }
 
-    /// Deletes batch by batch; between two of them a backup may go first. What was deleted, and why it is not all.
-    async fn delete(
-        &self,
-        set: &SetSettings,
-        approved: BTreeSet<BackupId>,
-    ) -> (Vec<(BackupId, DeleteReason)>, Option<Problem>) {
+    /// Deletes batch by batch; between two of them a backup may go first.
+    async fn delete(&self, set: &SetSettings, approved: BTreeSet<BackupId>) -> Done {
         let approved = Arc::new(approved);
-        let mut deleted = Vec::new();
+        let mut done = Done::default();
         loop {
             let (set, approved) = (set.clone(), approved.clone());
-            let batch = self.batch(move |world, guards| {
-                sweep::sweep(&world.repository, &set, &approved, guards, world.clock.now())
+            let batch = self.freeing(move |world, guards, freed| {
+                sweep::sweep(&world.repository, &set, &approved, guards, world.clock.now(), freed)
             });
-            match batch.await {
-                Ok(batch) if batch.is_empty() => return (deleted, None),
-                Ok(mut batch) => deleted.append(&mut batch),
-                Err(problem) => return (deleted, Some(problem)),
+            let (freed, batch) = batch.await;
+            done.bytes += freed.bytes;
+            match batch {
+                Ok(batch) if batch.is_empty() => return done,
+                Ok(mut batch) => done.deleted.append(&mut batch),
+                Err(problem) => return Done { failure: Some(problem), ..done },
             }
         }
     }
@@ -90,61 +92,81 @@ impl Tools {
     pub async fn collect_garbage(&self, grace: Duration, caller: &Caller) -> PruneOutcome {
         let _operation = self.world.begin_operation();
         let about = About::caller(caller);
-        let plan = self.batch(move |world, guards| {
-            sweep::garbage(&world.repository, grace, sweep::block(guards), world.clock.now())
+        let plan = self.freeing(move |world, guards, freed| {
+            sweep::garbage(&world.repository, grace, sweep::block(guards), world.clock.now(), freed)
         });
-        let plan = match plan.await {
+        let (freed, plan) = plan.await;
+        let mut done = Done { bytes: freed.bytes, ..Done::default() };
+        let plan = match plan {
             Ok(plan) => plan,
-            Err(problem) => return self.conclude(&about, vec![], Collected::default(), Some(problem), vec![]).await,
+            Err(problem) => return self.conclude(&about, Done { failure: Some(problem), ..done }).await,
         };
         let blocked = plan.blocked.as_ref().map(ToString::to_string);
         let garbage: Vec<Digest> = plan.collectable().collect();
-        if garbage.is_empty() {
+        if garbage.is_empty() && freed == Freed::default() {
             return PruneOutcome { collection_blocked: blocked, ..PruneOutcome::default() };
         }
         let started = Event::CleanupStarted { replica: None, planned: vec![], objects: garbage.len() };
         if self.herald.tell(started, &about).await.is_err() {
             return PruneOutcome::failed("the audit log cannot be written: nothing was collected");
         }
-        let (mut collected, mut failure) = (Collected::default(), None);
         for batch in garbage.chunks(BATCH) {
             let batch = batch.to_vec();
-            let work = self.batch(move |world, guards| match sweep::block(guards) {
-                None => sweep::collect(&world.repository, &batch),
-                Some(_) => Ok(Collected::default()),
+            let work = self.freeing(move |world, guards, freed| match sweep::block(guards) {
+                None => sweep::collect(&world.repository, &batch, freed),
+                Some(_) => Ok(()),
             });
-            match work.await {
-                Ok(batch) => collected += batch,
-                Err(problem) => {
-                    failure = Some(problem);
-                    break;
-                }
+            let (freed, collected) = work.await;
+            done.objects += freed.files;
+            done.bytes += freed.bytes;
+            if let Err(problem) = collected {
+                done.failure = Some(problem);
+                break;
             }
         }
-        self.conclude(&about, vec![], collected, failure, vec![]).await
+        self.conclude(&about, done).await
+    }
+
+    /// The same as [`Tools::batch`], for what deletes: what is gone by then is told also after an error.
+    async fn freeing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&World, &Guards, &mut Freed) -> Result<T, WriteError> + Send + 'static,
+    ) -> (Freed, Result<T, Problem>) {
+        let batch = self.batch(move |world, guards| {
+            let mut freed = Freed::default();
+            let outcome = work(world, guards, &mut freed);
+            Ok((freed, outcome))
+        });
+        match batch.await {
+            Ok((freed, outcome)) => (freed, outcome.map_err(|error| problems::of_deletion(&error))),
+            Err(problem) => (Freed::default(), Err(problem)),
+        }
     }
 
     /// Tells what was done, and why it is not all.
-    async fn conclude(
-        &self,
-        about: &About,
-        deleted: Vec<(BackupId, &'static str)>,
-        collected: Collected,
-        failure: Option<Problem>,
-        documents: Vec<DeletedDocument>,
-    ) -> PruneOutcome {
-        let Collected { objects, freed_bytes } = collected;
-        let failed = failure.as_ref().map(|problem| problem.detail.clone());
-        if failure.is_none() || !deleted.is_empty() || objects > 0 {
-            let _ =
-                self.herald.tell(Event::CleanupCompleted { replica: None, deleted, objects, freed_bytes }, about).await;
+    async fn conclude(&self, about: &About, done: Done) -> PruneOutcome {
+        let Done { deleted, objects, bytes, failure } = done;
+        let failures = failure.iter().map(|problem| problem.detail.clone()).collect();
+        if failure.is_none() || !deleted.is_empty() || bytes > 0 {
+            let deleted = codes(&deleted);
+            let completed = Event::CleanupCompleted { replica: None, deleted, objects, freed_bytes: bytes };
+            let _ = self.herald.tell(completed, about).await;
         }
         if let Some(problem) = failure {
             let _ = self.herald.tell(Event::CleanupFailed { error: problem.detail }, about).await;
         }
-        let failures = failed.into_iter().collect();
-        PruneOutcome { deleted: documents, objects: objects as u64, freed_bytes, failures, ..PruneOutcome::default() }
+        PruneOutcome { objects: objects as u64, freed_bytes: bytes, failures, ..PruneOutcome::default() }
     }
+}
+
+/// What a cleanup did, and why it is not all that was planned.
+#[derive(Default)]
+struct Done {
+    deleted: Vec<(BackupId, DeleteReason)>,
+    objects: usize,
+    /// Bytes of files that are gone: manifests, and objects.
+    bytes: u64,
+    failure: Option<Problem>,
 }
 
 fn codes(planned: &[(BackupId, DeleteReason)]) -> Vec<(BackupId, &'static str)> {

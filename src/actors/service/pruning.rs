@@ -2,6 +2,8 @@
 //!
 //! Hazard: what only reads must never wait for the write lane: a plan is shown while a backup is under way.
 
+use std::collections::HashMap;
+
 use super::{Caller, Service, problems, view};
 use crate::actors::janitor::{AcceptClock, Forget, Prune, SetPin};
 use crate::api::{
@@ -9,7 +11,7 @@ use crate::api::{
     Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan, SetPlan,
 };
 use crate::core::retention::{PlanDigest, PlanDigestSyntax};
-use crate::core::{Sequence, SetName};
+use crate::core::{BackupId, Sequence, SetName};
 use crate::pipeline::forget::Forgettable;
 use crate::pipeline::sweep;
 use crate::settings::SetSettings;
@@ -32,8 +34,10 @@ impl Service {
         let plan = sweep::plan(repository, set, &self.world.guards(), self.world.clock.now());
         let hold = plan.hold(self.world.settings().backup.auto_cleanup);
         let catalogue = repository.catalogue();
-        let decision = |(id, decision): &(_, _)| {
-            let created = catalogue.get(*id).map_or_else(|| id.created(), |backup| backup.created());
+        let backups = catalogue.set(&set.name).map_or(&[][..], |index| index.backups());
+        let created: HashMap<_, _> = backups.iter().map(|backup| (backup.id, backup.created())).collect();
+        let decision = |(id, decision): &(BackupId, _)| {
+            let created = created.get(id).copied().unwrap_or_else(|| id.created());
             DecisionDocument::new(*id, created, plan.superseded.get(id).copied(), decision)
         };
         SetPlan {

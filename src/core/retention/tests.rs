@@ -34,8 +34,8 @@ pub(super) fn backup(sequence: u64, version: u8) -> Candidate {
     }
 }
 
-fn files(names: &[&str]) -> BTreeSet<String> {
-    names.iter().map(ToString::to_string).collect()
+fn files(names: &[&str]) -> Arc<BTreeSet<String>> {
+    Arc::new(names.iter().map(ToString::to_string).collect())
 }
 
 /// The sequences that go, each with its reason's code.
@@ -239,7 +239,7 @@ fn any_candidate() -> impl Strategy<Value = Candidate> {
             state,
             created: day(created),
             pinned,
-            files: names.into_iter().map(str::to_owned).collect(),
+            files: Arc::new(names.into_iter().map(str::to_owned).collect()),
             ..backup(0, version)
         },
     )
