@@ -27,7 +27,7 @@ pub use jobs::{JobDocument, JobId, JobList, JobOperation, JobProgress, JobResult
 pub use problem::{Problem, ProblemKind};
 pub use prune::{
     DecisionDocument, DeletedDocument, ForgetOptions, ForgetOutcome, GarbageDocument, HeldDocument, PruneOptions,
-    PruneOutcome, PrunePlan, SetPlan,
+    PruneOutcome, PrunePlan, QuarantineDocument, SetPlan,
 };
 pub use recovery::{ApplyOptions, ApplyOutcome, FailedRestore, PlanDocument, PlanOptions, RecoveryDocument};
 pub use replicas::{ReplicaCreated, ReplicaStatus};

@@ -8,6 +8,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use common::audit::{chained_records, count};
 use common::{Daemon, Installation, code, files, repository};
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 const DONE: i32 = 0;
 const FAILED: i32 = 1;
@@ -81,7 +83,8 @@ fn a_cleanup_of_more_than_half_waits_until_somebody_confirms_it() {
 
 #[test]
 fn without_auto_cleanup_nothing_goes_unless_it_is_confirmed() {
-    let installation = Installation::with_settings("[backup]\nauto_cleanup = false\nmax_backups = 3\n");
+    let settings = "[backup]\nauto_cleanup = false\nmax_backups = 3\n[janitor]\ninterval = \"1s\"\ngrace = \"0s\"\n";
+    let installation = Installation::with_settings(settings);
     let daemon = installation.start();
     daemon.settle();
     let made = versions(&installation, &daemon, 3);
@@ -90,8 +93,85 @@ fn without_auto_cleanup_nothing_goes_unless_it_is_confirmed() {
         (held["reason"] == "not_automatic").then_some(held)
     });
     assert_eq!(daemon.list("security").len(), made.len() + 1);
-    json(&installation, &["prune", "--confirm", held["digest"].as_str().unwrap()], DONE);
+    let before = stored(&installation.path("backups"));
+    let done = json(&installation, &["prune", "--confirm", held["digest"].as_str().unwrap()], DONE);
     assert_eq!(daemon.list("security").len(), 3);
+    let after = stored(&installation.path("backups"));
+    let gone: u64 = before.iter().filter(|(path, _)| !after.contains_key(*path)).map(|(_, bytes)| bytes).sum();
+    assert!(done["objects"].as_u64() > Some(0), "{done}");
+    assert_eq!(done["freed_bytes"], gone, "what it says is free is what is gone");
+    let records = chained_records(&installation.path("logs/security_audit.log"));
+    let told = records.iter().filter(|record| record["event"] == "CleanupCompleted");
+    let told = told.filter(|record| record["details"]["replica"].is_null());
+    assert_eq!(told.filter_map(|record| record["details"]["freed_bytes"].as_u64()).sum::<u64>(), gone);
+}
+
+/// Manifests and objects, with their sizes.
+fn stored(backups: &Path) -> BTreeMap<String, u64> {
+    let mut stored = BTreeMap::new();
+    let mut directories = vec![backups.join("manifests"), backups.join("objects")];
+    while let Some(directory) = directories.pop() {
+        for entry in directory.read_dir().unwrap().map(Result::unwrap) {
+            let metadata = entry.metadata().unwrap();
+            match metadata.is_dir() {
+                true => directories.push(entry.path()),
+                false => drop(stored.insert(entry.path().display().to_string(), metadata.len())),
+            }
+        }
+    }
+    stored
+}
+
+#[test]
+fn what_is_due_goes_within_the_interval_though_nothing_is_backed_up() {
+    let installation = Installation::with_settings("[backup]\nmax_backups = 2\n[janitor]\ninterval = \"1s\"\n");
+    let daemon = installation.start();
+    daemon.settle();
+    let first = daemon.list("security")[0]["id"].as_str().unwrap().to_owned();
+    json(&installation, &["pin", &first], DONE);
+    versions(&installation, &daemon, 2);
+    assert_eq!(daemon.list("security").len(), 3);
+    json(&installation, &["unpin", &first], DONE);
+    daemon.wait("the first to go", |daemon| (daemon.list("security").len() == 2).then_some(()));
+    let records = chained_records(&installation.path("logs/security_audit.log"));
+    let unpinned = records.iter().find(|record| record["event"] == "Unpinned").unwrap();
+    assert_eq!(unpinned["principal"], "token:cli", "{unpinned}");
+}
+
+#[test]
+fn the_quarantine_is_cleared_only_by_somebody_who_names_what_is_in_it() {
+    let installation = Installation::with_settings("[janitor]\ninterval = \"1s\"\ngrace = \"0s\"\n");
+    let daemon = installation.start();
+    daemon.settle();
+    let id = daemon.backup_when_free("security")["id"].as_str().unwrap().to_owned();
+    let backups = installation.path("backups");
+    daemon.wait("the replica to have it", |_| {
+        repository::manifest_path(&backups.join("replica"), "security", &id).exists().then_some(())
+    });
+    let manifest = repository::manifest(&backups, "security", &id);
+    let object = repository::object_path(&backups, repository::objects(&manifest)[0]);
+    let right = files::read(&object);
+    let mut damaged = right.clone();
+    damaged[7] ^= 1;
+    files::write(&object, &damaged);
+    // Whoever reads it first heals it: this, or a scrub.
+    installation.run(&["verify", &id]);
+    daemon.wait("the object to be healed", |_| (files::read(&object) == right).then_some(()));
+
+    let shown = json(&installation, &["prune", "--dry-run"], DONE)["quarantine"].clone();
+    assert_eq!((&shown["files"], &shown["bytes"]), (&Value::from(1), &Value::from(damaged.len())));
+    json(&installation, &["prune"], DONE);
+    json(&installation, &["prune", "--clear-quarantine", "0123456789abcdef"], FAILED);
+    assert_eq!(daemon.status()["damage"]["quarantined"], 1);
+    let done = json(&installation, &["prune", "--clear-quarantine", shown["digest"].as_str().unwrap()], DONE);
+    assert_eq!(done["quarantine_cleared"], 1);
+    assert!(done["freed_bytes"].as_u64() > Some(damaged.len() as u64), "the file and its note: {done}");
+    assert_eq!(backups.join("quarantine").read_dir().unwrap().count(), 0);
+    assert_eq!(daemon.status()["damage"]["quarantined"], 0);
+    let records = chained_records(&installation.path("logs/security_audit.log"));
+    let cleared: Vec<_> = records.iter().filter(|record| record["event"] == "QuarantineCleared").collect();
+    assert_eq!((cleared.len(), &cleared[0]["details"]["count"]), (1, &Value::from(1)));
+    assert_eq!(cleared[0]["principal"], "token:cli", "{}", cleared[0]);
 }
 
 #[test]

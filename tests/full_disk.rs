@@ -3,11 +3,13 @@
 //! Hazard: a backup that fails half way and leaves something that looks like one, or that cannot be made any more once
 //! the cause is gone.
 
+mod common;
 #[path = "repository/mod.rs"]
 mod repository;
 
 use std::path::Path;
 
+use common::{Daemon, Installation, audit, files};
 use fiovana_app::core::BackupKind;
 use fiovana_app::pipeline::archive::ArchiveError;
 use fiovana_app::pipeline::verify::Verdict;
@@ -141,5 +143,64 @@ fn a_disk_that_runs_full_in_the_middle_of_a_backup_keeps_nothing_of_it() {
         small.refuse_a_backup(disk, 10);
         std::fs::remove_file(&filler).expect("remove");
         small.succeed(11);
+    });
+}
+
+/// Gives the set `data` this many MiB of content that cannot be compressed, another each time.
+fn renew(installation: &Installation, mib: usize) {
+    let mut random = fastrand::Rng::new();
+    let content: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(mib << 20).collect();
+    files::write(&installation.path("data/data.bin"), content);
+}
+
+fn wait_for_two(daemon: &Daemon) {
+    daemon.wait("retention to leave two", |daemon| (daemon.list("data").len() == 2).then_some(()));
+}
+
+#[test]
+fn on_a_full_disk_what_is_due_goes_the_backup_is_tried_again_and_then_it_says_what_would_free_how_much() {
+    const NAME: &str =
+        "on_a_full_disk_what_is_due_goes_the_backup_is_tried_again_and_then_it_says_what_would_free_how_much";
+    on_a_small_disk(NAME, 32, |disk| {
+        let installation = Installation::with_settings(
+            "replicas = []\n[sets.data]\nsource = \"data\"\nfiles = [\"data.bin\"]\npriority = \"low\"\nmax_backups = 2\n",
+        );
+        std::fs::create_dir(installation.path("data")).expect("create");
+        renew(&installation, 6);
+        let daemon = installation.start_with(&[("FIOVANA_BACKUP_DIRECTORY", disk.join("backups"))]);
+        daemon.settle();
+        for _ in 0..2 {
+            renew(&installation, 1);
+            daemon.backup("data");
+        }
+        wait_for_two(&daemon);
+
+        // The first one is gone; its content would be kept for an hour yet.
+        let filler = disk.join("somebody else's");
+        fill(&filler);
+        renew(&installation, 1);
+        daemon.backup("data");
+        wait_for_two(&daemon);
+
+        fill(&disk.join("and more of it"));
+        renew(&installation, 12);
+        let kept = daemon.list("data");
+        let answer = daemon.post("/api/backup/data");
+        assert_eq!(answer.problem(507), "no-space");
+        let said = answer.json()["detail"].as_str().expect("a detail").to_owned();
+        let (_, relief) = said.split_once("half of max_backups would free ").unwrap_or_else(|| panic!("{said}"));
+        let bytes: u64 = relief.split(' ').next().and_then(|bytes| bytes.parse().ok()).expect("bytes");
+        assert!((1 << 20..1 << 21).contains(&bytes), "one of two versions of a MiB each: {said}");
+        assert_eq!(daemon.list("data"), kept, "a full disk deletes no history");
+        std::fs::remove_file(&filler).expect("remove");
+        daemon.backup("data");
+        daemon.terminate();
+
+        let records = audit::chained_records(&installation.path("logs/security_audit.log"));
+        let freed =
+            records.iter().filter(|record| record["event"] == "CleanupCompleted" && record["details"]["objects"] != 0);
+        assert!(freed.filter_map(|record| record["details"]["freed_bytes"].as_u64()).sum::<u64>() > 6 << 20);
+        let failed = records.iter().find(|record| record["event"] == "BackupFailed").expect("a failure");
+        assert_eq!(failed["details"]["error"], said.as_str());
     });
 }

@@ -84,7 +84,9 @@ fn an_enabled_one_backs_up_each_set_at_once_and_on_schedule() {
 
 #[test]
 fn ten_backups_are_kept_unless_another_number_is_given() {
-    for (variables, kept) in [(vec![], 10), (vec![("FIOVANA_MAX_BACKUPS", "2")], 2)] {
+    for (variables, kept) in
+        [(vec![], 10), (vec![("FIOVANA_MAX_BACKUPS", "2")], 2), (vec![("FIOVANA_MAX_BACKUPS", "1")], 1)]
+    {
         let installation = Installation::with_settings(SWEEP_EACH_SECOND);
         let daemon = installation.start_with(&variables);
         daemon.settle();
@@ -92,19 +94,23 @@ fn ten_backups_are_kept_unless_another_number_is_given() {
         let left = daemon.wait("a cleanup", |daemon| Some(listed(daemon)).filter(|left| left.len() <= kept));
         assert_eq!(left.len(), kept);
         assert_eq!(left.last(), made.last());
+        assert_eq!(daemon.set("security")["backups"]["good"], kept, "one at least is left that is good");
     }
 }
 
 #[test]
 fn versions_are_kept_for_thirty_days_after_they_were_replaced_unless_another_number_is_given() {
-    for (variables, kept) in [(vec![], 2), (vec![("FIOVANA_RETENTION_DAYS", "36")], 3)] {
+    // Each but the last, which is of now, was made so many days ago, and replaced when the next one was made.
+    for (variables, days, kept) in [
+        (vec![], [50, 40, 35], 2),
+        (vec![("FIOVANA_RETENTION_DAYS", "36")], [50, 40, 35], 3),
+        (vec![("FIOVANA_RETENTION_DAYS", "1")], [5, 3, 2], 2),
+    ] {
         let installation = Installation::with_settings(SWEEP_EACH_SECOND);
         let daemon = installation.start_with(&[("FIOVANA_BACKUP_ENABLED", "false")]);
         let made = versions(&installation, &daemon, 4);
         daemon.terminate();
         let backups = installation.path("backups");
-        // The first was replaced 40 days ago, the second 35, the third just now.
-        let days = [50, 40, 35];
         let aged = made.iter().zip(days).map(|(id, days)| age(&backups, "security", id, days));
         let mut expected: Vec<String> = aged.chain(made.last().cloned()).collect();
         expected.drain(..4 - kept);

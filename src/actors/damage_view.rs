@@ -21,8 +21,8 @@ pub fn damage(world: &World) -> DamageStatus {
             .take(MAX_DAMAGED_SHOWN)
             .map(|(place, known)| DamagedPlace { place, fault: known.fault, since: known.since })
             .collect(),
-        quarantined: quarantined.count as u64,
-        quarantined_bytes: quarantined.bytes,
+        quarantined: quarantined.count() as u64,
+        quarantined_bytes: quarantined.bytes(),
     }
 }
 

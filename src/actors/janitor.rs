@@ -6,6 +6,7 @@
 mod cleanup;
 mod clock;
 mod orders;
+mod quarantine;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::core::mode::Mode;
 use crate::core::retention::{Guards, PlanDigest};
 use crate::repository::WriteError;
 pub use orders::{Forget, SetPin};
+pub use quarantine::ClearQuarantine;
 
 /// The time between two looks at the clock.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(60);
@@ -128,7 +130,9 @@ impl Handler<Sweep> for Janitor {
         let work = async move {
             if tools.is_due() {
                 tools.sweep(&set, None, &Caller::component("janitor")).await;
-                tools.collect_garbage(tools.grace(), &Caller::component("janitor")).await;
+                if tools.is_automatic() {
+                    tools.collect_garbage(tools.grace(), &Caller::component("janitor")).await;
+                }
             }
         };
         Box::pin(work.into_actor(self))
@@ -142,7 +146,7 @@ impl Handler<SweepAll> for Janitor {
         let tools = self.0.clone();
         let work = async move {
             if tools.is_due() {
-                tools.sweep_all(None, tools.grace(), &Caller::component("janitor")).await;
+                tools.clean_up(tools.grace()).await;
             }
         };
         // Armed again after the work: a slow sweep is not followed by a pile of missed ones.
@@ -157,7 +161,7 @@ impl Handler<MakeRoom> for Janitor {
         let tools = self.0.clone();
         let work = async move {
             if tools.is_due() {
-                tools.sweep_all(None, Duration::ZERO, &Caller::component("janitor")).await;
+                tools.clean_up(Duration::ZERO).await;
             }
         };
         Box::pin(work.into_actor(self))
@@ -201,12 +205,10 @@ impl Handler<Prune> for Janitor {
     fn handle(&mut self, Prune { confirmed, caller }: Prune, _ctx: &mut Self::Context) -> Self::Result {
         let tools = self.0.clone();
         let work = async move {
-            let mode = tools.world.mode().mode;
-            if !mode.allows_deletion() {
-                let detail = format!("the mode is {}: nothing is deleted in it", mode.name());
-                return Err(Problem::new(ProblemKind::WrongMode, detail));
-            }
-            Ok(tools.sweep_all(confirmed.as_ref(), tools.grace(), &caller).await)
+            tools.refuse_unless_allowed()?;
+            let mut outcome = tools.sweep_all(confirmed.as_ref(), &caller).await;
+            outcome.add(tools.collect_garbage(tools.grace(), &caller).await);
+            Ok(outcome)
         };
         Box::pin(work.into_actor(self))
     }
@@ -216,6 +218,29 @@ impl Tools {
     /// Whether sweeps are wanted, and allowed. Without `auto_cleanup` they are only planned.
     fn is_due(&self) -> bool {
         self.world.settings().backup.enabled && self.world.mode().mode.allows_deletion()
+    }
+
+    /// Whether anything may go without being told to.
+    fn is_automatic(&self) -> bool {
+        self.world.settings().backup.auto_cleanup
+    }
+
+    /// Sweeps every set and collects, as far as that goes by itself.
+    async fn clean_up(&self, grace: Duration) {
+        let caller = Caller::component("janitor");
+        self.sweep_all(None, &caller).await;
+        if self.is_automatic() {
+            self.collect_garbage(grace, &caller).await;
+        }
+    }
+
+    fn refuse_unless_allowed(&self) -> Result<(), Problem> {
+        let mode = self.world.mode().mode;
+        if mode.allows_deletion() {
+            return Ok(());
+        }
+        let detail = format!("the mode is {}: nothing is deleted in it", mode.name());
+        Err(Problem::new(ProblemKind::WrongMode, detail))
     }
 
     fn grace(&self) -> Duration {
@@ -239,3 +264,6 @@ impl Tools {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

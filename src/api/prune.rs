@@ -17,6 +17,9 @@ pub struct PruneOptions {
     /// The digest of the held plan that is to be carried out.
     #[serde(default)]
     pub confirm: Option<String>,
+    /// Instead of anything else, delete what is in quarantine: the digest that the plan shows of it.
+    #[serde(default)]
+    pub clear_quarantine: Option<String>,
 }
 
 /// What would be done, set by set.
@@ -26,6 +29,20 @@ pub struct PrunePlan {
     pub sets: Vec<SetPlan>,
     /// Stored content that no backup needs.
     pub garbage: GarbageDocument,
+    /// Damaged files, kept until somebody says that they may go.
+    #[serde(default)]
+    pub quarantine: QuarantineDocument,
+}
+
+/// Damaged files that are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QuarantineDocument {
+    /// How many files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What deleting exactly these is confirmed by; absent if there are none.
+    pub digest: Option<String>,
 }
 
 /// What would become of a set's backups.
@@ -114,7 +131,10 @@ pub struct PruneOutcome {
     pub held: Vec<HeldDocument>,
     /// Objects that were collected.
     pub objects: u64,
-    /// What that freed.
+    /// Damaged files that were deleted from quarantine.
+    #[serde(default)]
+    pub quarantine_cleared: u64,
+    /// The bytes of all that is gone: manifests and objects, or what was in quarantine.
     pub freed_bytes: u64,
     /// Why no object is collected, if so.
     pub collection_blocked: Option<String>,
@@ -190,6 +210,7 @@ impl PruneOutcome {
         self.deleted.append(&mut more.deleted);
         self.held.append(&mut more.held);
         self.objects += more.objects;
+        self.quarantine_cleared += more.quarantine_cleared;
         self.freed_bytes += more.freed_bytes;
         self.collection_blocked = self.collection_blocked.take().or(more.collection_blocked);
         self.failures.append(&mut more.failures);

@@ -130,21 +130,35 @@ set is held until it is confirmed by its digest.
 
 Examples:
   fiovana-app prune --dry-run                  a reason for every backup
-  fiovana-app prune --confirm 3f9c2ab1d04e5f67")]
+  fiovana-app prune --confirm 3f9c2ab1d04e5f67
+  fiovana-app prune --clear-quarantine 90be41d27c33a8f5
+                                               the damaged files that were kept")]
     Prune {
         /// Delete nothing, show what would become of every backup and why
-        #[arg(long, conflicts_with = "confirm")]
+        #[arg(long, conflicts_with_all = ["confirm", "clear_quarantine"])]
         dry_run: bool,
         /// Carry out the held plan with this digest
         #[arg(long, value_name = "DIGEST")]
         confirm: Option<PlanDigest>,
+        /// Delete nothing but the damaged files in quarantine, as the dry run showed them with this digest
+        #[arg(long, value_name = "DIGEST", conflicts_with = "confirm")]
+        clear_quarantine: Option<PlanDigest>,
     },
     /// Protect a backup: it is never deleted automatically
+    #[command(after_help = "\
+Examples:
+  fiovana-app pin 20261123T101500Z-3f9c2ab1
+  fiovana-app pin 20261123T1015                a beginning will do, if it is the only one")]
     Pin {
         /// Its id, or a unique beginning of it
         id: BackupRef,
     },
     /// Take a backup's protection away
+    #[command(after_help = "\
+From then on it counts for retention like any other, and goes when it is due.
+
+Example:
+  fiovana-app unpin 20261123T101500Z-3f9c2ab1")]
     Unpin {
         /// Its id, or a unique beginning of it
         id: BackupRef,
@@ -302,6 +316,12 @@ pub enum Recovery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
 pub enum Clock {
     /// Believe it from now on: ages are told by it, and deletion resumes
+    #[command(after_help = "\
+Only where the clock is right and what contradicts it is not: `status` names that.
+A clock that was wrong is set right, and believed again by itself.
+
+Example:
+  date -u && fiovana-app clock accept")]
     Accept,
 }
 
@@ -465,6 +485,17 @@ mod tests {
         let exit = parsed("fiovana-app recovery exit --acknowledge a --acknowledge b").unwrap().command;
         let acknowledge = vec!["a".to_owned(), "b".to_owned()];
         assert_eq!(exit, Some(Command::Recovery(Recovery::Exit { acknowledge })));
+    }
+
+    #[test]
+    fn whatever_deletes_keeps_or_gives_up_shows_examples() {
+        for command in ["prune", "pin", "unpin", "forget", "clock accept"] {
+            let text = parsed(&format!("fiovana-app {command} --help")).unwrap_err().to_string();
+            let example = text.split_once("Example").is_some_and(|(_, after)| after.contains(command));
+            assert!(example, "{text}");
+        }
+        refusal("fiovana-app prune --dry-run --clear-quarantine 0123456789abcdef");
+        refusal("fiovana-app prune --confirm 0123456789abcdef --clear-quarantine 0123456789abcdef");
     }
 
     #[test]

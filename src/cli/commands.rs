@@ -37,7 +37,7 @@ pub enum Work {
     /// Show what would become of every backup.
     PrunePlan,
     /// Delete what is due, and the held plan that is confirmed.
-    Prune(Option<PlanDigest>),
+    Prune { confirm: Option<PlanDigest>, clear_quarantine: Option<PlanDigest> },
     /// Pin a backup, or take its pin away.
     SetPinned(BackupRef, bool),
     /// Give something up, if it is confirmed.
@@ -114,8 +114,9 @@ async fn perform(work: Work, client: &Client, output: &mut Output<'_>) -> Result
             output.document(&client.prune_plan()?, render::prune_plan)?;
             Ok(Exit::Done)
         }
-        Work::Prune(confirm) => {
-            let outcome = client.prune(&PruneOptions { confirm: confirm.map(|digest| digest.to_string()) }).await?;
+        Work::Prune { confirm, clear_quarantine } => {
+            let [confirm, clear_quarantine] = [confirm, clear_quarantine].map(|digest| Some(digest?.to_string()));
+            let outcome = client.prune(&PruneOptions { confirm, clear_quarantine }).await?;
             output.document(&outcome, render::pruned)?;
             Ok(Exit::of_prune(&outcome))
         }

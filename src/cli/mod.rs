@@ -99,7 +99,7 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
         Command::Backup { set } => Work::Backup(set),
         Command::Verify { id, all: _ } => id.map_or(Work::VerifyAll, Work::Verify),
         Command::Prune { dry_run: true, .. } => Work::PrunePlan,
-        Command::Prune { dry_run: false, confirm } => Work::Prune(confirm),
+        Command::Prune { dry_run: false, confirm, clear_quarantine } => Work::Prune { confirm, clear_quarantine },
         Command::Pin { id } => Work::SetPinned(id, true),
         Command::Unpin { id } => Work::SetPinned(id, false),
         Command::Forget { what, confirm } => Work::Forget(what, confirm),

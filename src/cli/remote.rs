@@ -202,7 +202,10 @@ impl Remote {
     /// Pins a backup, or takes its pin away.
     pub fn set_pinned(&self, reference: &BackupRef, pinned: bool) -> Answer<BackupDetails> {
         let url = self.url(&format!("/api/backup/{reference}/pin"));
-        self.answer(if pinned { self.agent.put(url).send_empty() } else { self.agent.delete(url).call() })
+        self.answer(match pinned {
+            true => self.signed(self.agent.put(url)).send_empty(),
+            false => self.signed(self.agent.delete(url)).call(),
+        })
     }
 
     /// Gives something up, if that is confirmed.

@@ -318,7 +318,8 @@ impl Repository {
                 return Ok(());
             }
             // What was garbage when the plan was made may be part of a backup by now.
-            let garbage = names.iter().filter(|name| !catalogue.is_referenced(name) && catalogue.object(name).is_some());
+            let garbage =
+                names.iter().filter(|name| !catalogue.is_referenced(name) && catalogue.object(name).is_some());
             garbage.copied().collect()
         };
         // Forgotten first: what is half deleted after an error must not be shared any more.

@@ -4,12 +4,15 @@
 //! Nothing damaged is ever deleted: it is kept in quarantine whole, whatever it is by now, with a note that says what it
 //! was to be, before anything takes its place.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Repository, StoredFile, WriteError, layout};
 use crate::core::Digest;
-use crate::storage::{Durability, Put, StorageError, StorageErrorKind, StoragePath};
+use crate::core::retention::PlanDigest;
+use crate::storage::{Durability, Freed, Put, StorageError, StorageErrorKind, StoragePath};
 
 /// How the names of notes end.
 const NOTE: &str = ".note.json";
@@ -34,12 +37,35 @@ pub struct Note {
 }
 
 /// What is in quarantine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quarantined {
+    /// The files, notes among them, by name.
+    files: BTreeMap<String, u64>,
+    /// How many directories there are: what was where a file should have been.
+    directories: usize,
+}
+
+impl Quarantined {
     /// How many files and directories, notes aside.
-    pub count: usize,
-    /// The bytes of the files.
-    pub bytes: u64,
+    pub fn count(&self) -> usize {
+        self.directories + self.names().count()
+    }
+
+    /// The bytes of the files, notes aside.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().filter(|(name, _)| !name.ends_with(NOTE)).map(|(_, bytes)| bytes).sum()
+    }
+
+    /// The names of the files, notes aside.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str).filter(|name| !name.ends_with(NOTE))
+    }
+
+    /// What clearing exactly this is confirmed by; none if there is no file.
+    pub fn digest(&self) -> Option<PlanDigest> {
+        self.names().next()?;
+        Some(PlanDigest::of(self.files.iter().map(|(name, bytes)| format!("{name} {bytes}"))))
+    }
 }
 
 impl Repository {
@@ -101,14 +127,20 @@ impl Repository {
         Err(taken().into())
     }
 
-    /// How much is in quarantine.
+    /// What is in quarantine.
     pub fn quarantined(&self) -> Result<Quarantined, StorageError> {
         let quarantine = layout::top(layout::QUARANTINE);
+        let files = self.storage.list(&quarantine)?.into_iter().map(|file| (file.name, file.size_bytes));
         let directories = self.storage.list_directories(&quarantine)?.len();
-        let files = self.storage.list(&quarantine)?.into_iter().filter(|file| !file.name.ends_with(NOTE));
-        Ok(files.fold(Quarantined { count: directories, bytes: 0 }, |sum, file| Quarantined {
-            count: sum.count + 1,
-            bytes: sum.bytes + file.size_bytes,
-        }))
+        Ok(Quarantined { files: files.collect(), directories })
+    }
+
+    /// Deletes these files of the quarantine, each before its note. Adds to `freed` what is gone by then, also after an
+    /// error.
+    pub fn clear_quarantine(&self, these: &Quarantined, freed: &mut Freed) -> Result<(), WriteError> {
+        let quarantine = layout::top(layout::QUARANTINE);
+        let notes = these.files.keys().map(String::as_str).filter(|name| name.ends_with(NOTE));
+        let paths = these.names().chain(notes).filter_map(|name| quarantine.join(name).ok());
+        Ok(self.storage.remove_counted(&paths.collect::<Vec<_>>(), freed)?)
     }
 }

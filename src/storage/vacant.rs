@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Durability, Listed, Put, Staged, Storage, StorageError, StoragePath};
+use super::{Durability, Freed, Listed, Put, Staged, Storage, StorageError, StoragePath};
 
 /// Nothing in the place that another storage would have, which is asked for its space and its name only.
 pub struct Vacant(pub Arc<dyn Storage>);
@@ -59,7 +59,7 @@ impl Storage for Vacant {
         Ok(vec![])
     }
 
-    fn remove(&self, _: &[StoragePath]) -> Result<(), StorageError> {
+    fn remove_counted(&self, _: &[StoragePath], _: &mut Freed) -> Result<(), StorageError> {
         Ok(())
     }
 

@@ -264,7 +264,16 @@ pub enum Event {
         /// What is lost with it.
         gives_up: Vec<String>,
     },
-    /// It was.
+    /// What is in quarantine goes, for somebody said so.
+    QuarantineCleared {
+        /// How many files, notes aside.
+        count: usize,
+        /// Their bytes.
+        bytes: u64,
+        /// Some of them, by name.
+        files: Vec<String>,
+    },
+    /// A cleanup is done.
     CleanupCompleted {
         /// In this replica; `None`: in the repository itself.
         replica: Option<ReplicaName>,
@@ -275,7 +284,7 @@ pub enum Event {
         /// What that freed.
         freed_bytes: u64,
     },
-    /// It was not.
+    /// A cleanup failed.
     CleanupFailed {
         /// Why.
         error: String,

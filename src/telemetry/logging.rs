@@ -171,6 +171,7 @@ fn sentence(event: &Event) -> String {
         Event::Pinned => "pinned: retention leaves it alone".into(),
         Event::Unpinned => "unpinned: retention may delete it again".into(),
         Event::Forgotten { gives_up, .. } => format!("given up: {}", gives_up.join("; ")),
+        Event::QuarantineCleared { count, bytes, .. } => format!("quarantine cleared: {count} files, {bytes} bytes"),
         Event::CleanupCompleted { deleted, objects: 0, freed_bytes, .. } => {
             format!("{} backups deleted, {freed_bytes} bytes freed", deleted.len())
         }

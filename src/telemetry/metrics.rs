@@ -269,6 +269,7 @@ impl Metrics {
             | Event::Pinned
             | Event::Unpinned
             | Event::Forgotten { .. }
+            | Event::QuarantineCleared { .. }
             | Event::AuthRejected
             | Event::SettingsReloaded { .. }
             | Event::SettingsRejected { .. }

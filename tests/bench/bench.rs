@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock, and its files need not last")]
 
+mod janitor;
 mod limits;
 mod logs;
 mod measure;
@@ -39,6 +40,8 @@ fn main() {
     large(root, mib, &mut table);
     small(root, &mut table);
     many(root, &mut table);
+    janitor::planning(&mut table);
+    janitor::collection(root, &mut table);
     table.print();
 }
 

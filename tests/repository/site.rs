@@ -18,9 +18,9 @@ use fiovana_app::repository::catalogue::Backup;
 use fiovana_app::repository::object::Decoder;
 use fiovana_app::repository::{OpenReport, ReadFrom, Repository, WriteError};
 use fiovana_app::settings::SetSettings;
-use fiovana_app::storage::{Freed, Storage};
 use fiovana_app::storage::faulty::Simulated;
 use fiovana_app::storage::local::Local;
+use fiovana_app::storage::{Freed, Storage};
 
 use super::Files;
 use super::source::files_in;

@@ -11,25 +11,24 @@ use super::Tools;
 use crate::actors::herald::About;
 use crate::actors::problems;
 use crate::actors::service::Caller;
+use crate::actors::world::World;
 use crate::api::{DeletedDocument, HeldDocument, Problem, PruneOutcome};
 use crate::core::retention::{DeleteReason, Guards, PlanDigest};
 use crate::core::{BackupId, Digest, SetName};
-use crate::actors::world::World;
 use crate::pipeline::sweep::{self, BATCH};
-use crate::settings::SetSettings;
 use crate::repository::WriteError;
+use crate::settings::SetSettings;
 use crate::storage::Freed;
 use crate::telemetry::Event;
 
 impl Tools {
-    /// Sweeps every set, carrying out the one held plan that is `confirmed`, then collects.
-    pub async fn sweep_all(&self, confirmed: Option<&PlanDigest>, grace: Duration, caller: &Caller) -> PruneOutcome {
+    /// Sweeps every set, carrying out the one held plan that is `confirmed`.
+    pub async fn sweep_all(&self, confirmed: Option<&PlanDigest>, caller: &Caller) -> PruneOutcome {
         let sets: Vec<SetName> = self.world.settings().sets.iter().map(|set| set.name.clone()).collect();
         let mut outcome = PruneOutcome::default();
         for set in sets {
             outcome.add(self.sweep(&set, confirmed, caller).await);
         }
-        outcome.add(self.collect_garbage(grace, caller).await);
         outcome
     }
 
@@ -44,7 +43,7 @@ impl Tools {
         });
         let Ok(plan) = plan.await else { return PruneOutcome::default() };
         let planned: Vec<(BackupId, DeleteReason)> = plan.deletions().map(|(id, why)| (id, why.clone())).collect();
-        let hold = plan.hold(self.world.settings().backup.auto_cleanup);
+        let hold = plan.hold(self.is_automatic());
         if let Some(hold) = hold.filter(|hold| confirmed != Some(&hold.digest)) {
             let held = vec![HeldDocument::new(&set.name, &hold)];
             if self.world.upkeep.hold(&set.name, Some(hold.clone())) {
@@ -128,7 +127,7 @@ impl Tools {
     }
 
     /// The same as [`Tools::batch`], for what deletes: what is gone by then is told also after an error.
-    async fn freeing<T: Send + 'static>(
+    pub(super) async fn freeing<T: Send + 'static>(
         &self,
         work: impl FnOnce(&World, &Guards, &mut Freed) -> Result<T, WriteError> + Send + 'static,
     ) -> (Freed, Result<T, Problem>) {

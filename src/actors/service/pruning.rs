@@ -5,10 +5,10 @@
 use std::collections::HashMap;
 
 use super::{Caller, Service, problems, view};
-use crate::actors::janitor::{AcceptClock, Forget, Prune, SetPin};
+use crate::actors::janitor::{AcceptClock, ClearQuarantine, Forget, Prune, SetPin};
 use crate::api::{
     BackupDetails, DecisionDocument, ForgetOptions, ForgetOutcome, GarbageDocument, HeldDocument, ModeDocument,
-    Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan, SetPlan,
+    Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan, QuarantineDocument, SetPlan,
 };
 use crate::core::retention::{PlanDigest, PlanDigestSyntax};
 use crate::core::{BackupId, Sequence, SetName};
@@ -26,7 +26,13 @@ impl Service {
             catalogue.unreferenced().fold((0, 0), |(n, sum), (_, bytes)| (n + 1, sum + bytes));
         let blocked = sweep::block(&guards).or_else(|| catalogue.collection_block());
         let garbage = GarbageDocument { objects, stored_bytes, blocked: blocked.map(|block| block.to_string()) };
-        PrunePlan { sets, garbage }
+        let quarantined = self.world.repository.quarantined().unwrap_or_default();
+        let quarantine = QuarantineDocument {
+            files: quarantined.count() as u64,
+            bytes: quarantined.bytes(),
+            digest: quarantined.digest().map(|digest| digest.to_string()),
+        };
+        PrunePlan { sets, garbage, quarantine }
     }
 
     fn set_plan(&self, set: &SetSettings) -> SetPlan {
@@ -52,8 +58,16 @@ impl Service {
         }
     }
 
-    /// Deletes what is due now, and what is held if its digest is confirmed.
+    /// Deletes what is due now, and what is held if its digest is confirmed; or what is in quarantine, and nothing else.
     pub async fn prune(&self, options: &PruneOptions, caller: &Caller) -> Result<PruneOutcome, Problem> {
+        if let Some(shown) = &options.clear_quarantine {
+            if options.confirm.is_some() {
+                let detail = "confirm a plan, or clear the quarantine: not both at once";
+                return Err(Problem::new(ProblemKind::BadRequest, detail));
+            }
+            let message = ClearQuarantine { shown: digest(shown)?, caller: caller.clone() };
+            return self.janitor.send(message).await.map_err(|_| problems::of_silence("janitor"))?;
+        }
         let confirmed = options.confirm.as_deref().map(digest).transpose()?;
         if let Some(confirmed) = &confirmed {
             self.refuse_unless_held(confirmed)?;

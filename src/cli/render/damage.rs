@@ -20,7 +20,10 @@ pub fn damage(damage: &DamageStatus, scrub: &ScrubStatus, look: &Look) -> String
     }
     if damage.quarantined > 0 {
         let files = count(damage.quarantined as usize, "file");
-        text += &format!("quarantine: {files}, {}: look into them, then delete them\n", size(damage.quarantined_bytes));
+        text += &format!(
+            "quarantine: {files}, {}: look into them, see `prune --dry-run`\n",
+            size(damage.quarantined_bytes)
+        );
     }
     let read = match (scrub.enabled, scrub.oldest_check, scrub.complete_by) {
         (false, ..) => "switched off".to_owned(),
@@ -47,7 +50,7 @@ mod tests {
         let expected = "\
 damaged: 1 stored file
   objects/3f/3f9c: absent, found now
-quarantine: 2 files, 2.0 KiB: look into them, then delete them
+quarantine: 2 files, 2.0 KiB: look into them, see `prune --dry-run`
 read again: switched off
 ";
         assert_eq!(damage(&found, &ScrubStatus::default(), &samples::look()), expected);

@@ -14,6 +14,17 @@ pub fn prune_plan(plan: &PrunePlan, look: &Look) -> String {
     if let Some(why) = &garbage.blocked {
         text += &remark("not collected", why);
     }
+    let quarantine = &plan.quarantine;
+    if quarantine.files > 0 {
+        let files = format!("{}, {}", count_of(quarantine.files, "damaged file"), size(quarantine.bytes));
+        text += &match &quarantine.digest {
+            Some(digest) => remark(
+                "quarantine",
+                &format!("{files}: look into them, then fiovana-app prune --clear-quarantine {digest}"),
+            ),
+            None => remark("quarantine", &format!("{files}: directories, for you to remove")),
+        };
+    }
     text
 }
 
@@ -63,6 +74,10 @@ fn held(held: &HeldDocument) -> String {
 
 /// What was done.
 pub fn pruned(outcome: &PruneOutcome, look: &Look) -> String {
+    if outcome.quarantine_cleared > 0 {
+        let files = count_of(outcome.quarantine_cleared, "damaged file");
+        return format!("{files} deleted from quarantine, {} freed\n", size(outcome.freed_bytes));
+    }
     let mut table = Table::new([("", Align::Left); 3]);
     for backup in &outcome.deleted {
         table.row([

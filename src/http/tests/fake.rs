@@ -10,7 +10,8 @@ use crate::api::{
     AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, AuditStatus, BackupDetails, BackupList,
     BackupSummary, DiffDocument, DrillOutcome, DrillVerdict, ForgetOptions, ForgetOutcome, GarbageDocument, ListQuery,
     ModeDocument, PlanDocument, PlanOptions, Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan,
-    RecoveryDocument, RepositoryStatus, RestoreOptions, RestoreOutcome, Status, VerifyOutcome, VerifyVerdict,
+    QuarantineDocument, RecoveryDocument, RepositoryStatus, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+    VerifyVerdict,
 };
 use crate::core::recovery_plan::Plan;
 use crate::core::{BackupId, BackupKind, BackupRef, BackupState};
@@ -266,7 +267,7 @@ impl Api for Fake {
 
     fn prune_plan(&self) -> PrunePlan {
         self.note("prune plan".to_owned());
-        PrunePlan { sets: vec![], garbage: GarbageDocument::default() }
+        PrunePlan { sets: vec![], garbage: GarbageDocument::default(), quarantine: QuarantineDocument::default() }
     }
 
     async fn prune(&self, options: &PruneOptions, caller: &Caller) -> Result<PruneOutcome, Problem> {

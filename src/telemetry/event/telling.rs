@@ -39,6 +39,7 @@ impl Event {
             Self::Pinned => "Pinned",
             Self::Unpinned => "Unpinned",
             Self::Forgotten { .. } => "Forgotten",
+            Self::QuarantineCleared { .. } => "QuarantineCleared",
             Self::ModeChanged { .. } => "ModeChanged",
             Self::ReplicaLagging { .. } => "ReplicaLagging",
             Self::ReplicaCaughtUp { .. } => "ReplicaCaughtUp",
@@ -64,7 +65,8 @@ impl Event {
             | Self::ClockSuspect { fault: None, .. }
             | Self::Pinned
             | Self::Unpinned
-            | Self::Forgotten { .. } => Outcome::Success,
+            | Self::Forgotten { .. }
+            | Self::QuarantineCleared { .. } => Outcome::Success,
             Self::SettingsReloaded { .. } => Outcome::Success,
             Self::BackupFailed { .. }
             | Self::IntegrityCheckFailed { .. }
@@ -158,6 +160,9 @@ impl Event {
             }
             Self::Pinned | Self::Unpinned => json!({}),
             Self::Forgotten { sequences, gives_up } => json!({"sequences": sequences, "gives_up": gives_up}),
+            Self::QuarantineCleared { count, bytes, files } => {
+                json!({"count": count, "bytes": bytes, "files": files})
+            }
             Self::CleanupCompleted { replica, deleted, objects, freed_bytes } => json!({
                 "replica": replica, "deleted": reasons(deleted), "objects": objects, "freed_bytes": freed_bytes,
             }),
