@@ -425,3 +425,29 @@ fn a_log_that_was_rewritten_is_told_from_one_that_grew_or_was_rotated_and_what_i
     files::write(&log("error.log"), lines(300, 301));
     assert_eq!(is(&back_up(), "error.log"), "unproven");
 }
+
+#[test]
+fn a_mode_that_was_asked_for_changes_in_the_name_of_whoever_asked() {
+    let installation = Installation::with_settings("[logging]\nformat = \"json\"\n");
+    let daemon = installation.start();
+    daemon.settle();
+    for (call, id, begins, ends) in
+        [("enter", "into-4712", "normal", "recovery"), ("exit", "out-of-4713", "recovery", "normal")]
+    {
+        let url = format!("http://{}/api/recovery/{call}", daemon.authority());
+        ureq::post(&url).header("X-Request-Id", id).send_empty().unwrap();
+        daemon.wait("the mode to change", |daemon| {
+            let page = daemon.get("/api/audit?event=ModeChanged").json();
+            let records = page["records"].as_array().unwrap();
+            let theirs: Vec<&Value> = records.iter().filter(|record| record["correlation_id"] == id).collect();
+            assert!(theirs.iter().all(|record| record["principal"] == "http:127.0.0.1"), "{theirs:?}");
+            let changed = |record: &&Value| {
+                let details = &record["details"];
+                details["from"] == begins && details["to"] == ends
+            };
+            theirs.iter().any(changed).then_some(())
+        });
+        let line = |line: &str| line.contains("\"ModeChanged\"") && line.contains(&format!("\"{id}\""));
+        daemon.wait("its log line", |daemon| daemon.said().lines().any(line).then_some(()));
+    }
+}

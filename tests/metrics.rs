@@ -54,7 +54,7 @@ const OF_EACH_SET: [(&str, &str); 35] = [
 ];
 
 /// What there is once, or for each actor, mode or kind of check.
-const OF_THE_SERVICE: [(&str, &str); 37] = [
+const OF_THE_SERVICE: [(&str, &str); 39] = [
     ("backup_enabled", ""),
     ("mode", r#"mode="starting""#),
     ("mode", r#"mode="normal""#),
@@ -87,6 +87,8 @@ const OF_THE_SERVICE: [(&str, &str); 37] = [
     ("audit_head_sequence", ""),
     ("audit_chain_ok", ""),
     ("audit_write_failures_total", ""),
+    ("notifications_total", r#"outcome="told""#),
+    ("notifications_total", r#"outcome="timed_out""#),
     ("repository_bytes", ""),
     ("repository_objects", ""),
     ("repository_free_bytes", ""),

@@ -55,9 +55,10 @@ impl Handler<CheckChain> for Verifier {
     fn handle(&mut self, _: CheckChain, _ctx: &mut Self::Context) -> Self::Result {
         let (world, herald, supervisor) = self.tools();
         let work = async move {
-            let failures = check(&world, &herald, &Caller::component("verifier")).await;
+            let caller = Caller::component("verifier");
+            let failures = check(&world, &herald, &caller).await;
             for _failure in 0..failures {
-                supervisor.do_send(IntegrityFailure);
+                supervisor.do_send(IntegrityFailure(caller.clone()));
             }
         };
         Box::pin(work.into_actor(self).map(|(), verifier, ctx| {

@@ -1,10 +1,11 @@
-//! Tells everybody what happened: console, Prometheus, audit log.
+//! Tells everybody what happened: console, Prometheus, audit log, and the person who must hear of it.
 //!
 //! Hazard: an event that is counted but not recorded, or the other way round. Actors say it once, here.
 
 use std::sync::Arc;
 
 use super::auditor::{AuditFile, Unrecorded};
+use super::notifier::notify;
 use super::service::Caller;
 use super::world::World;
 use crate::core::{BackupId, SetName};
@@ -40,6 +41,12 @@ impl About {
             set: None,
             backup: None,
         }
+    }
+
+    /// Whose operation it is.
+    pub fn asker(&self) -> Caller {
+        let (principal, correlation_id) = (self.principal.clone(), self.correlation_id.clone());
+        Caller { principal, correlation_id, progress: Arc::default() }
     }
 
     /// About this set.
@@ -91,6 +98,7 @@ impl Herald {
         };
         log(&occurrence);
         self.world.metrics.observe(&occurrence);
+        notify(&self.world, &occurrence);
         occurrence
     }
 }

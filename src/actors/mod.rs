@@ -23,6 +23,7 @@ mod janitor;
 pub mod known_damage;
 mod lane;
 mod leftovers;
+mod notifier;
 mod post;
 pub mod problems;
 mod reasons;
@@ -58,7 +59,7 @@ pub use reload::STATE as KEPT_STATE;
 use scheduler::Scheduler;
 use service::{Caller, Service};
 use supervision::{Care, ChildEvent};
-use supervisor::{Meet, Supervisor};
+use supervisor::{Happened, Meet, Supervisor};
 use verifier::Verifier;
 pub use world::{ACTORS, AUDIT_LOG, Opening, Role, World};
 
@@ -165,7 +166,7 @@ impl Running {
         });
         match look.await {
             Ok(facts) => {
-                if let Err(problem) = self.service.happened(ModeEvent::Started(facts)).await {
+                if let Err(problem) = self.service.happened(Happened::unasked(ModeEvent::Started(facts))).await {
                     tracing::error!("{problem}");
                 }
             }
@@ -196,6 +197,8 @@ impl Running {
         if self.world.role == Role::Daemon {
             let about = About::caller(&Caller::component("supervisor"));
             let _ = self.herald.tell(Event::ServiceStopped, &about).await;
+            // However it ends, nobody waits for it longer.
+            let _ = tokio::task::spawn_blocking(move || self.world.notifier.close()).await;
         }
     }
 }

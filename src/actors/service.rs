@@ -194,7 +194,7 @@ impl Service {
 
     /// Lets running work end, at its next safe point if it takes long, and lets nothing begin.
     pub(super) async fn stop(&self) {
-        let _ = self.happened(ModeEvent::StopRequested).await;
+        let _ = self.happened(Happened::unasked(ModeEvent::StopRequested)).await;
         if tokio::time::timeout(STOP_PATIENCE, self.world.quiescence()).await.is_err() {
             // Who waits for the lane is turned away; who is in stops within a chunk, or a sync.
             self.world.lane.close();
@@ -213,8 +213,8 @@ impl Service {
         self.verifier.do_send(CheckDoubtful);
     }
 
-    pub(super) async fn happened(&self, event: ModeEvent) -> Result<(), Problem> {
-        self.supervisor.send(Happened(event)).await.map_err(|_| problems::of_silence("supervisor"))?
+    pub(super) async fn happened(&self, happened: Happened) -> Result<(), Problem> {
+        self.supervisor.send(happened).await.map_err(|_| problems::of_silence("supervisor"))?
     }
 
     fn configured(&self, name: &str) -> Result<SetSettings, Problem> {

@@ -13,15 +13,17 @@ use serde::{Deserialize, Serialize};
 use super::herald::{About, Herald};
 use super::post::Post;
 use super::problems::{self, chain};
+use super::reasons;
 use super::recovery;
 use super::scheduler::{Scheduler, Wake};
 use super::service::Caller;
 use super::supervision::ChildEvent;
 use super::verifier::{Validate, Verifier};
-use super::world::{ActorState, ROOT, Role, World};
+use super::world::{ActorState, ModeView, ROOT, Role, World};
 use crate::api::{Problem, ProblemKind};
 use crate::core::mode::{
-    Effect, IntegrityVerdict, IntegrityWindow, Mode, ModeEvent, Persistence, RecoveryCause, Transition, step,
+    DegradedReason, Effect, IntegrityVerdict, IntegrityWindow, Mode, ModeEvent, Persistence, RecoveryCause, Transition,
+    step,
 };
 use crate::repository::state::Loaded;
 use crate::storage::Durability;
@@ -39,12 +41,24 @@ pub(super) struct ModeDocument {
 /// Something that may change the mode; answered when it has, and its effects are under way.
 #[derive(Message)]
 #[rtype(result = "Result<(), Problem>")]
-pub struct Happened(pub ModeEvent);
+pub struct Happened {
+    /// What.
+    pub event: ModeEvent,
+    /// Who asked for it: what follows from it is told as theirs.
+    pub caller: Caller,
+}
 
-/// A place in the repository was newly found damaged.
+impl Happened {
+    /// Something that nobody asked for.
+    pub fn unasked(event: ModeEvent) -> Self {
+        Self { event, caller: Caller::component(ROOT) }
+    }
+}
+
+/// A place in the repository was newly found damaged, in an operation of this caller.
 #[derive(Message)]
 #[rtype(result = "Result<(), Problem>")]
-pub struct IntegrityFailure;
+pub struct IntegrityFailure(pub Caller);
 
 /// Whether the supervisor answers, and has heard of its children.
 #[derive(Message)]
@@ -101,7 +115,7 @@ impl Supervisor {
     }
 
     /// Takes one step and carries out its effects, in order, before the next event is looked at.
-    fn happened(&mut self, event: ModeEvent) -> AtomicResponse<Self, Result<(), Problem>> {
+    fn happened(&mut self, Happened { event, caller }: Happened) -> AtomicResponse<Self, Result<(), Problem>> {
         let before = self.world.mode();
         let (next, effects) = match step(&before.mode, &event) {
             Ok(taken) => taken,
@@ -111,22 +125,32 @@ impl Supervisor {
             }
         };
         let window = if leaves_recovery(&before.mode, &next) { self.empty_window() } else { self.window.clone() };
-        let carry_out = CarryOut { window: window.clone(), ..self.carry_out(next, before.persisted) };
+        let carry_out = CarryOut { window: window.clone(), ..self.carry_out(&before, next, &caller) };
         AtomicResponse::new(Box::pin(
             async move { carry_out.run(&effects).await.map(|()| effects) }.into_actor(self).map(
-                |result, supervisor, ctx| {
+                move |result, supervisor, ctx| {
                     let effects = result?;
                     supervisor.window = window;
-                    supervisor.start_work(&effects, ctx);
+                    supervisor.start_work(&effects, &caller, ctx);
                     Ok(())
                 },
             ),
         ))
     }
 
-    fn carry_out(&self, next: Mode, persisted: bool) -> CarryOut {
-        let herald = self.peers.as_ref().map(|peers| peers.herald.clone());
-        CarryOut { world: self.world.clone(), herald, window: self.window.clone(), next, persisted }
+    fn carry_out(&self, before: &ModeView, next: Mode, caller: &Caller) -> CarryOut {
+        let (old, new) = (before.mode.reasons(), next.reasons());
+        CarryOut {
+            world: self.world.clone(),
+            herald: self.peers.as_ref().map(|peers| peers.herald.clone()),
+            window: self.window.clone(),
+            raised: new.difference(&old).copied().collect(),
+            // What a process that stops leaves is as it was.
+            cleared: old.difference(&new).filter(|_| next != Mode::Stopping).copied().collect(),
+            next,
+            persisted: before.persisted,
+            about: About::caller(caller),
+        }
     }
 
     fn empty_window(&self) -> IntegrityWindow {
@@ -139,9 +163,11 @@ impl Supervisor {
         Post::new(ctx.address(), self.world.mail(ROOT))
     }
 
-    fn start_work(&self, effects: &[Effect], ctx: &mut Context<Self>) {
+    /// Starts what the effects ask for; its end is reported as the same caller's.
+    fn start_work(&self, effects: &[Effect], caller: &Caller, ctx: &mut Context<Self>) {
         let Some(peers) = &self.peers else { return };
         for effect in effects {
+            let caller = caller.clone();
             match effect {
                 Effect::ResumeSchedules => peers.scheduler.iter().for_each(|scheduler| scheduler.do_send(Wake)),
                 Effect::StartAssessment => {
@@ -154,7 +180,7 @@ impl Supervisor {
                                 Ok(restorable) => ModeEvent::Assessed { restorable },
                                 Err(_) => ModeEvent::WorkFailed,
                             };
-                            report.do_send(Happened(event));
+                            report.do_send(Happened { event, caller });
                         }
                         .into_actor(self),
                     );
@@ -163,15 +189,15 @@ impl Supervisor {
                     let (report, verifier) = (self.post(ctx), peers.verifier.clone());
                     ctx.spawn(
                         async move {
-                            let event = verifier.send(Validate).await.unwrap_or(ModeEvent::WorkFailed);
-                            report.do_send(Happened(event));
+                            let event = verifier.send(Validate(caller.clone())).await.unwrap_or(ModeEvent::WorkFailed);
+                            report.do_send(Happened { event, caller });
                         }
                         .into_actor(self),
                     );
                 }
                 Effect::StartRestore => {
                     let (report, work) = (self.post(ctx), self.world.recovery.start());
-                    ctx.spawn(async move { report.do_send(Happened(work.await)) }.into_actor(self));
+                    ctx.spawn(async move { report.do_send(Happened { event: work.await, caller }) }.into_actor(self));
                 }
                 _ => {}
             }
@@ -191,6 +217,9 @@ struct CarryOut {
     window: IntegrityWindow,
     next: Mode,
     persisted: bool,
+    raised: Vec<DegradedReason>,
+    cleared: Vec<DegradedReason>,
+    about: About,
 }
 
 impl CarryOut {
@@ -235,15 +264,18 @@ impl CarryOut {
     }
 
     async fn audit(&self, transition: &Transition) {
+        let concerns = self.world.concerns();
         let event = Event::ModeChanged {
             from: transition.from,
             to: transition.to,
             phase: transition.phase,
             cause: transition.cause,
+            raised: self.raised.iter().map(|reason| (reason.code(), reasons::detail(&concerns, *reason))).collect(),
+            cleared: self.cleared.iter().map(|reason| reason.code()).collect(),
         };
         if let Some(herald) = &self.herald {
             // Unrecorded: the auditor keeps the record, and entering recovery waits for nobody.
-            let _ = herald.tell(event, &About::caller(&Caller::component("supervisor"))).await;
+            let _ = herald.tell(event, &self.about).await;
         }
     }
 }
@@ -282,21 +314,21 @@ impl Handler<AllWell> for Supervisor {
 impl Handler<Happened> for Supervisor {
     type Result = AtomicResponse<Self, Result<(), Problem>>;
 
-    fn handle(&mut self, Happened(mut event): Happened, _ctx: &mut Self::Context) -> Self::Result {
-        if let ModeEvent::Started(facts) = &mut event
+    fn handle(&mut self, mut happened: Happened, _ctx: &mut Self::Context) -> Self::Result {
+        if let ModeEvent::Started(facts) = &mut happened.event
             && let IntegrityVerdict::Repeated { .. } = self.window.verdict(self.world.clock.now())
         {
             // Found by the process before this one, which may have died of it.
             facts.alarm = facts.alarm.or(Some(RecoveryCause::IntegrityFailures));
         }
-        self.happened(event)
+        self.happened(happened)
     }
 }
 
 impl Handler<IntegrityFailure> for Supervisor {
     type Result = AtomicResponse<Self, Result<(), Problem>>;
 
-    fn handle(&mut self, _: IntegrityFailure, _ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, IntegrityFailure(caller): IntegrityFailure, _ctx: &mut Self::Context) -> Self::Result {
         let settings = self.world.settings();
         let (limit, window_minutes) = (settings.recovery.integrity_failures, settings.recovery.window_minutes);
         self.window = self.window.clone().with_settings(limit, window_minutes);
@@ -311,7 +343,7 @@ impl Handler<IntegrityFailure> for Supervisor {
                 }
             });
         }
-        self.happened(ModeEvent::IntegrityFailed(verdict))
+        self.happened(Happened { event: ModeEvent::IntegrityFailed(verdict), caller })
     }
 }
 
@@ -350,7 +382,8 @@ impl Handler<ChildEvent> for Supervisor {
                     actor.last_error = Some(reason.clone());
                 });
                 mention(Event::ActorGaveUp { actor: child, reason });
-                self.post(ctx).do_send(Happened(ModeEvent::RecoveryDemanded(RecoveryCause::ActorGaveUp)));
+                let demanded = ModeEvent::RecoveryDemanded(RecoveryCause::ActorGaveUp);
+                self.post(ctx).do_send(Happened::unasked(demanded));
             }
         }
     }

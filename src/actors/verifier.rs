@@ -72,7 +72,10 @@ struct Scrub;
 /// Verify that recovery is complete: the live files are whole, and each set has a good backup that reads back.
 #[derive(Message)]
 #[rtype(result = "ModeEvent")]
-pub struct Validate;
+pub struct Validate(
+    /// Who asked.
+    pub Caller,
+);
 
 /// The actor.
 pub struct Verifier(Tools);
@@ -168,14 +171,14 @@ impl Handler<Scrub> for Verifier {
 impl Handler<Validate> for Verifier {
     type Result = ResponseActFuture<Self, ModeEvent>;
 
-    fn handle(&mut self, _: Validate, _ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Validate(caller): Validate, _ctx: &mut Self::Context) -> Self::Result {
         let tools = self.0.clone();
-        Box::pin(async move { tools.validate().await }.into_actor(self))
+        Box::pin(async move { tools.validate(&caller).await }.into_actor(self))
     }
 }
 
 impl Tools {
-    async fn validate(&self) -> ModeEvent {
+    async fn validate(&self, caller: &Caller) -> ModeEvent {
         if self.world.repository.is_vacant() {
             return ModeEvent::WorkFailed;
         }
@@ -188,10 +191,9 @@ impl Tools {
                 };
                 index.latest().cloned()
             };
-            let caller = Caller::component("verifier");
             let intact = match latest {
                 None => false,
-                Some(backup) => match self.check(backup, Depth::Whole, Check::Validation, &caller).await {
+                Some(backup) => match self.check(backup, Depth::Whole, Check::Validation, caller).await {
                     Ok(verification) => verification.verdict == Verdict::Intact,
                     Err(_) => return ModeEvent::WorkFailed,
                 },

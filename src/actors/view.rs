@@ -16,7 +16,7 @@ use crate::api::{
     RestoreOutcome, RestoredDocument, SetStatus, SkippedDocument, StateCounts, Status, UnreadableDocument,
     VerifyOutcome, VerifyVerdict,
 };
-use crate::core::mode::{DegradedReason, Mode, RecoveryPhase};
+use crate::core::mode::{DegradedReason, RecoveryPhase};
 use crate::core::{BackupId, BackupKind, BackupState, SetName};
 use crate::pipeline::restore::{Restored, Rules};
 use crate::pipeline::verify::{Damage, Verdict, Verification};
@@ -203,10 +203,7 @@ pub fn mode(world: &World) -> ModeDocument {
         code: reason.code().into(),
         detail: reasons::detail(&concerns, *reason),
     };
-    let reasons = match &view.mode {
-        Mode::Degraded { reasons } | Mode::Recovery { reasons, .. } => reasons.iter().map(document).collect(),
-        Mode::Starting | Mode::Normal | Mode::Stopping => vec![],
-    };
+    let reasons = view.mode.reasons().iter().map(document).collect();
     let losses = match view.mode.phase() {
         Some(RecoveryPhase::AwaitingDecision { losses }) => losses.iter().map(ToString::to_string).collect(),
         _ => vec![],
@@ -326,10 +323,7 @@ pub fn facts(world: &World) -> Facts {
     Facts {
         enabled: world.settings().backup.enabled,
         mode: mode.mode.name(),
-        reasons: match &mode.mode {
-            Mode::Degraded { reasons } | Mode::Recovery { reasons, .. } => reasons.clone(),
-            Mode::Starting | Mode::Normal | Mode::Stopping => Default::default(),
-        },
+        reasons: mode.mode.reasons(),
         mode_persisted: mode.persisted,
         sets,
         actors: world.actors().into_iter().map(|(name, actor)| (name, actor.state == ActorState::Up)).collect(),

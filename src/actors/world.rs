@@ -15,6 +15,7 @@ use super::chain_check;
 use super::drills::Drills;
 use super::known_damage::KnownDamage;
 use super::lane::WriteLane;
+use super::notifier::Notifier;
 use super::post::Mail;
 use super::reasons::Concerns;
 use super::recovery::RecoveryDesk;
@@ -77,6 +78,8 @@ pub struct World {
     pub damage: KnownDamage,
     /// What Prometheus is told.
     pub metrics: Metrics,
+    /// Who is told what a person must hear of.
+    pub notifier: Notifier,
     /// What is known of the clock.
     pub timekeeping: Timekeeping,
     /// What the Janitor found.
@@ -228,6 +231,7 @@ impl World {
             clock,
             lane: WriteLane::open(),
             metrics,
+            notifier: Notifier::default(),
             timekeeping,
             upkeep: Upkeep::default(),
             started,

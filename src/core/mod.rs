@@ -13,6 +13,7 @@ pub mod digest;
 pub mod drill;
 pub mod garbage;
 pub mod mode;
+pub mod notices;
 pub mod priority;
 pub mod recovery_plan;
 pub mod replication;

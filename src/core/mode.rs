@@ -111,6 +111,14 @@ impl Mode {
         matches!(self, Self::Recovery { .. })
     }
 
+    /// What needs a person now, or will once recovery is left.
+    pub fn reasons(&self) -> BTreeSet<DegradedReason> {
+        match self {
+            Self::Degraded { reasons } | Self::Recovery { reasons, .. } => reasons.clone(),
+            Self::Starting | Self::Normal | Self::Stopping => BTreeSet::new(),
+        }
+    }
+
     /// What recovery was entered for, if this is recovery mode.
     pub const fn recovery_cause(&self) -> Option<RecoveryCause> {
         match self {

@@ -13,6 +13,7 @@ pub mod forget;
 pub mod heal;
 pub mod lineage;
 mod parallel;
+pub mod program;
 mod progress;
 pub mod refill;
 pub mod relief;

@@ -81,6 +81,7 @@ pub(super) fn settings(sources: &Sources, instead: Option<&str>, errors: &mut Ve
         },
         drill: stated.drill.decide(&mut ledger),
         janitor: stated.janitor.decide(&mut ledger),
+        notify: stated.notify.decide(&mut ledger),
         logging: LoggingSettings {
             level: ledger.note("logging.level", prevailing(&[&stated.log_level], LogLevel::Info)),
             format: ledger.note("logging.format", prevailing(&[&stated.log_format], LogFormat::Human)),

@@ -21,6 +21,7 @@ mod file_patterns;
 mod janitor;
 mod kept;
 mod logging;
+mod notify;
 mod origin;
 mod replicas;
 mod sets;
@@ -51,6 +52,7 @@ pub use file_patterns::{FilePatternError, FilePatterns, MAX_PATTERN_BYTES, MAX_P
 pub use janitor::JanitorSettings;
 pub use kept::{KEPT, KeptSettings};
 pub use logging::{LogFormat, LogLevel, LoggingSettings, WordSyntax};
+pub use notify::NotifySettings;
 pub use origin::{Explained, Origin};
 pub use replicas::ReplicaSettings;
 pub use sets::{Refused, SetSettings};
@@ -81,6 +83,8 @@ pub struct Settings {
     pub janitor: JanitorSettings,
     /// What is logged, and how.
     pub logging: LoggingSettings,
+    /// Who is told of what a person must hear of.
+    pub notify: NotifySettings,
     /// Where Fiovana's configuration is, absolute.
     pub config_directory: PathBuf,
     /// Where the logs are, and the audit log is written; absolute.

@@ -19,6 +19,7 @@ use super::drill::StatedDrill;
 use super::error::SettingsError;
 use super::file_patterns::FilePatterns;
 use super::janitor::StatedJanitor;
+use super::notify::StatedNotify;
 use super::origin::{Said, Shown};
 use super::replicas::{self, StatedReplica};
 use super::values::{Raw, Read, address, command, directory, files, flag, time, whole, word};
@@ -57,6 +58,7 @@ pub(super) struct Statements {
     pub read_sources_every_runs: Stated<u32>,
     pub drill: StatedDrill,
     pub janitor: StatedJanitor,
+    pub notify: StatedNotify,
     pub log_level: Stated<LogLevel>,
     pub log_format: Stated<LogFormat>,
     pub config_directory: Stated<PathBuf>,
@@ -166,6 +168,8 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
     let drill = StatedDrill::read(top.section("drill"), errors);
     let janitor = StatedJanitor::read(top.section("janitor"), errors);
 
+    let notify = StatedNotify::read(top.section("notify"), errors);
+
     let mut logging = top.section("logging");
     let log_level = logging.take("level", word("error, warn, info, debug or trace"));
     let log_format = logging.take("format", word("human or json"));
@@ -195,6 +199,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
         read_sources_every_runs,
         drill,
         janitor,
+        notify,
         log_level,
         log_format,
         config_directory,

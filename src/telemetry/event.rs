@@ -299,6 +299,10 @@ pub enum Event {
         phase: Option<&'static str>,
         /// What for.
         cause: &'static str,
+        /// What needs a person now, and did not before: its code, and what that person should know.
+        raised: Vec<(&'static str, String)>,
+        /// What no longer does.
+        cleared: Vec<&'static str>,
     },
     /// A replica lacks what it should have, and why changed.
     ReplicaLagging {

@@ -108,7 +108,7 @@ fn few(places: &[String]) -> String {
 }
 
 /// An event in words.
-fn sentence(event: &Event) -> String {
+pub(super) fn sentence(event: &Event) -> String {
     match event {
         Event::ServiceStarted { version, repository, mode, .. } => {
             format!("fiovana-app {version} is up in mode {mode}; backups are in {repository}")
@@ -179,10 +179,11 @@ fn sentence(event: &Event) -> String {
             format!("{objects} objects collected, {freed_bytes} bytes freed")
         }
         Event::CleanupFailed { error } => format!("cleanup failed: {error}"),
-        Event::ModeChanged { from, to, phase, cause } => match phase {
-            Some(phase) => format!("mode {from} -> {to} ({phase}): {cause}"),
-            None => format!("mode {from} -> {to}: {cause}"),
-        },
+        Event::ModeChanged { from, to, phase, cause, raised, .. } => {
+            let phase = phase.map_or_else(String::new, |phase| format!(" ({phase})"));
+            let details: Vec<String> = raised.iter().map(|(_, detail)| format!("; {detail}")).collect();
+            format!("mode {from} -> {to}{phase}: {cause}{}", details.concat())
+        }
         Event::ReplicaLagging { replica, lag_backups, reason, .. } => {
             format!("the replica {replica} is {lag_backups} backups behind: {reason}")
         }

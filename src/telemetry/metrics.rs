@@ -69,8 +69,35 @@ struct Counts {
     actor_restarts: IntCounterVec,
     audit_records: IntCounterVec,
     audit_write_failures: prometheus::IntCounter,
+    notifications: IntCounterVec,
     http_requests: IntCounterVec,
     http_duration: HistogramVec,
+}
+
+/// What became of the attempt to tell a person something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notified {
+    /// The program ended well.
+    Told,
+    /// It could not be run, or ended otherwise.
+    Failed,
+    /// It was killed, as its time was over.
+    TimedOut,
+    /// Too much was waiting: it was not run.
+    Dropped,
+}
+
+impl Notified {
+    const ALL: [Self; 4] = [Self::Told, Self::Failed, Self::TimedOut, Self::Dropped];
+
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Told => "told",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Dropped => "dropped",
+        }
+    }
 }
 
 /// What a gauge shows of a set.
@@ -198,6 +225,11 @@ impl Metrics {
     /// Counts a record that is durable.
     pub fn observe_audit_record(&self, event: &str) {
         self.counts.audit_records.with_label_values(&[event]).inc();
+    }
+
+    /// Counts an attempt to tell a person.
+    pub fn observe_notification(&self, outcome: Notified) {
+        self.counts.notifications.with_label_values(&[outcome.code()]).inc();
     }
 
     /// Counts an occurrence.
@@ -395,6 +427,7 @@ impl Counts {
             actor_restarts: registrar.counters("actor_restarts_total", "Restarts of actors.", &["actor", "cause"])?,
             audit_records: registrar.counters("audit_records_total", "Audit records made durable.", &["event"])?,
             audit_write_failures: registrar.counter("audit_write_failures_total", "Failed writes to the audit log.")?,
+            notifications: registrar.counters("notifications_total", "Runs of notify.command.", &["outcome"])?,
             http_requests: registrar.counters("http_requests_total", "Requests.", &["route", "method", "status"])?,
             http_duration: registrar.histograms(
                 "http_request_duration_seconds",
@@ -417,6 +450,9 @@ impl Counts {
             for cause in ["stop", "error", "panic", "hang"] {
                 self.actor_restarts.with_label_values(&[actor, cause]);
             }
+        }
+        for outcome in Notified::ALL {
+            self.notifications.with_label_values(&[outcome.code()]);
         }
         for source in REPAIR_SOURCES {
             self.repairs.with_label_values(&[source]);

@@ -7,7 +7,9 @@ mod event;
 pub mod facts;
 mod logging;
 mod metrics;
+mod notice;
 
 pub use event::{Check, Event, Occurrence};
 pub use logging::{LoggingError, init as init_logging, log};
-pub use metrics::{Metrics, MetricsError};
+pub use metrics::{Metrics, MetricsError, Notified};
+pub use notice::notice;

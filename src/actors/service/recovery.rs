@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
+use super::super::supervisor::Happened;
 use super::super::verifier::{Validate, Verify};
 use super::super::world::ModeView;
 use super::super::{diff, recovery};
@@ -51,21 +52,26 @@ impl Service {
 
     /// Enters recovery mode, as an operator.
     pub async fn enter_recovery(&self, caller: &Caller) -> Result<ModeDocument, Problem> {
-        tracing::info!(principal = caller.principal, "recovery mode was asked for");
-        self.happened(ModeEvent::RecoveryDemanded(RecoveryCause::OperatorRequest)).await?;
+        tracing::info!(principal = caller.principal, caller.correlation_id, "recovery mode was asked for");
+        self.asked(ModeEvent::RecoveryDemanded(RecoveryCause::OperatorRequest), caller).await?;
         Ok(self.mode())
     }
 
     /// Leaves recovery mode, after a validation that passes, or with the losses it finds acknowledged by name.
     pub async fn exit_recovery(&self, acknowledged: Vec<String>, caller: &Caller) -> Result<ModeDocument, Problem> {
         self.refuse_unless_working()?;
-        tracing::info!(principal = caller.principal, ?acknowledged, "leaving recovery mode was asked for");
+        tracing::info!(
+            principal = caller.principal,
+            caller.correlation_id,
+            ?acknowledged,
+            "leaving recovery mode was asked for"
+        );
         let acknowledged: BTreeSet<Loss> = acknowledged.into_iter().map(Loss).collect();
         if !self.may_leave(&acknowledged) {
-            self.validate().await?;
+            self.validate(caller).await?;
         }
         let flag_set = self.world.settings().recovery_mode;
-        self.happened(ModeEvent::ExitRequested { acknowledged, flag_set }).await?;
+        self.asked(ModeEvent::ExitRequested { acknowledged, flag_set }, caller).await?;
         Ok(self.mode())
     }
 
@@ -94,14 +100,14 @@ impl Service {
         if plan.digest() != digest {
             return Err(stale(PlanDocument::new(plan, asked)));
         }
-        tracing::info!(principal = caller.principal, plan = %digest, "the recovery plan is applied");
+        tracing::info!(principal = caller.principal, caller.correlation_id, plan = %digest, "the recovery plan is applied");
         let rules = Rules { ignore_ownership: options.ignore_ownership, ..Rules::default() };
         let applied = if self.world.mode().mode.is_recovery() {
             self.apply_in_recovery(plan, rules, caller).await?
         } else {
             self.carry_out(&plan, rules, caller).await
         };
-        let (validated, losses) = self.validity().await?;
+        let (validated, losses) = self.validity(caller).await?;
         Ok(ApplyOutcome {
             plan: digest,
             restored: applied.restored,
@@ -137,14 +143,14 @@ impl Service {
     /// Carries the plan out as the mode machine has it: asked for, begun by the supervisor, reported, validated.
     async fn apply_in_recovery(&self, plan: Plan, rules: Rules, caller: &Caller) -> Result<Applied, Problem> {
         if plan.restores().next().is_none() {
-            self.validate().await?;
+            self.validate(caller).await?;
             return Ok(Applied::default());
         }
         let (tell, told) = oneshot::channel();
-        let (service, caller) = (self.clone(), caller.clone());
+        let (service, applying) = (self.clone(), caller.clone());
         let ordered = self.world.recovery.order(Box::new(move || {
             async move {
-                let applied = service.carry_out(&plan, rules, &caller).await;
+                let applied = service.carry_out(&plan, rules, &applying).await;
                 let event = if applied.failed.is_empty() { ModeEvent::Restored } else { ModeEvent::WorkFailed };
                 // Nobody there any more: the mode, the audit log and the next plan tell.
                 let _ = tell.send(applied);
@@ -155,7 +161,7 @@ impl Service {
         if !ordered {
             return Err(Problem::new(ProblemKind::Busy, "another plan is being applied: look again when it is done"));
         }
-        if let Err(problem) = self.request_restore().await {
+        if let Err(problem) = self.request_restore(caller).await {
             self.world.recovery.withdraw();
             return Err(problem);
         }
@@ -164,12 +170,12 @@ impl Service {
     }
 
     /// Brings recovery to where a plan may be applied, and has that begun.
-    async fn request_restore(&self) -> Result<(), Problem> {
+    async fn request_restore(&self, caller: &Caller) -> Result<(), Problem> {
         for _turn in 0..MAX_TURNS {
             match self.at_rest().await?.mode.phase() {
-                Some(RecoveryPhase::Validated) => self.happened(ModeEvent::PlanRequested).await?,
+                Some(RecoveryPhase::Validated) => self.asked(ModeEvent::PlanRequested, caller).await?,
                 // Whether it is time for it, the machine judges, and says.
-                _ => return self.happened(ModeEvent::RestoreRequested).await,
+                _ => return self.asked(ModeEvent::RestoreRequested, caller).await,
             }
         }
         Err(Problem::new(ProblemKind::Busy, "recovery is looking at what changed meanwhile: try again"))
@@ -205,18 +211,27 @@ impl Service {
     }
 
     /// Whether all is well, and what is not. In recovery mode that is what the validation there found.
-    async fn validity(&self) -> Result<(bool, Vec<String>), Problem> {
+    async fn validity(&self, caller: &Caller) -> Result<(bool, Vec<String>), Problem> {
         let resting = self.at_rest().await?.mode;
         let losses = match resting.phase() {
             Some(RecoveryPhase::Validated) => return Ok((true, vec![])),
             Some(RecoveryPhase::AwaitingDecision { losses }) => losses.clone(),
-            _ => match self.verifier.send(Validate).await.map_err(|_| problems::of_silence("verifier"))? {
+            _ => match self
+                .verifier
+                .send(Validate(caller.clone()))
+                .await
+                .map_err(|_| problems::of_silence("verifier"))?
+            {
                 ModeEvent::ValidationPassed => return Ok((true, vec![])),
                 ModeEvent::ValidationFailed { losses } => losses,
                 _ => BTreeSet::new(),
             },
         };
         Ok((false, losses.iter().map(ToString::to_string).collect()))
+    }
+
+    async fn asked(&self, event: ModeEvent, caller: &Caller) -> Result<(), Problem> {
+        self.happened(Happened { event, caller: caller.clone() }).await
     }
 
     fn may_leave(&self, acknowledged: &BTreeSet<Loss>) -> bool {
@@ -244,10 +259,10 @@ impl Service {
     }
 
     /// Waits for work that is under way, then validates, and waits for what comes of it.
-    async fn validate(&self) -> Result<(), Problem> {
+    async fn validate(&self, caller: &Caller) -> Result<(), Problem> {
         let resting = self.at_rest().await?.mode;
         if resting.is_recovery() && !matches!(resting.phase(), Some(RecoveryPhase::Validated)) {
-            self.happened(ModeEvent::ValidationRequested).await?;
+            self.asked(ModeEvent::ValidationRequested, caller).await?;
             self.at_rest().await?;
         }
         Ok(())

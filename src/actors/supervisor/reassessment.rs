@@ -12,7 +12,8 @@ use tokio::time::{sleep, timeout};
 use super::{Happened, Supervisor};
 use crate::actors::post::Post;
 use crate::actors::reasons;
-use crate::actors::world::World;
+use crate::actors::service::Caller;
+use crate::actors::world::{ROOT, World};
 use crate::api::Problem;
 use crate::core::mode::{Effect, Mode, ModeEvent, Persistence};
 
@@ -61,7 +62,7 @@ async fn reassess(world: &Arc<World>, supervisor: &Post<Supervisor>) {
             false => ModeEvent::ReasonCleared(reason),
         };
         // What changes nothing is nothing; a mode that has no answer (starting, stopping) needs none.
-        supervisor.do_send(Happened(event));
+        supervisor.do_send(Happened::unasked(event));
     }
 }
 
@@ -73,7 +74,7 @@ impl Handler<SaveMode> for Supervisor {
         if view.persisted || matches!(view.mode, Mode::Starting | Mode::Stopping) {
             return AtomicResponse::new(Box::pin(actix::fut::ready(Ok(()))));
         }
-        let save = self.carry_out(view.mode, view.persisted);
+        let save = self.carry_out(&view, view.mode.clone(), &Caller::component(ROOT));
         let save = async move { save.run(&[Effect::Persist(Persistence::Attempted)]).await };
         AtomicResponse::new(Box::pin(save.into_actor(self)))
     }

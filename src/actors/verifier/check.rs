@@ -184,7 +184,8 @@ impl Tools {
             harmed && !any(BackupState::Unverified) && index.latest().is_none()
         });
         if hopeless {
-            self.supervisor.do_send(Happened(ModeEvent::RecoveryDemanded(RecoveryCause::NoGoodBackup)));
+            let demanded = ModeEvent::RecoveryDemanded(RecoveryCause::NoGoodBackup);
+            self.supervisor.do_send(Happened::unasked(demanded));
         }
     }
 }

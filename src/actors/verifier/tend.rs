@@ -78,15 +78,15 @@ impl Tools {
         if matches!(tree, Tree::Primary) {
             self.ask_for_new_backups(&tended, &news);
         }
-        self.count(&news);
+        self.count(&news, about);
         tended
     }
 
     /// Has new damage counted, healed or not. Afterwards: whoever acts upon it looks at what was healed already.
-    fn count(&self, news: &BTreeSet<String>) {
+    fn count(&self, news: &BTreeSet<String>, about: &About) {
         // A file whose objects are all right, and which is not: the manifest is at fault.
         let counts = |place: &&String| StoredFile::at(place).is_none_or(|file| file.counts());
-        news.iter().filter(counts).for_each(|_| self.supervisor.do_send(IntegrityFailure));
+        news.iter().filter(counts).for_each(|_| self.supervisor.do_send(IntegrityFailure(about.asker())));
     }
 
     async fn heal(&self, tree: &Tree, damages: Vec<Damage>) -> Result<Vec<(Damage, Healing)>, String> {

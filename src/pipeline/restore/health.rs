@@ -1,31 +1,20 @@
 //! Asking the application whether it can live with what was restored.
 //!
-//! Hazard: a command that hangs, floods its output, or leaves children behind must not hold up a restore or the files it
-//! waits for. It runs without a shell, in a process group of its own, with little of this service's environment, for a
+//! Hazard: a command that hangs, or floods its output, must not hold up a restore or the files it waits for. It has a
 //! bounded time; what it says is kept to a bounded length and goes to whoever asked, never into a log.
 
 use std::io::Read;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-
 use super::journal::Journal;
-use crate::pipeline::Progress;
+use crate::pipeline::{Progress, program};
 
 /// How much of what a command says is kept: its beginning.
 const MAX_OUTPUT_BYTES: u64 = 2048;
-/// How often a command is asked whether it is done.
-const POLL: Duration = Duration::from_millis(10);
 /// How long the rest of its output is waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// What it gets of this service's environment.
-const INHERITED: [&str; 8] =
-    ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"];
-
 /// The command that judges.
 #[derive(Clone, Copy, Debug)]
 pub struct HealthCheck<'a> {
@@ -59,52 +48,25 @@ pub fn judge(
     journal: &Journal,
     progress: &Progress,
 ) -> Result<(), HealthError> {
-    let Some((program, arguments)) = check.command.split_first() else { return Ok(()) };
+    let Some((judge, arguments)) = check.command.split_first() else { return Ok(()) };
     let backups: Vec<String> = journal.backups.iter().map(ToString::to_string).collect();
-    let mut command = Command::new(program);
-    command.args(arguments).current_dir(source).stdin(Stdio::null()).process_group(0);
-    command.env_clear().envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    let mut command = program::prepare(judge, arguments, source);
     command.env("FIOVANA_RESTORE_SET", journal.set.as_str()).env("FIOVANA_RESTORE_BACKUPS", backups.join(" "));
     command.env("FIOVANA_RESTORE_SAFETY_BACKUP", journal.safety_backup.to_string());
     command.env("FIOVANA_RESTORE_CORRELATION_ID", &journal.correlation_id);
-    let start = |error| HealthError::Start(program.clone(), error);
+    let start = |error| HealthError::Start(judge.clone(), error);
     let (reader, writer) = std::io::pipe().map_err(start)?;
     command.stdout(writer.try_clone().map_err(start)?).stderr(writer);
     let mut child = command.spawn().map_err(start)?;
     // It holds the writing ends: without them the reader would never come to an end.
     drop(command);
     let output = collect(reader);
-    let ended = wait(&mut child, check.timeout, progress).map_err(start)?;
-    let how = match ended {
-        Some(status) if status.success() => return Ok(()),
-        Some(status) => told(status),
-        None => format!("did not end within {:?}", check.timeout),
-    };
+    let ended = program::wait(&mut child, check.timeout, || progress.advance(0).is_err()).map_err(start)?;
+    if ended.is_some_and(|status| status.success()) {
+        return Ok(());
+    }
+    let how = program::told(ended, check.timeout);
     Err(HealthError::Unhealthy { how, said: output.recv_timeout(LAST_WORDS).unwrap_or_default() })
-}
-
-fn told(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("ended with exit code {code}"),
-        (None, signal) => format!("was ended by signal {}", signal.unwrap_or(0)),
-    }
-}
-
-/// How it ended; `None` if it had to be killed, with whatever it started.
-fn wait(child: &mut Child, timeout: Duration, progress: &Progress) -> std::io::Result<Option<ExitStatus>> {
-    let polls = timeout.as_millis() / POLL.as_millis() + 1;
-    for _ in 0..polls {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if progress.advance(0).is_err() {
-            break;
-        }
-        std::thread::sleep(POLL);
-    }
-    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
-    child.wait()?;
-    Ok(None)
 }
 
 /// Reads to the end, keeps the beginning.

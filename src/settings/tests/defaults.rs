@@ -97,6 +97,9 @@ fn everything_else_has_its_default() {
     assert_eq!(settings.scrub.within, Duration::from_secs(7 * 86_400));
     assert_eq!(settings.scrub.rate_mib_per_second, 32);
     assert_eq!(settings.janitor.interval, Duration::from_secs(3600));
+    let notify =
+        NotifySettings { command: vec![], timeout: Duration::from_secs(30), repeat: Duration::from_secs(3600) };
+    assert_eq!(settings.notify, notify);
     assert_eq!(settings.logging, LoggingSettings { level: LogLevel::Info, format: LogFormat::Human });
     assert_eq!((settings.config_directory, settings.log_directory), (house.at("config"), house.at("logs")));
     assert!(!settings.recovery_mode && settings.settings_file.is_none() && settings.warnings.is_empty());

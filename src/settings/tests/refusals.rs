@@ -140,6 +140,14 @@ fn a_value_out_of_range_is_refused() {
             "recovery.pre_restore_days: 0 (FILE [recovery].pre_restore_days) is not allowed: give a whole number from 1 to 36500",
         ),
         (
+            "notify.command = 'tell me'",
+            r#"notify.command: "tell me" (FILE [notify].command) is not allowed: give a list of an absolute path and arguments such as ["/usr/bin/true", "-x"], or []"#,
+        ),
+        (
+            "notify.timeout = '1h'",
+            r#"notify.timeout: "1h" (FILE [notify].timeout) is not allowed: give a whole number and a unit (ms, s, m, h, d) such as "90s" or "6h", from 1s to 10m"#,
+        ),
+        (
             "recovery.health_command = ['check', '-x']",
             r#"recovery.health_command: ["check", "-x"] (FILE [recovery].health_command) is not allowed: give a list of an absolute path and arguments such as ["/usr/bin/true", "-x"], or []"#,
         ),
@@ -244,11 +252,11 @@ fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
         ("max_backups = 3", "max_backups: 3 (FILE max_backups) is not a setting: give it as [backup].max_backups"),
         (
             "\"a[999999999999]\" = 1",
-            "a[999999999999]: 1 (FILE a[999999999999]) is not a setting: known here are backup, sets, replicas, http, audit, recovery, supervision, scrub, drill, janitor, logging",
+            "a[999999999999]: 1 (FILE a[999999999999]) is not a setting: known here are backup, sets, replicas, http, audit, recovery, supervision, scrub, drill, janitor, notify, logging",
         ),
         (
             "\"line\\nbreak\" = 1",
-            r"line\nbreak: 1 (FILE line\nbreak) is not a setting: known here are backup, sets, replicas, http, audit, recovery, supervision, scrub, drill, janitor, logging",
+            r"line\nbreak: 1 (FILE line\nbreak) is not a setting: known here are backup, sets, replicas, http, audit, recovery, supervision, scrub, drill, janitor, notify, logging",
         ),
     ] {
         assert_eq!(line(toml), expected, "{toml}");

@@ -3,6 +3,8 @@
 //! Hazard: a name or field that changes breaks the searches of those who read the log years later. They are added to,
 //! never renamed.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::Event;
@@ -166,8 +168,9 @@ impl Event {
             Self::CleanupCompleted { replica, deleted, objects, freed_bytes } => json!({
                 "replica": replica, "deleted": reasons(deleted), "objects": objects, "freed_bytes": freed_bytes,
             }),
-            Self::ModeChanged { from, to, phase, cause } => {
-                json!({"from": from, "to": to, "phase": phase, "cause": cause})
+            Self::ModeChanged { from, to, phase, cause, raised, cleared } => {
+                let raised: BTreeMap<_, _> = raised.iter().cloned().collect();
+                json!({"from": from, "to": to, "phase": phase, "cause": cause, "raised": raised, "cleared": cleared})
             }
             Self::ReplicaLagging { replica, path, lag_backups, fault, reason } => json!({
                 "replica": replica, "path": path, "lag_backups": lag_backups, "fault": fault, "reason": reason,
