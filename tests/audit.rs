@@ -119,6 +119,58 @@ fn what_is_altered_dropped_swapped_or_cut_off_is_named_alike_by_the_program_and_
 }
 
 #[test]
+fn whoever_rewrites_the_log_and_the_repository_is_found_by_a_replica_without_the_service() {
+    let installation = Installation::new();
+    let daemon = installation.start();
+    daemon.settle();
+    daemon.backup("security");
+    daemon.wait("the replica to have it", |daemon| {
+        let replica = daemon.status()["replicas"][0].clone();
+        (replica["lag"] == 0 && !replica["last_success"].is_null()).then_some(())
+    });
+    assert!(daemon.terminate().success());
+    std::fs::remove_file(installation.path("backups/state/audit_head.json")).unwrap();
+    std::fs::remove_dir_all(installation.path("backups/manifests")).unwrap();
+    std::fs::create_dir(installation.path("backups/manifests")).unwrap();
+    let log = installation.path(LOG);
+    let whole = String::from_utf8(files::read(&log)).unwrap();
+    files::write(&log, whole.split_inclusive('\n').next().unwrap());
+    let (exit, report) = verify(&installation);
+    assert_eq!((exit, &report["first_break"]["line"]), (4, &2.into()), "{report}");
+    std::fs::remove_dir_all(installation.path("backups/replica")).unwrap();
+    let blind = installation.run(&["audit", "verify"]);
+    assert_eq!(code(blind.status), 0, "{blind:?}");
+    let said = String::from_utf8_lossy(&blind.stderr).into_owned();
+    assert!(said.contains("backups/replica") && said.contains("without what this replica remembers"), "{said}");
+}
+
+#[test]
+fn a_rotated_file_that_was_compressed_is_proved_alike_by_the_program_and_the_shell() {
+    let installation = used();
+    let (log, rotated) = (installation.path(LOG), installation.path("logs/security_audit.log.1"));
+    std::fs::rename(&log, &rotated).unwrap();
+    let daemon = installation.start();
+    daemon.backup_when_free("security");
+    assert!(daemon.terminate().success());
+    let gzip = || assert!(Command::new("gzip").arg(&rotated).status().unwrap().success());
+    gzip();
+    let (exit, report) = verify(&installation);
+    assert_eq!((exit, report["files"].as_array().unwrap().len()), (0, 2), "{report}");
+    assert_eq!((&report["first_seq"], report["unreadable"].as_array().unwrap().len()), (&1.into(), 0), "{report}");
+    assert_eq!(shell_check(&installation), "");
+    assert!(Command::new("gunzip").arg(installation.path("logs/security_audit.log.1.gz")).status().unwrap().success());
+    let text = String::from_utf8(files::read(&rotated)).unwrap();
+    let modified = rotated.metadata().unwrap().modified().unwrap();
+    files::write(&rotated, text.replacen("BackupStarted", "BackupStopped", 1));
+    OpenOptions::new().write(true).open(&rotated).unwrap().set_modified(modified).unwrap();
+    gzip();
+    let (exit, report) = verify(&installation);
+    let line = report["first_break"]["line"].as_u64().unwrap();
+    assert_eq!(exit, 4, "{report}");
+    assert_eq!(shell_check(&installation), format!("broken at ./logs/security_audit.log.1.gz:{line}\n"));
+}
+
+#[test]
 fn a_break_counts_once_across_restarts_until_it_is_accepted_and_no_other_is_accepted_with_it() {
     let installation = Installation::with_settings("[audit]\ncheck_interval = \"1s\"\n");
     let daemon = installation.start();

@@ -16,7 +16,7 @@ const KEPT_BYTES: usize = 2 * MAX_LINE_BYTES;
 const BLOCK_BYTES: usize = 64 * 1024;
 
 /// Bytes `at..end` of a file.
-struct Section<'f> {
+pub(super) struct Section<'f> {
     file: &'f File,
     at: u64,
     end: u64,
@@ -32,17 +32,23 @@ impl Read for Section<'_> {
     }
 }
 
-/// The lines of a part of a file, first to last.
-pub(super) struct Forward<'f> {
-    reader: BufReader<Section<'f>>,
+/// The lines of what is read, first to last.
+pub(super) struct Forward<R> {
+    reader: BufReader<R>,
     line: Vec<u8>,
 }
 
-impl<'f> Forward<'f> {
-    /// The lines in bytes `start..end`; `u64::MAX` as the end reads whatever there is.
+impl<'f> Forward<Section<'f>> {
+    /// The lines in bytes `start..end` of a file; `u64::MAX` as the end reads whatever there is.
     pub fn new(file: &'f File, start: u64, end: u64) -> Self {
-        let section = Section { file, at: start, end };
-        Self { reader: BufReader::with_capacity(BLOCK_BYTES, section), line: Vec::new() }
+        Self::over(Section { file, at: start, end })
+    }
+}
+
+impl<R: Read> Forward<R> {
+    /// The lines of everything there is to read.
+    pub fn over(reader: R) -> Self {
+        Self { reader: BufReader::with_capacity(BLOCK_BYTES, reader), line: Vec::new() }
     }
 
     /// The next line without its newline; `None` at the end.

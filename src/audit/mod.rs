@@ -10,6 +10,7 @@
 //! | [`record`] | what is recorded, and its one line |
 //! | `lines` | reads a file line by line, forwards or from its end, in bounded memory |
 //! | `segments` | the files that hold the chain: the live one and those rotated away |
+//! | `packed` | unpacks those that were compressed |
 //! | [`opening`] | finds where the chain goes on, and says what was found |
 //! | [`log`] | appends, and brings in what was kept elsewhere |
 //! | [`kept`] | records that could not be written, until they can |
@@ -24,6 +25,7 @@ pub mod kept;
 mod lines;
 pub mod log;
 pub mod opening;
+mod packed;
 pub mod page;
 pub mod record;
 pub mod rotation;
@@ -37,8 +39,10 @@ mod tests {
     //! Hazard: each part may be right and the chain still break where they meet.
     mod appending;
     mod keeping;
+    mod packed;
     mod rotation;
     mod tampering;
+    mod tampering_rotated;
 }
 pub mod verify;
 mod walk;
@@ -52,7 +56,7 @@ pub use opening::{Finding, MaxBySeq, Opening, acceptance};
 pub use page::{MAX_PAGE_RECORDS, Wanted, last_head, read_records};
 pub use record::{Batch, CHAIN_STARTED, Entry, Head, MAX_LINE_BYTES, Outcome, Record};
 pub use rotation::rotate;
-pub use verify::{Break, ChainReport, Fault, verify_chain};
+pub use verify::{Break, ChainReport, Fault, Unreadable, verify_chain};
 
 /// The member of the details of a record that was kept elsewhere and got another number when it was merged.
 const KEPT_AS: &str = "kept_as";

@@ -220,7 +220,8 @@ impl Chain<'_> {
         let live_is_empty = self.live.tip.is_none();
         if last.is_none_or(|last| last.seq < expected.seq) {
             // A file that was compressed as it was rotated holds the records that the empty live file lost.
-            let compressed = live_is_empty && !self.rotated()?.compressed.is_empty();
+            let rotated = self.rotated()?;
+            let compressed = live_is_empty && !(rotated.compressed.is_empty() && rotated.packed.is_empty());
             return Ok(Some(if compressed { unchecked } else { missing }));
         }
         let mut left_bytes = SEARCHED_BYTES;

@@ -4,10 +4,10 @@
 //! The live file is opened first and each file once, by device and inode, so that a rotation in between hides
 //! nothing; and what a file holds decides its place in the chain, never its name.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -15,10 +15,13 @@ use rustix::io::Errno;
 
 use super::AuditError;
 use super::lines::Backward;
+use super::packed::GZIP;
 use super::record::{Head, Line};
 
-/// Endings of rotated files that were compressed: their records cannot be read here.
-const COMPRESSED: [&str; 4] = [".gz", ".xz", ".zst", ".bz2"];
+/// Endings of rotated files that were compressed otherwise: their records cannot be read here.
+const COMPRESSED: [&str; 3] = [".xz", ".zst", ".bz2"];
+/// How often the files are listed again while somebody rotates them.
+const MAX_LISTINGS: u32 = 10;
 
 /// A file of the chain, open for reading.
 #[derive(Debug)]
@@ -50,8 +53,21 @@ pub(super) fn identity(metadata: &fs::Metadata) -> Identity {
 pub(super) struct Segments {
     /// By their last record, oldest first; files that hold none come first.
     pub files: Vec<Segment>,
-    /// Rotated files that were compressed since.
+    /// Rotated files that were compressed since with gzip, in no order.
+    pub packed: Opened,
+    /// Those that were compressed otherwise.
     pub compressed: Vec<PathBuf>,
+}
+
+/// Files, open.
+type Opened = Vec<(PathBuf, File)>;
+
+/// The paths that rotation makes of a log's, each with the inode that it leads to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Names {
+    plain: BTreeMap<PathBuf, u64>,
+    packed: BTreeMap<PathBuf, u64>,
+    compressed: BTreeMap<PathBuf, u64>,
 }
 
 impl Segments {
@@ -73,15 +89,13 @@ impl Segments {
     }
 
     fn with_rotated(live: &Path, first: Option<(PathBuf, File)>) -> Result<Self, AuditError> {
-        let (rotated, compressed) = rotated_names(live)?;
+        let (rotated, mut packed, compressed) = open_rotated(live)?;
+        // While a file is being compressed, it is there as it was.
+        let is_plain = |path: &Path| rotated.iter().any(|(plain, _)| path.with_extension("") == *plain);
+        packed.retain(|(path, _)| !is_plain(path));
         let mut seen = HashSet::new();
         let mut files = Vec::new();
-        let opened = rotated.into_iter().filter_map(|path| {
-            // Gone again, or no file at all: nothing of the chain.
-            let file = open(&path, OpenOptions::new().read(true)).ok().flatten()?;
-            Some((path, file))
-        });
-        for (path, file) in first.into_iter().chain(opened) {
+        for (path, file) in first.into_iter().chain(rotated) {
             let metadata = file.metadata().map_err(AuditError::at("stat", &path))?;
             if seen.insert(identity(&metadata)) {
                 let (tip, _) = last_record(&file, metadata.len()).map_err(AuditError::at("read", &path))?;
@@ -89,7 +103,7 @@ impl Segments {
             }
         }
         files.sort_by_key(|segment| segment.tip.map(|tip| tip.head.seq));
-        Ok(Self { files, compressed })
+        Ok(Self { files, packed, compressed })
     }
 }
 
@@ -143,28 +157,51 @@ impl Tip {
     }
 }
 
-/// The paths beside `live` that rotation makes of its name, plain and compressed.
-fn rotated_names(live: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), AuditError> {
-    let mut plain = Vec::new();
-    let mut compressed = Vec::new();
+/// The files that were rotated away from `live`: those that are plain and those that are packed, open, and the paths of
+/// those that are compressed otherwise. Renamed meanwhile, one might be missed: then all are looked for again.
+fn open_rotated(live: &Path) -> Result<(Opened, Opened, Vec<PathBuf>), AuditError> {
+    // Gone again, or no file at all: nothing of the chain.
+    let open = |path: &PathBuf| Some((path.clone(), open(path, OpenOptions::new().read(true)).ok().flatten()?));
+    let mut names = rotated_names(live)?;
+    let mut listings = 1;
+    loop {
+        let (plain, packed) =
+            (names.plain.keys().filter_map(open).collect(), names.packed.keys().filter_map(open).collect());
+        let again = rotated_names(live)?;
+        if again == names || listings == MAX_LISTINGS {
+            return Ok((plain, packed, names.compressed.into_keys().collect()));
+        }
+        names = again;
+        listings += 1;
+    }
+}
+
+/// The paths beside `live` that rotation makes of its name.
+fn rotated_names(live: &Path) -> Result<Names, AuditError> {
+    let mut names = Names::default();
     let (Some(live_name), directory) = (live.file_name().and_then(|name| name.to_str()), directory_of(live)) else {
-        return Ok((plain, compressed));
+        return Ok(names);
     };
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok((plain, compressed)),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(names),
         Err(source) => return Err(AuditError::at("list", directory)(source)),
     };
     for entry in entries {
-        let name = entry.map_err(AuditError::at("list", directory))?.file_name();
+        let entry = entry.map_err(AuditError::at("list", directory))?;
+        let name = entry.file_name();
         let Some(suffix) = name.to_str().and_then(|name| name.strip_prefix(live_name)) else { continue };
-        let bare = COMPRESSED.iter().find_map(|ending| suffix.strip_suffix(ending));
-        if is_rotation(bare.unwrap_or(suffix)) {
-            let list = if bare.is_some() { &mut compressed } else { &mut plain };
-            list.push(directory.join(&name));
+        let other = COMPRESSED.iter().find_map(|ending| suffix.strip_suffix(ending));
+        let (bare, list) = match (suffix.strip_suffix(GZIP), other) {
+            (Some(bare), _) => (bare, &mut names.packed),
+            (None, Some(bare)) => (bare, &mut names.compressed),
+            (None, None) => (suffix, &mut names.plain),
+        };
+        if is_rotation(bare) {
+            list.insert(directory.join(&name), entry.ino());
         }
     }
-    Ok((plain, compressed))
+    Ok(names)
 }
 
 /// Whether `suffix` is what rotation appends: `.1`, `-20261123`, `.2026-11-23_10:15`; not `.bak`.

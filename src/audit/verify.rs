@@ -2,10 +2,12 @@
 //!
 //! Hazard: a chain alone proves only that somebody computed it; whoever can write the file can compute another. The
 //! proof is against anchors: heads that were remembered elsewhere (state, replicas, manifests) when they were written.
-//! What no anchor reaches is only as good as the file. Rotated files that are compressed or gone cannot be judged:
+//! What no anchor reaches is only as good as the file. Rotated files that cannot be read or are gone cannot be judged:
 //! the report says where the readable chain begins, and how many anchors lie before.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -13,10 +15,10 @@ use serde::Serialize;
 use super::kept::{self, Kept};
 use super::lines::Forward;
 use super::record::{CHAIN_STARTED, Head, Line, Link, Record};
-use super::segments::Segments;
+use super::segments::{Segment, Segments};
 pub use super::walk::Fault;
 use super::walk::{Found, Place, Walk};
-use super::{AuditError, opening};
+use super::{AuditError, opening, packed};
 use crate::core::Digest;
 
 /// What a verification found.
@@ -24,8 +26,10 @@ use crate::core::Digest;
 pub struct ChainReport {
     /// The files read, oldest first.
     pub files: Vec<PathBuf>,
-    /// Rotated files that were not read, because they are compressed.
+    /// Rotated files that were not read, because they are compressed otherwise than by gzip.
     pub compressed: Vec<PathBuf>,
+    /// Compressed files that could not be read to their end.
+    pub unreadable: Vec<Unreadable>,
     /// Records of the chain.
     pub records: u64,
     /// Lines of others.
@@ -48,6 +52,15 @@ pub struct ChainReport {
     pub breaks: Vec<Break>,
     /// Breaks that a later record accepts.
     pub accepted: u64,
+}
+
+/// A compressed file that could not be read to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unreadable {
+    /// The file.
+    pub file: PathBuf,
+    /// Why not.
+    pub reason: String,
 }
 
 /// A break of the chain, and where it is.
@@ -121,11 +134,16 @@ pub fn verify_chain(path: &Path, kept: &[Kept], anchors: &[Head]) -> Result<Chai
         first_kept: kept::first(kept),
         ..Reading::default()
     };
-    for segment in &segments.files {
-        reading.begin_file(&segment.path);
-        let mut lines = Forward::new(&segment.file, 0, u64::MAX);
-        while let Some(line) = lines.next().map_err(AuditError::at("read", &segment.path))? {
-            reading.line(line);
+    for source in reading.in_order(&segments) {
+        match source {
+            Source::Plain(Segment { path, file, .. }) => {
+                let read = reading.file(path, Forward::new(file, 0, u64::MAX));
+                read.map_err(AuditError::at("read", path))?;
+            }
+            Source::Packed(path, file) => {
+                let read = packed::lines(file).and_then(|lines| reading.file(path, lines));
+                read.unwrap_or_else(|error| reading.unreadable(path, &error));
+            }
         }
     }
     // Those for which the log has others of the same number will get new ones.
@@ -138,10 +156,17 @@ pub fn verify_chain(path: &Path, kept: &[Kept], anchors: &[Head]) -> Result<Chai
     Ok(reading.report(path, segments.compressed))
 }
 
+/// A file of the chain.
+enum Source<'s> {
+    Plain(&'s Segment),
+    Packed(&'s Path, &'s File),
+}
+
 /// How far the reading has come.
 #[derive(Default)]
 struct Reading {
     files: Vec<PathBuf>,
+    unreadable: Vec<Unreadable>,
     walk: Walk,
     end: Place,
     bytes: u64,
@@ -153,6 +178,35 @@ struct Reading {
 }
 
 impl Reading {
+    /// The files in the order of their records. A compressed one is placed by its first record, and any other by its last:
+    /// no file has records from between those of another.
+    fn in_order<'s>(&mut self, segments: &'s Segments) -> Vec<Source<'s>> {
+        let plain = segments.files.iter();
+        let mut sources: Vec<_> =
+            plain.map(|segment| (segment.tip.map(|tip| tip.head.seq), Source::Plain(segment))).collect();
+        for (path, file) in &segments.packed {
+            match packed::first_seq(file) {
+                Ok(first) => sources.push((first, Source::Packed(path, file))),
+                Err(error) => self.unreadable(path, &error),
+            }
+        }
+        sources.sort_by_key(|(seq, _)| *seq);
+        sources.into_iter().map(|(_, source)| source).collect()
+    }
+
+    /// Reads a file to its end.
+    fn file<R: Read>(&mut self, path: &Path, mut lines: Forward<R>) -> io::Result<()> {
+        self.begin_file(path);
+        while let Some(line) = lines.next()? {
+            self.line(line);
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self, path: &Path, error: &io::Error) {
+        self.unreadable.push(Unreadable { file: path.to_owned(), reason: error.to_string() });
+    }
+
     fn begin_file(&mut self, path: &Path) {
         self.end = Place { file: self.files.len(), line: 1 };
         self.files.push(path.to_owned());
@@ -199,7 +253,7 @@ impl Reading {
     }
 
     fn report(self, live: &Path, compressed: Vec<PathBuf>) -> ChainReport {
-        let Self { files, walk, bytes, foreign_lines, broken_lines, .. } = self;
+        let Self { files, unreadable, walk, bytes, foreign_lines, broken_lines, .. } = self;
         let told = |found: &Found| Break {
             fault: found.fault,
             file: files.get(found.place.file).map_or_else(|| live.to_owned(), Clone::clone),
@@ -209,6 +263,7 @@ impl Reading {
         let breaks: Vec<Break> = walk.faults.iter().filter(|found| !found.accepted).map(told).collect();
         ChainReport {
             compressed,
+            unreadable,
             records: walk.records,
             foreign_lines,
             broken_lines,

@@ -23,9 +23,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Proves the chain.
 pub fn verify(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let repository = repository(settings, output);
-    let report = trail::verify(&settings.log_directory.join(AUDIT_LOG), repository.as_ref(), vec![])?;
+    let replicas = replicas(settings, repository.as_ref(), output);
+    let elsewhere = replicas.iter().flat_map(Repository::audit_anchors).collect();
+    let report = trail::verify(&settings.log_directory.join(AUDIT_LOG), repository.as_ref(), elsewhere)?;
     output.document(&report, render::chain)?;
-    Ok(if report.is_whole() { Exit::Done } else { Exit::Integrity })
+    Ok(match report.is_whole() {
+        false => Exit::Integrity,
+        true if report.unreadable.is_empty() => Exit::Done,
+        true => Exit::Problems,
+    })
 }
 
 /// Shows records.
@@ -63,4 +69,22 @@ fn repository(settings: &Settings, output: &mut Output<'_>) -> Option<Repository
             None
         }
     }
+}
+
+/// The replicas, for what they remember of the log: whoever rewrote the repository with it may not have reached them.
+fn replicas(settings: &Settings, original: Option<&Repository>, output: &mut Output<'_>) -> Vec<Repository> {
+    let mut replicas = Vec::new();
+    for replica in daemon::open_replicas_readonly(settings) {
+        let ours = |replica: &Repository| original.is_none_or(|original| original.id() == replica.id());
+        let why = match replica {
+            Ok(replica) if ours(&replica) => {
+                replicas.push(replica);
+                continue;
+            }
+            Ok(replica) => format!("{} is a replica of another repository", replica.location()),
+            Err(error) => chain(&error),
+        };
+        output.message(&format!("{why}: the audit log is read without what this replica remembers of it"));
+    }
+    replicas
 }

@@ -2,7 +2,7 @@
 
 use super::remark;
 use crate::api::AcceptOutcome;
-use crate::audit::{ChainReport, Record};
+use crate::audit::{ChainReport, Record, Unreadable};
 use crate::cli::output::{Look, plain};
 use crate::cli::text::{count, time};
 
@@ -33,8 +33,15 @@ pub fn chain(report: &ChainReport, _: &Look) -> String {
     note(report.accepted as usize, "break", " was accepted by a person, as the log says");
     note(report.foreign_lines as usize, "line", " of others");
     note(report.broken_lines as usize, "broken line", "");
-    note(report.compressed.len(), "compressed file", " not read: decompress to check it");
     note(report.anchors_before_first as usize, "remembered place", " lies before the first readable record");
+    for file in &report.compressed {
+        let what = format!("{} is not read: decompress it to have it checked", plain(&file.display().to_string()));
+        text += &remark("note", &what);
+    }
+    for Unreadable { file, reason } in &report.unreadable {
+        let what = format!("{} cannot be read to its end: {}", plain(&file.display().to_string()), plain(reason));
+        text += &remark("note", &what);
+    }
     text
 }
 
