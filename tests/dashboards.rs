@@ -3,6 +3,8 @@
 //! Hazard: an alert on a series that was never exported stays silent for ever, and looks like health.
 
 mod common;
+#[path = "dashboards/shape.rs"]
+mod shape;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -97,6 +99,29 @@ fn no_rule_and_no_panel_names_a_series_that_a_cold_service_does_not_export() {
     let file = installation.path("metrics.txt");
     write(&file, &metrics);
     passes(tool("promtool").args(["check", "metrics"]).stdin(std::fs::File::open(&file).unwrap()));
+}
+
+#[test]
+fn the_dashboard_has_the_shape_that_grafana_publishes() {
+    let dashboard: Value = serde_json::from_str(&text("dashboards/fiovana.json")).unwrap();
+    assert_eq!(shape::faults(&dashboard), Vec::<String>::new());
+    type Spoil = fn(&mut Value);
+    let spoilt: [(&str, Spoil); 6] = [
+        ("unitt is unknown", |it| it["panels"][0]["fieldConfig"]["defaults"]["unitt"] = "short".into()),
+        ("no overrides", |it| _ = it["panels"][0]["fieldConfig"].as_object_mut().unwrap().remove("overrides")),
+        ("is none of", |it| it["templating"]["list"][0]["type"] = "list".into()),
+        ("no schemaVersion", |it| _ = it.as_object_mut().unwrap().remove("schemaVersion")),
+        ("thresholds are not in order", |it| {
+            it["panels"][0]["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["value"] = 5.into();
+        }),
+        ("no w", |it| _ = it["panels"][1]["gridPos"].as_object_mut().unwrap().remove("w")),
+    ];
+    for (fault, spoil) in spoilt {
+        let mut other = dashboard.clone();
+        spoil(&mut other);
+        let faults = shape::faults(&other);
+        assert!(faults.len() == 1 && faults[0].contains(fault), "{fault}: {faults:?}");
+    }
 }
 
 #[test]

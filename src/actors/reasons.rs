@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::world::{AUDIT_LOG, ActorState, World};
 use crate::core::mode::DegradedReason;
-use crate::core::space::Space;
 use crate::core::{ReplicaName, SetName};
 use crate::pipeline::assess::{LiveFault, LiveFaultKind, assess};
 use crate::settings::SetSettings;
@@ -208,9 +207,10 @@ fn stuck(world: &World) -> Option<(&'static str, Duration)> {
 /// How much space is left, if it is less than it should be.
 fn space_low(world: &World) -> Option<String> {
     let janitor = world.settings().janitor;
-    let (free, total) = (world.repository.free_bytes().ok()?, world.repository.total_bytes().ok()?);
-    let low = Space { free_bytes: free, total_bytes: total }.is_low(janitor.min_free_mb, janitor.min_free_percent);
-    low.then(|| format!("{} MiB of {} MiB are free in {}", free >> 20, total >> 20, world.repository.location()))
+    let space = world.measure_space()?;
+    let (free, total) = (space.free_bytes >> 20, space.total_bytes >> 20);
+    let low = space.is_low(janitor.min_free_mb, janitor.min_free_percent);
+    low.then(|| format!("{free} MiB of {total} MiB are free in {}", world.repository.location()))
 }
 
 fn held(world: &World, set: &SetName) -> Option<String> {

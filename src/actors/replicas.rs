@@ -32,6 +32,8 @@ pub struct Replicas {
     doubtful: bool,
     /// Held by whoever opens one: two at once would keep each other out by the replica's own lock.
     opening: Mutex<()>,
+    /// Held by whoever writes down what is known, so that the last word is the latest. Who only looks does not wait for a disk.
+    saving: Mutex<()>,
     turn: Arc<Semaphore>,
     again: AtomicBool,
 }
@@ -139,6 +141,7 @@ impl Replicas {
             entries: Mutex::new(entries),
             doubtful,
             opening: Mutex::new(()),
+            saving: Mutex::new(()),
             turn: Arc::new(Semaphore::new(1)),
             again: AtomicBool::new(false),
         }
@@ -218,9 +221,10 @@ impl Replicas {
         entry.replica = Some(replica.clone());
         entry.last = Arc::downgrade(&replica);
         let remembered = entry.remember(settings);
-        if remembered.same_disk != Some(same_disk) {
-            remembered.same_disk = Some(same_disk);
-            self.save(&entries, original, Durability::Durable);
+        let is_new = remembered.same_disk.replace(same_disk) != Some(same_disk);
+        drop(entries);
+        if is_new {
+            self.save(original, Durability::Durable);
         }
         Ok(replica)
     }
@@ -272,8 +276,9 @@ impl Replicas {
         if entry.fault.is_none() && (is_new || remembered.last_success.is_none()) {
             remembered.last_success = Some(now);
         }
+        drop(entries);
         if is_new {
-            self.save(&entries, original, Durability::Lazy);
+            self.save(original, Durability::Lazy);
         }
         change
     }
@@ -301,9 +306,12 @@ impl Replicas {
         settings.replicas.iter().map(view).collect()
     }
 
-    fn save(&self, entries: &BTreeMap<ReplicaName, Entry>, original: &Repository, durability: Durability) {
-        let remembered: BTreeMap<&ReplicaName, &Remembered> =
-            entries.iter().filter_map(|(name, entry)| Some((name, entry.remembered.as_ref()?))).collect();
+    fn save(&self, original: &Repository, durability: Durability) {
+        let _one_at_a_time = locked(&self.saving);
+        let remembered: BTreeMap<ReplicaName, Remembered> = {
+            let entries = locked(&self.entries);
+            entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.remembered.clone()?))).collect()
+        };
         let saved: Result<(), StorageError> = original.save_state(REPLICAS, &remembered, durability);
         if let Err(error) = saved {
             tracing::warn!("what is known of the replicas was not remembered: {}", chain(&error));

@@ -3,7 +3,7 @@
 //! Hazard: a clock that was wrong for an hour, and believed for that hour, has deleted what it made look old. It is looked
 //! at before every plan and every batch; what it said when it was believed is remembered across restarts.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -42,9 +42,13 @@ impl Timekeeping {
         Self(Mutex::new(Kept { document, ..Kept::default() }))
     }
 
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Looks at the clock, which says `now`: why it is not believed, if it is not.
     pub fn look(&self, repository: &Repository, now: DateTime<Utc>, uptime: Duration) -> Option<ClockFault> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept();
         let witnesses = Witnesses {
             newest_backup: newest_backup(repository, kept.document.accepted),
             last_seen: kept.document.last_seen,
@@ -60,23 +64,24 @@ impl Timekeeping {
 
     /// Why the clock was not believed when it was last looked at, if so.
     pub fn fault(&self) -> Option<ClockFault> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).fault
+        self.kept().fault
     }
 
     /// Remembers when the clock was last believed. Not synced: it costs a witness of some minutes.
     pub fn remember(&self, repository: &Repository) -> Result<(), StorageError> {
-        let document = self.0.lock().unwrap_or_else(PoisonError::into_inner).document;
+        let document = self.kept().document;
         repository.save_state(CLOCK, &document, Durability::Lazy)
     }
 
     /// Believes the clock from now on, whatever contradicts it.
     pub fn accept(&self, repository: &Repository, now: DateTime<Utc>, uptime: Duration) -> Result<(), StorageError> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let latest = newest_backup(repository, None).into_iter().chain(kept.document.last_seen).max();
+        let known = self.kept().document;
+        let latest = newest_backup(repository, None).into_iter().chain(known.last_seen).max();
         let outrun = latest.filter(|latest| *latest > now).map(|latest| (now, latest));
-        let document = ClockDocument { last_seen: Some(now), accepted: outrun.or(kept.document.accepted) };
+        let document = ClockDocument { last_seen: Some(now), accepted: outrun.or(known.accepted) };
+        // Nobody who only looks waits for this.
         repository.save_state(CLOCK, &document, Durability::Durable)?;
-        *kept = Kept { document, anchor: Some((now, uptime)), fault: None };
+        *self.kept() = Kept { document, anchor: Some((now, uptime)), fault: None };
         Ok(())
     }
 }

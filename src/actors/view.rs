@@ -315,7 +315,8 @@ fn set_status(world: &World, facts: &SetFacts, set: &SetSettings) -> SetStatus {
     }
 }
 
-/// What Prometheus is told of the state.
+/// What Prometheus is told of the state. Everything here is in memory: a disk that hangs must not silence whoever tells of
+/// it.
 pub fn facts(world: &World) -> Facts {
     let sets = world.settings().sets.iter().map(|set| set_facts(world, set)).collect();
     let (repository_objects, repository_bytes) = world.repository.catalogue().object_totals();
@@ -331,7 +332,7 @@ pub fn facts(world: &World) -> Facts {
         scrub_interval_seconds: super::verifier::scrub::pace(world).map_or(0, |pace| pace.within.as_secs()),
         repository_bytes,
         repository_objects,
-        free_bytes: world.repository.free_bytes().ok(),
+        free_bytes: world.space().map(|space| space.free_bytes),
         replicas: replica_views(world)
             .into_iter()
             .map(|view| ReplicaFacts { name: view.name, lag_backups: view.lag_backups, same_disk: view.same_disk })
@@ -388,3 +389,6 @@ fn set_facts(world: &World, set: &SetSettings) -> SetFacts {
             .map_or(0, |manifest| manifest.body.files.iter().filter(|file| file.fault.is_some()).count()),
     }
 }
+
+#[cfg(test)]
+mod tests;

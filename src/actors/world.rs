@@ -30,6 +30,7 @@ use crate::core::drill::{self, Rehearsal};
 use crate::core::mode::{Mode, RecoveryCause};
 use crate::core::retention::Guards;
 use crate::core::schedule::{Due, RunHistory, due};
+use crate::core::space::Space;
 use crate::core::{Digest, SetName, mode};
 use crate::pipeline::Progress;
 use crate::pipeline::scrub::Rotation;
@@ -89,6 +90,8 @@ pub struct World {
     /// How the repository came to be open.
     pub opening: Opening,
     rotations: Mutex<Rotations>,
+    /// As it was when the disk was last asked.
+    space: Mutex<Option<Space>>,
     settings: RwLock<Arc<Settings>>,
     mode: watch::Sender<ModeView>,
     runs: Mutex<BTreeMap<SetName, Run>>,
@@ -227,6 +230,7 @@ impl World {
             damage: KnownDamage::recall(&repository),
             rotations: Mutex::new(scrub::recall(&repository)),
             opening: Opening::default(),
+            space: Mutex::new(space(&repository)),
             repository,
             clock,
             lane: WriteLane::open(),
@@ -294,6 +298,18 @@ impl World {
     /// Why the clock is not to be believed now, if so.
     pub fn look_at_clock(&self) -> Option<ClockFault> {
         self.timekeeping.look(&self.repository, self.clock.now(), self.clock.uptime())
+    }
+
+    /// The space there was when the disk was last asked; `None` if it did not say. Whoever looks must not wait for a disk.
+    pub fn space(&self) -> Option<Space> {
+        *locked(&self.space)
+    }
+
+    /// Asks the disk how much space there is, and remembers it. Blocks.
+    pub(super) fn measure_space(&self) -> Option<Space> {
+        let measured = space(&self.repository);
+        *locked(&self.space) = measured;
+        measured
     }
 
     /// Follows the mode.
@@ -528,6 +544,11 @@ impl World {
     pub fn cancel_work(&self) {
         locked(&self.works).iter().filter_map(std::sync::Weak::upgrade).for_each(|work| work.cancel());
     }
+}
+
+fn space(repository: &Repository) -> Option<Space> {
+    let (free_bytes, total_bytes) = (repository.free_bytes().ok()?, repository.total_bytes().ok()?);
+    Some(Space { free_bytes, total_bytes })
 }
 
 /// An operation under way, until this is dropped.

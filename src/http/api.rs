@@ -11,7 +11,7 @@ use crate::api::{
 };
 use crate::core::BackupRef;
 
-/// The calls of [`Service`]. Those that are not `async` may block.
+/// The calls of [`Service`]. Those that are not `async` may block, but for `metrics` and `unready`.
 pub(super) trait Api: Clone + Send + Sync + 'static {
     async fn backup(&self, set: &str, caller: &Caller) -> Result<BackupDetails, Problem>;
     fn list(&self, query: &ListQuery) -> Result<BackupList, Problem>;

@@ -112,7 +112,7 @@ pub(super) async fn status<A: Api>(shared: Data<Shared<A>>) -> Answer {
 }
 
 pub(super) async fn metrics<A: Api>(shared: Data<Shared<A>>) -> Answer {
-    let text = shared.ask(|api| api.metrics()).await??;
+    let text = shared.glance(|api| api.metrics()).await??;
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
 }
 
@@ -126,7 +126,7 @@ pub(super) async fn alive() -> HttpResponse {
 }
 
 pub(super) async fn ready<A: Api>(shared: Data<Shared<A>>) -> Answer {
-    match shared.ask(|api| api.unready()).await? {
+    match shared.glance(|api| api.unready()).await? {
         None => Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).body("ready\n")),
         Some(reason) => Err(Problem::new(ProblemKind::Unavailable, reason)),
     }

@@ -115,6 +115,12 @@ impl<A: Api> Shared<A> {
         task.await.map_err(|_| broken_off())?
     }
 
+    /// Asks something that waits for nothing: it is answered though every thread for what may block waits for a disk.
+    pub async fn glance<T: 'static>(&self, question: impl FnOnce(A) -> T + 'static) -> Result<T, Problem> {
+        let api = self.api.clone();
+        actix_rt::spawn(async move { question(api) }).await.map_err(|_| broken_off())
+    }
+
     /// Asks something that may block.
     pub async fn ask<T: Send + 'static>(&self, question: impl FnOnce(A) -> T + Send + 'static) -> Result<T, Problem> {
         let api = self.api.clone();

@@ -8,6 +8,7 @@ mod image;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
@@ -33,6 +34,8 @@ pub enum CrashKeep {
 #[derive(Clone)]
 pub struct Simulated {
     state: Arc<Mutex<State>>,
+    /// How many calls have come and were not let in yet.
+    waiting: Arc<AtomicUsize>,
 }
 
 struct State {
@@ -68,7 +71,7 @@ impl Simulated {
         let cached = HashMap::new();
         let state =
             State { image, operations: 0, crash_at: None, crashed: false, failure: None, capacity_bytes, cached };
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self { state: Arc::new(Mutex::new(state)), waiting: Arc::default() }
     }
 
     /// How many operations there have been.
@@ -177,8 +180,21 @@ impl Simulated {
         image.settle(path)
     }
 
+    /// Lets every call wait until what is returned is dropped: a disk that hangs.
+    pub fn hang(&self) -> impl Drop + '_ {
+        self.lock()
+    }
+
+    /// How many calls wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        state
     }
 
     fn operate<T>(&self, operation: impl FnOnce(&mut Image) -> io::Result<T>) -> io::Result<T> {

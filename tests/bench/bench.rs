@@ -10,6 +10,7 @@ mod janitor;
 mod limits;
 mod logs;
 mod measure;
+mod telling;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +43,8 @@ fn main() {
     many(root, &mut table);
     janitor::planning(&mut table);
     janitor::collection(root, &mut table);
+    telling::scrape(&root.join("scrape"), &mut table);
+    telling::audit(&root.join("audit"), &mut table);
     table.print();
 }
 
