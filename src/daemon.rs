@@ -57,9 +57,12 @@ pub enum Failure {
     /// The repository cannot be opened.
     #[error(transparent)]
     Repository(#[from] OpenError),
+    /// What makes it a repository is damaged or lost, and the service is to mend that.
+    #[error("{0}: start the service, which mends that, and run `fiovana-app recover`")]
+    RepositoryDamaged(OpenError),
     /// The repository that was here is gone.
     #[error(
-        "the audit log says that {} held a repository, and it is gone: mount its disk, or start with \
+        "{} held a repository, as far as the audit log tells, and it is gone: mount its disk, or start with \
          FIOVANA_RECOVERY_MODE=true to bring it back from a replica; `fiovana-app init` begins a new one",
         .0.display()
     )]

@@ -10,7 +10,8 @@ use std::io::Write;
 use std::process::ChildStdin;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Daemon, Installation, audit};
+use common::disaster::{self, RECOVERY_MODE, backed_up, configuration, delete_configuration, text};
+use common::{Daemon, Installation, SECURITY, audit, code, files, repository};
 use serde_json::Value;
 
 const ACTORS: [&str; 5] = ["archiver", "auditor", "janitor", "scheduler", "verifier"];
@@ -159,4 +160,109 @@ fn an_actor_in_a_crash_loop_is_given_up_and_that_is_recovery_mode() {
     assert_eq!(mode["cause"], "actor_gave_up");
     daemon.backup("security");
     assert!(daemon.get("/metrics").text.contains("fiovana_mode{mode=\"recovery\"} 1"));
+}
+
+#[test]
+fn an_actor_that_crashes_at_each_start_is_one_command_in_recovery_mode() {
+    for actor in ["auditor", "janitor", "scheduler"] {
+        let installation = Installation::with_settings("[supervision]\nmax_restarts = 1\n");
+        disaster::back_up(&installation);
+        let before = configuration(&installation);
+        delete_configuration(&installation);
+        let doomed = [RECOVERY_MODE[0], ("FIOVANA_CHAOS_PANIC_AT_START", actor)];
+        disaster::recovers(&format!("the {actor} in a crash loop"), &installation, &before, || {
+            let daemon = installation.start_with(&doomed);
+            daemon.wait("the actor to be given up", |daemon| {
+                (self::actor(daemon, actor)["state"] == "gave_up").then_some(())
+            });
+            daemon
+        });
+    }
+}
+
+#[test]
+fn with_what_restores_in_a_crash_loop_the_service_is_up_and_files_are_got_out() {
+    for actor in ["archiver", "verifier"] {
+        let installation = backed_up();
+        let doomed = [RECOVERY_MODE[0], ("FIOVANA_CHAOS_PANIC_AT_START", actor)];
+        let daemon = installation.start_with(&doomed);
+        let id = daemon.list("security")[0]["id"].as_str().unwrap().to_owned();
+        let output = installation.run(&["restore", "security", &id, "--to", "out"]);
+        assert_eq!(code(output.status), 0, "{actor}: {}", text(&output));
+        SECURITY.iter().for_each(|name| assert!(installation.path("out").join(name).exists(), "{actor}: {name}"));
+        assert_eq!(daemon.status()["mode"]["name"], "recovery");
+    }
+}
+
+/// Two of the files of the set that is restored, one of which is gone.
+const TWO: [&str; 2] = [SECURITY[0], SECURITY[1]];
+
+fn live(installation: &Installation) -> Vec<Option<Vec<u8>>> {
+    TWO.iter().map(|name| std::fs::read(installation.path("config").join(name)).ok()).collect()
+}
+
+fn beside(installation: &Installation) -> usize {
+    let names = installation.path("config").read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().starts_with(".fiovana-restore-")).count()
+}
+
+/// The end that the audit log has of the newest restore: exactly one.
+fn only_end(installation: &Installation) -> Value {
+    let records = audit::chained_records(&installation.path("logs/security_audit.log"));
+    let begun = records.iter().rev().find(|record| record["event"] == "RestoreStarted").unwrap();
+    let ends = ["RestoreCompleted", "RestoreRolledBack", "RestoreFailed"];
+    let is_end = |record: &&Value| {
+        ends.iter().any(|end| record["event"] == *end) && record["correlation_id"] == begun["correlation_id"]
+    };
+    let ends: Vec<&Value> = records.iter().filter(is_end).collect();
+    assert_eq!(ends.len(), 1, "{begun}: {ends:?}");
+    ends[0].clone()
+}
+
+#[test]
+fn a_restore_that_dies_at_any_operation_is_all_done_or_all_undone_with_the_way_back_and_one_trail() {
+    let installation = backed_up();
+    let listed = installation.run(&["list", "--set", "security", "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let id = listed["backups"][0]["id"].as_str().unwrap();
+    let new = live(&installation);
+    let restore = ["restore", "security", id, "--file", TWO[0], "--file", TWO[1]];
+    let (mut in_an_emergency, mut of_two_times) = (false, false);
+    for operation in 0.. {
+        files::write(&installation.path("config").join(TWO[0]), format!("{{\"earlier\": {operation}}}"));
+        let _ = std::fs::remove_file(installation.path("config").join(TWO[1]));
+        let earlier = live(&installation);
+        let died = installation.run_with(&restore, &[("FIOVANA_CHAOS_ABORT_AT", operation.to_string())]);
+        let context = format!("abort at operation {operation}");
+        if died.status.success() {
+            assert!(operation > 30, "it does nothing: {operation}");
+            assert!(in_an_emergency && of_two_times, "it never died where that is dangerous");
+            return println!("{operation} operations");
+        }
+        assert_eq!(died.status.code(), None, "{context}: {}", text(&died));
+        of_two_times |= live(&installation) != earlier && live(&installation) != new;
+        let journal = installation.path("config/.fiovana-restore-journal-security.json").exists();
+        if journal && !in_an_emergency {
+            in_an_emergency = true;
+            let daemon = installation.start_with(&RECOVERY_MODE);
+            assert!(live(&installation) == earlier || live(&installation) == new, "{context}: of two times");
+            let output = installation.run(&["recover", "--yes", "--set", "security"]);
+            assert_eq!(code(output.status), 0, "{context}: {}", text(&output));
+            assert_eq!(live(&installation), new, "{context}");
+            daemon.terminate();
+            continue;
+        }
+        assert_eq!(code(installation.run(&["status"]).status), 0, "{context}");
+        let found = live(&installation);
+        assert!(found == earlier || found == new, "{context}: of two times: {found:?}");
+        assert_eq!(beside(&installation), 0, "{context}");
+        let end = only_end(&installation);
+        let safety = end["details"]["safety_backup"].as_str();
+        assert_eq!(end["event"] == "RestoreCompleted", found == new, "{context}: {end}");
+        assert!(safety.is_some() || !journal && found == earlier, "{context}: {end}");
+        if let Some(safety) = safety {
+            let kept = repository::content(&installation.path("backups"), "security", safety);
+            assert!(kept == [(TWO[0].to_owned(), earlier[0].clone().unwrap())], "{context}: the way back is another");
+        }
+    }
 }

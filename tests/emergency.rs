@@ -137,7 +137,7 @@ fn a_damaged_or_lost_repository_json_is_one_command() {
             }
             delete_configuration(installation);
             let refused = text(&installation.run(&["status"]));
-            assert!(refused.contains("repository.json") && refused.contains("nothing was changed"), "{refused}");
+            assert!(refused.contains("repository.json") && refused.contains("start the service"), "{refused}");
         });
         found(&daemon, "a repository again, under the id that it had");
     }
@@ -268,6 +268,23 @@ fn a_backup_directory_that_cannot_be_written_still_gives_files_back() {
     assert_eq!(code(out.status), 0, "{said}");
 }
 
+/// What only looks works with settings that do not load, and says what it made out of them.
+fn looks_at_backups(installation: &Installation) {
+    let id = installation.run(&["list", "--set", "security", "--json"]);
+    assert!(text(&id).contains("found: the last settings that loaded are used"), "{}", text(&id));
+    let listed: serde_json::Value = serde_json::from_slice(&id.stdout).unwrap();
+    let id = listed["backups"][0]["id"].as_str().unwrap().to_owned();
+    for looking in
+        [&["show", &id][..], &["diff", &id, "live"], &["status"], &["restore", "security", &id, "--to", "out"]]
+    {
+        let output = installation.run(looking);
+        assert_eq!(code(output.status), 0, "{looking:?}: {}", text(&output));
+    }
+    std::fs::remove_dir_all(installation.path("out")).unwrap();
+    let output = installation.run(&["restore", "security", &id]);
+    assert_eq!(code(output.status), 2, "live files are not replaced on a guess: {}", text(&output));
+}
+
 const ELSEWHERE: &str = "[backup]\nbackup_directory = \"elsewhere\"\nmax_backups = 7\n";
 
 #[test]
@@ -288,6 +305,7 @@ fn broken_settings_are_one_command_that_brings_them_back_too() {
             if bytes.is_some() {
                 let output = installation.run(&[]);
                 assert_eq!(code(output.status), 2, "{}", text(&output));
+                looks_at_backups(installation);
                 assert!(!installation.path("backups").exists(), "something was begun");
             }
             delete_configuration(installation);

@@ -102,6 +102,13 @@ impl Victims {
     }
 }
 
+/// Panics if this actor is to fail each time it is made: `FIOVANA_CHAOS_PANIC_AT_START` names it.
+pub(super) fn being_made(actor: &str) {
+    if std::env::var("FIOVANA_CHAOS_PANIC_AT_START").is_ok_and(|doomed| doomed == actor) {
+        panic!("asked to, at each start");
+    }
+}
+
 /// Obeys lines such as `archiver panic` on standard input.
 pub fn obey_standard_input(service: super::service::Service) {
     std::thread::spawn(move || {

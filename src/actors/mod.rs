@@ -142,7 +142,12 @@ impl Children<'_> {
         let (world, hearer) = (self.world.clone(), self.world.clone());
         let heard = Box::new(move || hearer.hear(name));
         let care = Care { policy: settings.policy(), heartbeat: settings.heartbeat, heard };
-        let address = supervision::start(name, care, mailbox, self.parent.clone(), move || make(world.clone()));
+        let made = move || {
+            #[cfg(feature = "chaos")]
+            chaos::being_made(name);
+            make(world.clone())
+        };
+        let address = supervision::start(name, care, mailbox, self.parent.clone(), made);
         Post::new(address, self.world.mail(name))
     }
 }

@@ -82,20 +82,29 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
         output.warnings(&settings.warnings);
         Ok(settings)
     };
+    let salvage = |output: &mut Output<'_>| -> Settings {
+        let salvaged = Salvaged::from(&sources);
+        salvaged.findings().iter().for_each(|finding| output.message(&format!("found: {finding}")));
+        salvaged.settings
+    };
+    // What only looks works at the worst of times, too.
+    let make_out = |output: &mut Output<'_>| match load(output) {
+        Err(Failure::Settings(_)) => Ok(salvage(output)),
+        loaded => loaded,
+    };
     let work = match command {
         Command::Config(what) => return config::run(what, &sources, output),
         Command::Init { replica: None } => return commands::init(&load(output)?, output),
         Command::Init { replica: Some(name) } => return commands::init_replica(&name, &load(output)?, output),
-        Command::List(arguments) => return commands::list(arguments, &load(output)?, output),
-        Command::Show { id } => return commands::show(&id, &load(output)?, output),
-        Command::Diff { id, against } => return commands::diff(&id, &against, &load(output)?, output),
-        Command::Restore(arguments) => return commands::restore(arguments, load(output)?, output),
-        Command::Recover(arguments) => {
-            // At the worst of times, with the settings themselves among what is broken.
-            let salvaged = Salvaged::from(&sources);
-            salvaged.findings().iter().for_each(|finding| output.message(&format!("found: {finding}")));
-            return recover::recover(arguments, salvaged.settings, output);
+        Command::List(arguments) => return commands::list(arguments, &make_out(output)?, output),
+        Command::Show { id } => return commands::show(&id, &make_out(output)?, output),
+        Command::Diff { id, against } => return commands::diff(&id, &against, &make_out(output)?, output),
+        Command::Restore(arguments) => {
+            let settings = if arguments.to.is_some() { make_out(output) } else { load(output) };
+            return commands::restore(arguments, settings?, output);
         }
+        // The settings themselves may be among what is broken or gone.
+        Command::Recover(arguments) => return recover::recover(arguments, salvage(output), output),
         Command::Backup { set } => Work::Backup(set),
         Command::Verify { id, all: _ } => id.map_or(Work::VerifyAll, Work::Verify),
         Command::Prune { dry_run: true, .. } => Work::PrunePlan,
@@ -105,7 +114,7 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
         Command::Forget { what, confirm } => Work::Forget(what, confirm),
         Command::Drill { set, all: _ } => set.map_or(Work::DrillAll, Work::Drill),
         Command::Clock(ClockCommand::Accept) => Work::AcceptClock,
-        Command::Status => Work::Status,
+        Command::Status => return commands::work(Work::Status, make_out(output)?, output),
         Command::Audit(arguments::Audit::Verify) => return audit::verify(&load(output)?, output),
         Command::Audit(arguments::Audit::Tail(wanted)) => return audit::tail(wanted, &load(output)?, output),
         Command::Audit(arguments::Audit::Accept) => Work::AcceptAudit,

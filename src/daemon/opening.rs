@@ -123,6 +123,7 @@ pub fn explain(settings: &Settings, error: OpenError) -> Failure {
     match error {
         OpenError::Absent(_) if known_here(settings) == Known::Never => Failure::NoRepository(directory),
         OpenError::Absent(_) => Failure::RepositoryGone(directory),
+        OpenError::Damaged { .. } | OpenError::Headless(_) => Failure::RepositoryDamaged(error),
         error => error.into(),
     }
 }
@@ -224,8 +225,13 @@ fn found_again(
         }
     });
     for path in replicas {
-        let (replica, _) = Repository::open(storage(path)?, false)?;
-        bring_back(&replica, &repository, now, told);
+        let replica = storage(path).and_then(|there| Ok(Repository::open(there, false)?.0));
+        match replica {
+            Ok(replica) => bring_back(&replica, &repository, now, told),
+            Err(error) => {
+                fell_short(format!("nothing came back from {}: {}", path.display(), chain(&error)), told);
+            }
+        }
     }
     // What was recalled while it was empty is not what is true now.
     Ok(Repository::open(place.clone(), false)?.0)
@@ -254,9 +260,13 @@ fn bring_back(replica: &Repository, repository: &Repository, now: DateTime<Utc>,
         Err(error) => Some(format!("not everything came back from {}: {}", replica.location(), chain(&error))),
     };
     if let Some(failed) = failed {
-        found(&failed);
-        told.push(Event::RepairFailed { places: vec![failed] });
+        fell_short(failed, told);
     }
+}
+
+fn fell_short(how: String, told: &mut Vec<Event>) {
+    found(&how);
+    told.push(Event::RepairFailed { places: vec![how] });
 }
 
 fn twin(path: &Path) -> Option<(PathBuf, String)> {

@@ -12,6 +12,8 @@ pub mod leftover;
 mod safety;
 mod selection;
 #[cfg(test)]
+mod sweep;
+#[cfg(test)]
 mod tests;
 pub mod transaction;
 
@@ -138,7 +140,20 @@ pub fn restore_to(
 /// Restores over the live files of a set. The caller holds the write lane, and keeps the set occupied, until the
 /// transaction is closed.
 pub fn restore_live(repository: &Repository, picks: &[Pick], live: &Live<'_>, progress: &Progress) -> Outcome {
-    match prepare(repository, picks, live, progress) {
+    #[cfg(feature = "chaos")]
+    crate::storage::chaos::arm();
+    restore_on(|| open_target(&live.set.source), repository, picks, live, progress)
+}
+
+/// The same on the disk that `open` gives, which holds the set's source directory.
+fn restore_on(
+    open: impl FnOnce() -> Result<Arc<dyn Disk>, RestoreError>,
+    repository: &Repository,
+    picks: &[Pick],
+    live: &Live<'_>,
+    progress: &Progress,
+) -> Outcome {
+    match prepare(open, repository, picks, live, progress) {
         Ok((restored, None)) => Outcome { result: Ok(restored), transaction: None },
         Ok((restored, Some(mut transaction))) => {
             let healthy = |journal: &Journal| Ok(health::judge(&live.health, &live.set.source, journal, progress)?);
@@ -152,6 +167,7 @@ pub fn restore_live(repository: &Repository, picks: &[Pick], live: &Live<'_>, pr
 
 /// Everything up to the journal: no live file is touched.
 fn prepare(
+    open: impl FnOnce() -> Result<Arc<dyn Disk>, RestoreError>,
     repository: &Repository,
     picks: &[Pick],
     live: &Live<'_>,
@@ -162,7 +178,7 @@ fn prepare(
     let mut restored = Restored::default();
     selection.spare_logs(live.rules, &mut restored)?;
     let root = live.set.source.as_path();
-    let disk = open_target(root)?;
+    let disk = open()?;
     let journal = journal::journal_name(&live.set.name);
     if disk.metadata(Path::new(&journal)).is_ok() {
         return Err(RestoreError::Unfinished(root.join(journal)));

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::object::CHUNK_BYTES;
 use super::wire::{Body, Envelope, FORMAT, Manifest};
-use crate::core::{BackupId, Digest, SetName};
+use crate::core::{BackupId, BackupKind, Digest, SetName};
 
 /// The largest manifest that is read: some hundred gigabytes of content, or a million small files.
 pub const MAX_MANIFEST_BYTES: u64 = 256 << 20;
@@ -107,14 +107,17 @@ fn check_body(body: &Body, envelope: &Envelope) -> Result<(), ManifestFault> {
             return content(format!("the chunks of {:?} do not make up the file", shortened(&file.path)));
         }
     }
-    if body.files.windows(2).any(|pair| is_parent(&pair[0].path, &pair[1].path)) {
+    let paths: HashSet<&str> = body.files.iter().map(|file| file.path.as_str()).collect();
+    let is_inside_a_file = |path: &str| path.match_indices('/').any(|(end, _)| paths.contains(&path[..end]));
+    if paths.iter().any(|path| is_inside_a_file(path)) {
         return content("a file is inside a file".into());
     }
-    Ok(())
-}
-
-fn is_parent(parent: &str, path: &str) -> bool {
-    path.strip_prefix(parent).is_some_and(|rest| rest.starts_with('/'))
+    // To be restored, these are removed.
+    let unsafe_missing = body.missing.iter().find(|path| !is_safe_path(path));
+    match unsafe_missing.filter(|_| envelope.kind == BackupKind::PreRestore) {
+        Some(path) => content(format!("the path {:?} is not allowed", shortened(path))),
+        None => Ok(()),
+    }
 }
 
 fn shortened(path: &str) -> String {
@@ -133,7 +136,7 @@ pub fn is_safe_path(path: &str) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::core::{BackupKind, ChunkKey, Sequence};
+    use crate::core::{ChunkKey, Sequence};
     use crate::repository::wire::{Chunk, FileEntry, ObjectReference};
     use chrono::DateTime;
 
@@ -216,7 +219,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_a_manifest_says_must_be_possible() {
-        let impossible: [fn(&mut Manifest); 7] = [
+        let impossible: [fn(&mut Manifest); 8] = [
             |m| m.envelope.set = "other".parse().unwrap(),
             |m| m.body.files.push(m.body.files[0].clone()),
             |m| m.body.files[0].size_bytes = 8,
@@ -226,7 +229,13 @@ pub(crate) mod tests {
             |m| {
                 let mut inside = m.body.files[0].clone();
                 inside.path.push_str("/inside");
-                m.body.files.push(inside);
+                let mut between = m.body.files[0].clone();
+                between.path.push_str(".between");
+                m.body.files.extend([between, inside]);
+            },
+            |m| {
+                m.envelope.kind = BackupKind::PreRestore;
+                m.body.missing.push("../outside.json".into());
             },
         ];
         for (index, change) in impossible.into_iter().enumerate() {

@@ -46,7 +46,7 @@ pub enum OpenError {
     #[error("{0} holds a repository already")]
     Exists(String),
     /// There are backups, and the file that makes them a repository is gone.
-    #[error("{0} holds backups but no repository.json: it was lost, put it back from a replica; nothing was changed")]
+    #[error("{0} holds backups but no repository.json: it was lost; nothing was changed")]
     Headless(String),
     /// The storage failed.
     #[error("open the repository")]

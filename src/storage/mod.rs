@@ -4,6 +4,8 @@
 //! was written aside, synced, renamed into place, and its directory synced, before the call returned.
 
 mod beneath;
+#[cfg(feature = "chaos")]
+pub mod chaos;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]

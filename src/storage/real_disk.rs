@@ -49,11 +49,13 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn DiskFile>> {
+        may_die_here();
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         Ok(Box::new(RealFile(self.root.open_at(path, flags, Mode::from_raw_mode(mode))?.into())))
     }
 
     fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        may_die_here();
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = File::from(self.root.open_at(path, flags, Mode::empty())?);
         let found = file.metadata()?;
@@ -66,14 +68,17 @@ impl Disk for RealDisk {
     }
 
     fn sync_file(&self, path: &Path) -> io::Result<()> {
+        may_die_here();
         self.open_to_read(path)?.sync_all()
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        may_die_here();
         Ok(sys::fsync(self.open_directory(path)?)?)
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        may_die_here();
         let (from_directory, from) = self.root.open_parent(from)?;
         let (to_directory, to) = self.root.open_parent(to)?;
         match sys::renameat_with(&from_directory, from, &to_directory, to, RenameFlags::NOREPLACE) {
@@ -83,23 +88,27 @@ impl Disk for RealDisk {
     }
 
     fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
+        may_die_here();
         let (from_directory, from) = self.root.open_parent(from)?;
         let (to_directory, to) = self.root.open_parent(to)?;
         Ok(sys::renameat(&from_directory, from, &to_directory, to)?)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        may_die_here();
         let (from_directory, from) = self.root.open_parent(from)?;
         let (to_directory, to) = self.root.open_parent(to)?;
         Ok(sys::linkat(&from_directory, from, &to_directory, to, AtFlags::empty())?)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        may_die_here();
         let (directory, name) = self.root.open_parent(path)?;
         Ok(sys::unlinkat(&directory, name, AtFlags::empty())?)
     }
 
     fn create_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
+        may_die_here();
         let (directory, name) = self.root.open_parent(path)?;
         Ok(sys::mkdirat(&directory, name, Mode::from_raw_mode(mode))?)
     }
@@ -188,10 +197,17 @@ fn size_of(kind: DiskKind, stat: &Stat) -> u64 {
     if kind == DiskKind::File { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 }
 }
 
+/// Before each operation that changes something: where a crash test ends the process.
+fn may_die_here() {
+    #[cfg(feature = "chaos")]
+    super::chaos::operation();
+}
+
 struct RealFile(File);
 
 impl DiskFile for RealFile {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        may_die_here();
         self.0.write_all(bytes)
     }
 
@@ -217,6 +233,7 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        may_die_here();
         self.0.sync_all()
     }
 }

@@ -47,15 +47,14 @@ impl<'m> Selection<'m> {
             }
         }
         for file in files.iter().filter(|file| wanted(&file.path)) {
-            if file.path.split('/').any(|segment| segment.starts_with(STAGED_PREFIX)) {
-                return Err(RestoreError::ReservedName(file.path.clone()));
-            }
+            refuse_reserved(&file.path)?;
             let twice = self.files.insert(&file.path, (pick.backup.id, file)).is_some();
             if twice || self.removals.contains(file.path.as_str()) {
                 return Err(RestoreError::Twice(file.path.clone()));
             }
         }
         for path in absent.iter().filter(|path| wanted(path)) {
+            refuse_reserved(path)?;
             if !self.removals.insert(path) || self.files.contains_key(path.as_str()) {
                 return Err(RestoreError::Twice(path.clone()));
             }
@@ -115,4 +114,10 @@ impl<'m> Selection<'m> {
             }
         }
     }
+}
+
+/// What lies beside live files while they are replaced is no file of a set.
+fn refuse_reserved(path: &str) -> Result<(), RestoreError> {
+    let is_reserved = path.split('/').any(|segment| segment.starts_with(STAGED_PREFIX));
+    if is_reserved { Err(RestoreError::ReservedName(path.to_owned())) } else { Ok(()) }
 }

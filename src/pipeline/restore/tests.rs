@@ -21,7 +21,8 @@ use crate::storage::disk::Disk;
 use crate::storage::faulty::{CrashKeep, Simulated};
 
 const REPOSITORY: &str = "0123456789abcdef";
-const KEEPS: [CrashKeep; 5] = [CrashKeep::Lose, CrashKeep::Keep, CrashKeep::Torn, CrashKeep::Torn, CrashKeep::Torn];
+pub(super) const KEEPS: [CrashKeep; 5] =
+    [CrashKeep::Lose, CrashKeep::Keep, CrashKeep::Torn, CrashKeep::Torn, CrashKeep::Torn];
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
@@ -44,7 +45,7 @@ fn before() -> Simulated {
     disk
 }
 
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     std::env::var("FIOVANA_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123)
 }
 

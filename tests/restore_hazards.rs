@@ -1,0 +1,255 @@
+//! Restores that meet a hostile manifest, a full disk, a client that leaves, or somebody else who wants the set.
+//!
+//! Hazard: a restore is the one thing that writes where the application lives. Whatever it is given, and whatever happens
+//! around it, it writes below the set's source directory, all or nothing, and one at a time.
+
+mod common;
+#[path = "repository/small_disk.rs"]
+mod small_disk;
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::fs::{FileTypeExt, symlink};
+use std::path::PathBuf;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use common::disaster::{backed_up, text};
+use common::{Installation, audit, code, files, repository};
+use serde_json::{Value, json};
+use small_disk::{fill, on_a_small_disk};
+
+const FAILED: i32 = 1;
+const INTEGRITY: i32 = 4;
+
+fn parsed(output: &std::process::Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(output)))
+}
+
+fn newest(installation: &Installation, set: &str) -> String {
+    let listed = parsed(&installation.run(&["list", "--set", set, "--json"]));
+    listed["backups"][0]["id"].as_str().unwrap().to_owned()
+}
+
+/// What is done to a manifest.
+type Change<'c> = &'c dyn Fn(&mut Value);
+
+/// Puts a manifest like this one, but for a change, into the repository, under the id that its bytes have.
+fn forge(installation: &Installation, id: &str, change: Change<'_>) -> String {
+    let backups = installation.path("backups");
+    let mut manifest = repository::manifest(&backups, "security", id);
+    change(&mut manifest);
+    let bytes = serde_json::to_vec(&manifest).unwrap();
+    let forged = format!("{}-{}", &id[..16], &files::sha256(&bytes)[..8]);
+    files::write(&repository::manifest_path(&backups, "security", &forged), bytes);
+    forged
+}
+
+#[test]
+fn a_manifest_that_names_what_no_backup_does_is_refused_as_damage_and_nothing_is_touched() {
+    let installation = backed_up();
+    let id = newest(&installation, "security");
+    let journal = installation.path("config/.fiovana-restore-journal-application.json");
+    files::write(&installation.path("outside.json"), "{}");
+    let name = |paths: &'static [&'static str]| {
+        move |manifest: &mut Value| {
+            for (number, path) in paths.iter().enumerate() {
+                manifest["body"]["files"][number]["path"] = json!(path);
+            }
+        }
+    };
+    let lacks = |path: &'static str| {
+        move |manifest: &mut Value| {
+            manifest["envelope"]["kind"] = json!("pre_restore");
+            manifest["body"]["missing"] = json!([path]);
+        }
+    };
+    let deep = |manifest: &mut Value| manifest["body"]["files"][0]["path"] = json!("a/".repeat(10_000) + "b");
+    let hostile: [(Change<'_>, &str); 9] = [
+        (&name(&["../outside.json"]), "is not allowed"),
+        (&name(&["/etc/outside.json"]), "is not allowed"),
+        (&deep, "is not allowed"),
+        (&name(&["a.json", "a.json"]), "there twice"),
+        (&name(&["a", "a.json", "a/b"]), "inside a file"),
+        (&name(&[".fiovana-restore-journal-application.json"]), "belongs to restores under way"),
+        (&name(&[".fiovana-restore-0123456789abcdef01234567-0.new"]), "belongs to restores under way"),
+        (&lacks("../outside.json"), "is not allowed"),
+        (&lacks(".fiovana-restore-journal-application.json"), "belongs to restores under way"),
+    ];
+    let forged = hostile.map(|(change, words)| (forge(&installation, &id, change), words));
+    files::write(&journal, "somebody's");
+    let before = files::snapshot(&installation.path("config"));
+    for (forged, words) in &forged {
+        for to in [&[][..], &["--to", "out"]] {
+            let output = installation.run(&[&["restore", "security", forged][..], to].concat());
+            assert_eq!(code(output.status), INTEGRITY, "{words}: {}", text(&output));
+            assert!(text(&output).contains(words), "{words}: {}", text(&output));
+        }
+    }
+    assert_eq!(files::snapshot(&installation.path("config")), before);
+    assert_eq!(files::read(&installation.path("outside.json")), b"{}");
+    assert!(!installation.path("out").exists() || installation.path("out").read_dir().unwrap().next().is_none());
+    std::fs::remove_file(journal).unwrap();
+    assert_eq!(code(installation.run(&["restore", "security", &id]).status), 0, "the good one restores");
+}
+
+#[test]
+fn a_directory_that_became_a_symlink_leads_nowhere_and_what_is_no_file_is_not_replaced() {
+    let installation = Installation::with_settings("[sets.deep]\nsource = \"deep\"\nfiles = [\"**\"]\n");
+    let (inside, outside) = (installation.path("deep/d"), installation.path("outside"));
+    std::fs::create_dir_all(&inside).unwrap();
+    std::fs::create_dir(&outside).unwrap();
+    files::write(&inside.join("x.json"), "{}");
+    assert_eq!(code(installation.run(&["init"]).status), 0);
+    assert_eq!(code(installation.run(&["backup", "deep"]).status), 0);
+    std::fs::remove_dir_all(&inside).unwrap();
+    symlink(&outside, &inside).unwrap();
+    let output = installation.run(&["restore", "deep", "latest"]);
+    assert_eq!(code(output.status), FAILED, "{}", text(&output));
+    assert_eq!(outside.read_dir().unwrap().count(), 0, "it was followed");
+
+    std::fs::remove_file(&inside).unwrap();
+    std::fs::create_dir(&inside).unwrap();
+    let pipe = inside.join("x.json");
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600));
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
+    let output = installation.run(&["restore", "deep", "latest"]);
+    assert_eq!(code(output.status), FAILED, "{}", text(&output));
+    assert!(std::fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
+}
+
+#[test]
+fn a_target_disk_that_is_full_costs_the_restore_and_nothing_else() {
+    on_a_small_disk("a_target_disk_that_is_full_costs_the_restore_and_nothing_else", 16, |disk| {
+        let live = disk.join("live");
+        std::fs::create_dir(&live).unwrap();
+        let set = format!("[sets.large]\nsource = {live:?}\nfiles = [\"*\"]\n");
+        let installation = Installation::with_settings(&set);
+        let write = |seed| {
+            let mut random = fastrand::Rng::with_seed(seed);
+            for (name, bytes) in [("large.bin", 5 << 20), ("small.bin", 100)] {
+                files::write(
+                    &live.join(name),
+                    std::iter::repeat_with(|| random.u8(..)).take(bytes).collect::<Vec<u8>>(),
+                );
+            }
+        };
+        write(1);
+        let backed_up = files::snapshot(&live);
+        assert_eq!(code(installation.run(&["init"]).status), 0);
+        assert_eq!(code(installation.run(&["backup", "large"]).status), 0);
+        let id = newest(&installation, "large");
+        write(2);
+        let filler = disk.join("somebody else's");
+        fill(&filler);
+        let before = files::snapshot(&live);
+        let output = installation.run(&["restore", "large", &id]);
+        let said = text(&output);
+        assert_eq!(code(output.status), FAILED, "{said}");
+        assert!(said.contains("No space left") && said.contains("no live file was touched"), "{said}");
+        assert_eq!(files::snapshot(&live), before, "{said}");
+        std::fs::remove_file(&filler).unwrap();
+        assert_eq!(code(installation.run(&["restore", "large", &id]).status), 0);
+        assert_eq!(files::snapshot(&live), backed_up);
+    });
+}
+
+/// Restores wait, their files in place and not accepted yet, until the file `go` is there.
+const HELD: &str = "[recovery]\nhealth_command = [\"/bin/sh\", \"-c\", \"until [ -e ../go ]; do sleep 0.05; done\"]\n";
+
+/// An installation whose restores are held, with a backup of what is not live any more: that, and where it belongs.
+fn held(settings: &str) -> (Installation, String, Vec<u8>, PathBuf) {
+    let installation = Installation::with_settings(&format!("{settings}{HELD}"));
+    assert_eq!(code(installation.run(&["init"]).status), 0);
+    assert_eq!(code(installation.run(&["backup", "security"]).status), 0);
+    let live = installation.path("config/security_config.json");
+    let good = files::read(&live);
+    files::write(&live, "{\"mistaken\": true}");
+    let id = newest(&installation, "security");
+    (installation, id, good, live)
+}
+
+fn records(installation: &Installation) -> Vec<Value> {
+    audit::chained_records(&installation.path("logs/security_audit.log"))
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_a_restore_leaves_it_to_be_finished_and_audited() {
+    let (installation, id, good, live) = held("");
+    let daemon = installation.start();
+    daemon.settle();
+    let mut client = TcpStream::connect(daemon.authority()).unwrap();
+    let host = daemon.authority();
+    write!(client, "POST /api/recovery/security/{id} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n").unwrap();
+    daemon.wait("the files to be in place", |_| (files::read(&live) == good).then_some(()));
+    drop(client);
+    files::write(&installation.path("go"), "");
+    daemon.wait("the record of its end", |_| {
+        let log = String::from_utf8_lossy(&files::read(&installation.path("logs/security_audit.log"))).into_owned();
+        log.contains("\"RestoreCompleted\"").then_some(())
+    });
+    daemon.backup_when_free("security");
+    assert_eq!(files::read(&live), good);
+    assert!(daemon.terminate().success());
+    let ends =
+        records(&installation).into_iter().filter(|record| record["event"].as_str().unwrap().starts_with("Restore"));
+    let ends: Vec<Value> = ends.map(|record| record["event"].clone()).collect();
+    assert_eq!(ends, ["RestoreStarted", "RestoreCompleted"]);
+}
+
+#[expect(clippy::disallowed_methods, reason = "a deadline of a test")]
+fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+
+#[test]
+fn while_a_set_is_restored_nobody_else_restores_it_or_backs_it_up() {
+    let (installation, id, good, live) = held("[sets.security]\ninterval = \"1s\"\n");
+    let daemon = installation.start();
+    daemon.settle();
+    let restore = format!("/api/recovery/security/{id}");
+    let first = std::thread::scope(|scope| {
+        // A scheduled run may be in the way of the first.
+        let first = scope.spawn(|| {
+            daemon.wait("the set to be free", |daemon| {
+                let answer = daemon.post(&restore);
+                (answer.status != 409).then_some(answer)
+            })
+        });
+        daemon.wait("the files to be in place", |_| (files::read(&live) == good).then_some(()));
+        assert_eq!(daemon.post(&restore).problem(409), "busy");
+        assert_eq!(daemon.post("/api/backup/security").problem(409), "busy");
+        let output = installation.run(&["restore", "security", &id]);
+        assert_eq!(code(output.status), FAILED, "{}", text(&output));
+        daemon.wait("a scheduled run to be overdue", |daemon| {
+            let since: DateTime<Utc> = daemon.set("security")["running_since"].as_str().unwrap().parse().unwrap();
+            (now() - since > TimeDelta::seconds(2)).then_some(())
+        });
+        files::write(&installation.path("go"), "");
+        first.join().unwrap()
+    });
+    assert_eq!(first.status, 200, "{}", first.text);
+    daemon.backup_when_free("security");
+    assert!(daemon.terminate().success());
+    let records = records(&installation);
+    let of = |event: &str| records.iter().position(|record| record["event"] == event).unwrap();
+    let (begun, ended) = (of("RestoreStarted"), of("RestoreCompleted"));
+    let between = records[begun..ended].iter().filter(|record| record["event"] == "BackupStarted");
+    assert_eq!(between.filter(|record| record["set"] == "security").count(), 0, "they interleaved");
+}
+
+#[test]
+fn two_commands_restore_one_after_the_other_or_one_is_told_who_is_in_the_way() {
+    let (installation, id, good, live) = held("");
+    let mut command = installation.command::<&str>(&["restore", "security", &id], &[]);
+    let mut first = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    common::wait_for(|| "the files to be in place".into(), || (files::read(&live) == good).then_some(()));
+    for other in [&["restore", "security", &id][..], &["backup", "security"]] {
+        let output = installation.run(other);
+        let said = text(&output);
+        assert_eq!(code(output.status), FAILED, "{said}");
+        assert!(said.contains(&format!("process {}", first.id())), "{said}");
+    }
+    files::write(&installation.path("go"), "");
+    assert!(first.wait().unwrap().success());
+    assert_eq!(files::read(&live), good);
+}
