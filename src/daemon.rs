@@ -7,6 +7,7 @@ pub mod emergency;
 mod guard;
 mod opening;
 mod systemd;
+mod twin;
 
 use std::future::Future;
 use std::io;
@@ -275,7 +276,7 @@ where
 /// The repository, to be read: no lock is taken, nothing is written.
 pub fn open_readonly(settings: &Settings) -> Result<Repository, Failure> {
     let directory = &settings.backup.backup_directory;
-    match Repository::open(storage(directory)?, false) {
+    match twin::open(settings, storage(directory)?, false) {
         Ok((repository, _)) => Ok(repository),
         Err(error) => Err(opening::explain(settings, error)),
     }

@@ -262,7 +262,9 @@ fn a_repository_of_a_newer_format_is_left_untouched() {
     drop(installation.start());
     let document = installation.path("backups/repository.json");
     let text = String::from_utf8(files::read(&document)).unwrap();
-    files::write(&document, text.replacen("\"format\": 1", "\"format\": 2", 1));
+    let (lines, _) = text.trim_end().rsplit_once('\n').unwrap();
+    let newer = format!("{}\n", lines.replacen("\"format\": 1", "\"format\": 2", 1));
+    files::write(&document, format!("{newer}  \"sha256\": \"{}\" }}\n", files::sha256(newer.as_bytes())));
     start_refused::<&str>(&installation, &[], FAILED, &["format 2", "newer fiovana-app"]);
 }
 

@@ -122,7 +122,10 @@ fn a_repository_of_the_next_format_is_refused_and_not_touched() {
     let document = fs::read_to_string(&path).expect("read");
     let next = document.replacen(&format!("\"format\": {FORMAT}"), &format!("\"format\": {}", FORMAT + 1), 1);
     assert_ne!(next, document);
-    write(&path, next.as_bytes());
+    let (lines, _) = next.trim_end().rsplit_once('\n').expect("a seal on a line of its own");
+    let lines = format!("{lines}\n");
+    let sealed = format!("{lines}  \"sha256\": \"{}\" }}\n", Digest::of(lines.as_bytes()));
+    write(&path, sealed.as_bytes());
     let before = files_in(copy.path());
     for clear in [false, true] {
         match Repository::open(storage_in(copy.path()), clear) {

@@ -12,7 +12,7 @@ use fiovana_app::core::BackupState;
 use fiovana_app::pipeline::heal::{Copy, Healing, Pharmacy, heal};
 use fiovana_app::pipeline::verify::Verdict;
 use fiovana_app::repository::catalogue::Backup;
-use fiovana_app::repository::{ReadFrom, Repository, StoredFile};
+use fiovana_app::repository::{OpenError, ReadFrom, Repository, StoredFile};
 use fiovana_app::storage::faulty::{CrashKeep, Simulated};
 use repository::damage::{Damage, Kind, bytes, damages, paths};
 use repository::site::{self, back_up_now, hour};
@@ -52,7 +52,7 @@ impl Pair {
         let mut stored = paths(&self.disk);
         stored.retain(|path| StoredFile::at(path).is_some());
         let kinds: BTreeSet<String> = stored.iter().map(|path| format!("{:?}", Kind::of(path))).collect();
-        assert_eq!(kinds.len(), 5, "{kinds:?}");
+        assert_eq!(kinds.len(), 6, "{kinds:?}");
         stored
     }
 
@@ -64,6 +64,18 @@ impl Pair {
 /// A replica to heal from.
 fn replica_of(pair: &Pair) -> Repository {
     site::open(&pair.replica.after_kill()).0
+}
+
+/// Opens the repository on a disk; where what makes it one is damaged, by what its replica says.
+fn open_with(disk: &Simulated, replica: &Repository) -> Repository {
+    match Repository::open(site::storage_on(disk), true) {
+        Ok((repository, _)) => repository,
+        Err(OpenError::Damaged { .. } | OpenError::Headless(_)) => {
+            assert!(replica.is_related_to(site::storage_on(disk).as_ref()).expect("list"));
+            Repository::open_as(site::storage_on(disk), replica.document().clone(), true).expect("open").0
+        }
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// Reads everything stored, as a scrub does.
@@ -144,14 +156,14 @@ fn any_file_damaged_in_any_way_is_healed_byte_for_byte_from_the_replica() {
 #[test]
 fn damage_that_happened_while_nothing_ran_is_healed_after_the_next_start() {
     let pair = Pair::new();
-    for path in pair.stored().into_iter().filter(|path| *path != "repository.json") {
+    for path in pair.stored() {
         for damage in all_damages(&pair.disk, &path) {
             let _place = Place::new(format!("{damage:?} of {path}"));
             let disk = pair.disk.after_kill();
             let touched = damage.apply(&disk, &path);
             let damaged: Vec<_> = touched.iter().map(|path| (path.clone(), bytes(&disk, path))).collect();
-            let repository = site::open(&disk).0;
-            for (file, healing) in heal_all(&repository, &pair, &[&replica_of(&pair)]) {
+            let replica = replica_of(&pair);
+            for (file, healing) in heal_all(&open_with(&disk, &replica), &pair, &[&replica]) {
                 assert!(matches!(healing, Healing::Healed(_)), "{file:?}: {healing:?}");
             }
             judge_healed(&pair, &disk, &touched, &damaged);
@@ -205,7 +217,7 @@ fn a_machine_that_dies_anywhere_in_a_healing_is_no_worse_off_and_the_next_healin
     let pair = Pair::new();
     let stored = pair.stored();
     let one_of_each = |kind: Kind| stored.iter().find(|path| Kind::of(path) == kind).expect("one").clone();
-    for kind in [Kind::Object, Kind::Manifest, Kind::Pruned, Kind::Pin, Kind::Repository] {
+    for kind in [Kind::Object, Kind::Manifest, Kind::Pruned, Kind::Pin, Kind::Repository, Kind::Instructions] {
         let path = one_of_each(kind);
         let damage = if kind == Kind::Pin { Damage::Extend { bytes: 9 } } else { Damage::Flip { byte: 2, bit: 3 } };
         let prepare = || {
@@ -236,10 +248,7 @@ fn a_machine_that_dies_anywhere_in_a_healing_is_no_worse_off_and_the_next_healin
                 for path in stored.iter().filter(|other| **other != path) {
                     assert!(bytes(&left, path) == bytes(&pair.disk, path), "{path} was touched");
                 }
-                if kind == Kind::Repository {
-                    continue; // refused at start, as it was before
-                }
-                let repository = site::open(&left).0;
+                let repository = open_with(&left, &replica);
                 for (file, healing) in heal_all(&repository, &pair, &[&replica]) {
                     assert!(matches!(healing, Healing::Healed(_)), "{file:?}: {healing:?}");
                 }
@@ -293,4 +302,21 @@ fn no_flipped_bit_of_a_small_repository_ever_leads_to_a_wrong_restore() {
             judge_flip(&pair, &whole, &path, byte, random.u8(..8));
         }
     }
+}
+
+#[test]
+fn a_list_of_pruned_sequences_from_a_replica_that_let_go_of_more_names_nothing_that_is_here() {
+    let pair = Pair::new();
+    let set = &pair.source.set.name;
+    let replica = replica_of(&pair);
+    let let_go = site::backups(&replica).into_iter().find(|backup| !backup.pinned).expect("one without a pin");
+    replica.delete_backups(set, &[let_go.id]).expect("delete");
+    let disk = pair.disk.after_kill();
+    let path = format!("manifests/{set}/pruned.json");
+    Damage::Flip { byte: 5, bit: 0 }.apply(&disk, &path);
+    let repository = site::open(&disk).0;
+    let healed = heal_all(&repository, &pair, &[&replica]);
+    assert!(matches!(&healed[..], [(StoredFile::Pruned(_), Healing::Healed(_))]), "{healed:?}");
+    assert!(bytes(&disk, &path) == bytes(&pair.disk, &path), "it lists other sequences than it did");
+    assert!(!site::open(&disk).0.catalogue().set(set).expect("its set").pruned.contains(let_go.sequence().unwrap()));
 }

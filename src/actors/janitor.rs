@@ -14,10 +14,12 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::herald::Herald;
+use super::post::Post;
 use super::problems;
 use super::replication;
 use super::service::Caller;
 use super::supervision::Child;
+use super::verifier::Verifier;
 use super::world::{Role, World};
 use crate::api::{Problem, ProblemKind, PruneOutcome};
 use crate::core::SetName;
@@ -87,12 +89,13 @@ pub struct Janitor(Tools);
 struct Tools {
     world: Arc<World>,
     herald: Herald,
+    verifier: Post<Verifier>,
 }
 
 impl Janitor {
     /// A janitor that works with these.
-    pub fn new(world: Arc<World>, herald: Herald) -> Self {
-        Self(Tools { world, herald })
+    pub fn new(world: Arc<World>, herald: Herald, verifier: Post<Verifier>) -> Self {
+        Self(Tools { world, herald, verifier })
     }
 
     fn arm(&self, ctx: &mut Context<Self>) {
@@ -101,8 +104,9 @@ impl Janitor {
     }
 
     /// What its other work needs.
-    pub(super) fn parts(&self) -> (Arc<World>, Herald) {
-        (self.0.world.clone(), self.0.herald.clone())
+    pub(super) fn parts(&self) -> (Arc<World>, Herald, Post<Verifier>) {
+        let Tools { world, herald, verifier } = self.0.clone();
+        (world, herald, verifier)
     }
 }
 

@@ -91,8 +91,9 @@ pub async fn start(world: World) -> Running {
     let (speaker, root_address) = (herald("verifier"), supervisor.clone());
     let verifier = children
         .start("verifier", verifier::MAILBOX, move |world| Verifier::new(world, speaker.clone(), root_address.clone()));
-    let speaker = herald("janitor");
-    let janitor = children.start("janitor", janitor::MAILBOX, move |world| Janitor::new(world, speaker.clone()));
+    let (speaker, healer) = (herald("janitor"), verifier.clone());
+    let janitor =
+        children.start("janitor", janitor::MAILBOX, move |world| Janitor::new(world, speaker.clone(), healer.clone()));
     let (speaker, reader, sweeper) = (herald("archiver"), verifier.clone(), janitor.clone());
     let archiver = children.start("archiver", archiver::MAILBOX, move |world| {
         Archiver::new(world, speaker.clone(), reader.clone(), sweeper.clone())

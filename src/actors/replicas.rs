@@ -43,6 +43,8 @@ struct Entry {
     replica: Option<Arc<Replica>>,
     /// The last that was opened: somebody may still be at work on it, and hold its lock.
     last: Weak<Replica>,
+    /// Whether nobody has looked at it since it was opened.
+    is_new: bool,
     fault: Option<Fault>,
     failures: u32,
     /// Left alone until then, on the scale of the uptime.
@@ -220,6 +222,7 @@ impl Replicas {
         let entry = entries.entry(settings.name.clone()).or_default();
         entry.replica = Some(replica.clone());
         entry.last = Arc::downgrade(&replica);
+        entry.is_new = true;
         let remembered = entry.remember(settings);
         let is_new = remembered.same_disk.replace(same_disk) != Some(same_disk);
         drop(entries);
@@ -227,6 +230,11 @@ impl Replicas {
             self.save(original, Durability::Durable);
         }
         Ok(replica)
+    }
+
+    /// Whether nobody has looked at the replica since it was opened. From now on somebody has.
+    pub(super) fn is_new(&self, name: &ReplicaName) -> bool {
+        locked(&self.entries).get_mut(name).is_some_and(|entry| std::mem::take(&mut entry.is_new))
     }
 
     /// Whether the replica's retention is to be applied: after so long, and when the replica was given something. From now

@@ -11,13 +11,16 @@ use actix::prelude::*;
 
 use super::herald::{About, Herald};
 use super::janitor::Janitor;
+use super::post::Post;
 use super::replicas::{Change, Fault};
 use super::service::Caller;
+use super::verifier::{TendReplica, Verifier};
 use super::world::World;
 use crate::core::BackupId;
 use crate::core::mode::Mode;
 use crate::core::retention::{DeleteReason, Guards};
 use crate::pipeline::replicate::{self, Next, Run};
+use crate::pipeline::verify::{self, Damage};
 use crate::pipeline::{Progress, sweep};
 use crate::repository::Repository;
 use crate::repository::replica::Replica;
@@ -43,8 +46,8 @@ impl Handler<Replicate> for Janitor {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: Replicate, _ctx: &mut Self::Context) -> Self::Result {
-        let (world, herald) = self.parts();
-        let replication = Replication { world, herald };
+        let (world, herald, verifier) = self.parts();
+        let replication = Replication { world, herald, verifier };
         Box::pin(async move { replication.run().await }.into_actor(self))
     }
 }
@@ -52,6 +55,7 @@ impl Handler<Replicate> for Janitor {
 struct Replication {
     world: Arc<World>,
     herald: Herald,
+    verifier: Post<Verifier>,
 }
 
 impl Replication {
@@ -82,6 +86,7 @@ impl Replication {
             Ok(replica) => replica,
             Err(fault) => return Some(Err(fault)),
         };
+        self.look_over(settings, &replica).await?;
         let progress = Arc::new(Progress::default());
         self.world.register_work(&progress);
         let mut run = Run::default();
@@ -95,13 +100,31 @@ impl Replication {
             run = after;
             match next {
                 Ok(Next::Step) => {}
+                Ok(Next::Heal(damages)) => self.have_healed(settings, &replica, damages).await,
                 Ok(Next::Nothing) => break,
                 Err(replicate::ReplicateError::Cancelled(_)) => return None,
                 Err(error) => return Some(Err(Fault::from(&error))),
             }
         }
-        self.tell_of_repairs(settings, &run);
         self.settle(settings, replica, run).await
+    }
+
+    /// Looks at what stands beside the backups, once after each opening: a replica may have been away for long.
+    async fn look_over(&self, settings: &ReplicaSettings, replica: &Arc<Replica>) -> Option<()> {
+        if self.world.replicas.is_new(&settings.name) {
+            let looked_at = replica.clone();
+            let damages = blocking(move || verify::documents(looked_at.repository())).await?;
+            self.have_healed(settings, replica, damages).await;
+        }
+        Some(())
+    }
+
+    /// Waits until damage to a replica was healed, if it can be. If nobody answers, the damage is met again.
+    async fn have_healed(&self, settings: &ReplicaSettings, replica: &Arc<Replica>, damages: Vec<Damage>) {
+        if !damages.is_empty() {
+            let (name, replica) = (settings.name.clone(), replica.clone());
+            let _ = self.verifier.send(TendReplica { name, replica, damages }).await;
+        }
     }
 
     /// What goes with the backups, once all are there.
@@ -231,16 +254,6 @@ impl Replication {
             work(&world, replica.repository(), &world.guards())
         })
         .await
-    }
-
-    fn tell_of_repairs(&self, settings: &ReplicaSettings, run: &Run) {
-        if !run.repaired.is_empty() {
-            tracing::warn!(
-                replica = %settings.name,
-                objects = run.repaired.len(),
-                "damaged objects of the replica were written again from the original"
-            );
-        }
     }
 
     async fn conclude(&self, settings: &ReplicaSettings, outcome: Result<(), Fault>) {

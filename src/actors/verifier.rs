@@ -31,6 +31,7 @@ use crate::repository::catalogue::Backup;
 use crate::telemetry::{Check, Event};
 
 pub use drill::Drill;
+pub use tend::TendReplica;
 
 /// How many messages may wait for this actor.
 pub const MAILBOX: usize = 64;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{Failure, create_directory, emergency, storage};
+use super::{Failure, create_directory, emergency, storage, twin};
 use crate::actors::problems::chain;
 use crate::actors::{AUDIT_LOG, Opening, Role};
 use crate::audit::{AuditError, Record, Wanted, read_records};
@@ -45,7 +45,7 @@ enum Left {
 
 /// What the audit log knows of a repository in this place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Known {
+pub enum Known {
     /// There never was one.
     Never,
     /// There was one, and its id, if that is told.
@@ -99,7 +99,12 @@ pub fn open(settings: &Settings, clock: &dyn Clock, role: Role) -> Result<Opened
     create_directory(directory)?;
     let lock = if emergency { emergency::lock(directory)? } else { Lock::acquire(directory)? };
     let place = storage(directory)?;
-    let (repository, opening) = match Repository::open(place.clone(), lock.follows_a_crash()) {
+    // In an emergency what replicas have is brought back at once.
+    let opened = match emergency {
+        true => Repository::open(place.clone(), lock.follows_a_crash()),
+        false => twin::open(settings, place.clone(), lock.follows_a_crash()),
+    };
+    let (repository, opening) = match opened {
         Ok((repository, report)) => {
             if report.cleared > 0 {
                 tracing::info!(files = report.cleared, "leftovers of interrupted writes were cleared");
@@ -270,13 +275,13 @@ fn fell_short(how: String, told: &mut Vec<Event>) {
 }
 
 fn twin(path: &Path) -> Option<(PathBuf, String)> {
-    let id = Repository::id_of(storage(path).ok()?.as_ref()).ok()?;
-    Some((path.to_owned(), id))
+    let document = Repository::document_of(storage(path).ok()?.as_ref()).ok()?;
+    Some((path.to_owned(), document.id))
 }
 
 /// What the audit log knows of a repository in the backup directory: every start of the service names one, or says that
 /// there was none.
-fn known_here(settings: &Settings) -> Known {
+pub fn known_here(settings: &Settings) -> Known {
     let location = settings.backup.backup_directory.display().to_string();
     let starts = Wanted { event: Some("ServiceStarted".to_owned()), limit: MAX_STARTS, ..Wanted::default() };
     let records = match read_records(&settings.log_directory.join(AUDIT_LOG), &[], &starts) {

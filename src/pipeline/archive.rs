@@ -15,10 +15,10 @@ use super::source::{Identity, Look, SourceDirectory, SourceError};
 use super::{Cancelled, Progress};
 use crate::core::{BackupId, BackupKind, BackupState, ChunkKey, Digest, SetName};
 use crate::repository::catalogue::{Backup, Content};
-use crate::repository::object::Encoder;
+use crate::repository::object::{Encoded, Encoder};
 use crate::repository::reserve::MIN_FREE_BYTES;
 use crate::repository::wire::{AuditHead, Body, Chunk, Envelope, FORMAT, FileEntry, Manifest, ObjectReference};
-use crate::repository::{ReadFrom, Repository, WriteError, backup_time};
+use crate::repository::{Note, ReadError, ReadFrom, Repository, StoredFile, WriteError, backup_time};
 use crate::settings::SetSettings;
 use crate::storage::{Durability, Staged};
 
@@ -134,7 +134,7 @@ fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> 
     let source = SourceDirectory::open(&request.set.source)?;
     let memory = Memory::recall(repository, request);
     let ancestors = Ancestors::of(repository, request.set);
-    let writer = ObjectWriter::new(repository, &memory, &ancestors);
+    let writer = ObjectWriter::new(repository, &memory, &ancestors, request.now);
     let mut captured = capture(&source, request.set, &writer, progress)?;
     if captured.files.is_empty() && request.kind != BackupKind::PreRestore {
         return Err(ArchiveError::NoFiles {
@@ -304,6 +304,7 @@ struct ObjectWriter<'a> {
     repository: &'a Repository,
     memory: &'a Memory,
     ancestors: &'a Ancestors,
+    now: DateTime<Utc>,
     encoders: Mutex<Vec<Encoder>>,
     written: Mutex<Written>,
 }
@@ -321,8 +322,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> ObjectWriter<'a> {
-    fn new(repository: &'a Repository, memory: &'a Memory, ancestors: &'a Ancestors) -> Self {
-        Self { repository, memory, ancestors, encoders: Mutex::default(), written: Mutex::default() }
+    fn new(repository: &'a Repository, memory: &'a Memory, ancestors: &'a Ancestors, now: DateTime<Utc>) -> Self {
+        Self { repository, memory, ancestors, now, encoders: Mutex::default(), written: Mutex::default() }
     }
 
     /// The object that holds `content` with this key.
@@ -352,10 +353,13 @@ impl<'a> ObjectWriter<'a> {
         let known = self.repository.catalogue().object(&encoded.name).is_some();
         if known {
             // There is a file of that name: a leftover that is right, or damage that is healed here.
-            let right = self.repository.read_object(&encoded.name, ReadFrom::Disk).is_ok();
-            if !right {
-                self.repository.replace_object(&encoded.name, &encoded.stored).map_err(ArchiveError::Write)?;
-            }
+            let right = match self.repository.read_object(&encoded.name, ReadFrom::Disk) {
+                Ok(_) => true,
+                Err(error) => {
+                    self.mend(&encoded, &error).map_err(ArchiveError::Write)?;
+                    false
+                }
+            };
             let mut written = locked(&self.written);
             written.proven.insert(encoded.name);
             if !right {
@@ -369,6 +373,22 @@ impl<'a> ObjectWriter<'a> {
         // The same content, met by two threads at once: one copy is enough.
         self.repository.discard(twice.into_iter().map(|(staged, _)| staged).collect());
         Ok(encoded.name)
+    }
+
+    /// Puts the right bytes in the place of an object. What is damaged is kept; what cannot be read can only be replaced.
+    fn mend(&self, right: &Encoded, error: &ReadError) -> Result<(), WriteError> {
+        let file = StoredFile::Object(right.name);
+        if !error.is_damage() {
+            return self.repository.put_back(&file, &right.stored);
+        }
+        let note = Note {
+            when: self.now,
+            place: file.path().to_string(),
+            fault: error.to_string(),
+            expected_sha256: Some(right.name.to_string()),
+            healed_from: Some("the source, by a backup".into()),
+        };
+        self.repository.mend(&file, &right.stored, &note)
     }
 
     /// The objects that were repaired so far.

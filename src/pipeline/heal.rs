@@ -116,23 +116,19 @@ fn expected(repository: &Repository, file: &StoredFile) -> Option<String> {
     match file {
         StoredFile::Object(name) => Some(name.to_string()),
         StoredFile::Manifest(_, id) => Some(repository.catalogue().get(*id)?.digest()?.to_string()),
-        StoredFile::Repository | StoredFile::Pruned(_) | StoredFile::Pin(..) => None,
+        StoredFile::Repository | StoredFile::Instructions | StoredFile::Pruned(_) | StoredFile::Pin(..) => None,
     }
 }
 
 /// The right bytes, and where they came from.
 fn remedy(repository: &Repository, file: &StoredFile, pharmacy: &Pharmacy<'_>) -> Option<(Vec<u8>, Remedy)> {
-    if let Some(bytes) = repository.known_bytes(file) {
-        return Some((bytes, Remedy::Memory));
-    }
-    let right = |bytes: &Vec<u8>| repository.check_stored(file, bytes).is_ok();
     let copied = pharmacy.copies.iter().find_map(|copy| {
-        let bytes = copy.repository.read_stored(file, ReadFrom::Disk).ok().filter(right)?;
-        Some((bytes, Remedy::Copy(copy.name.clone())))
+        let bytes = copy.repository.read_stored(file, ReadFrom::Disk).ok()?;
+        Some((repository.fitted(file, bytes)?, Remedy::Copy(copy.name.clone())))
     });
     copied.or_else(|| match file {
         StoredFile::Object(name) => from_live_file(repository, name, pharmacy.sets),
-        _ => None,
+        _ => Some((repository.known_bytes(file)?, Remedy::Memory)),
     })
 }
 

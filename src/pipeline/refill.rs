@@ -6,9 +6,11 @@
 use chrono::{DateTime, Utc};
 
 use super::Progress;
+use super::heal::{Copy, Pharmacy, heal};
 use super::replicate::{self, Next, ReplicateError, Run};
+use super::verify::Damage;
 use crate::core::SetName;
-use crate::repository::Repository;
+use crate::repository::{Repository, StoredFile, WriteError};
 
 /// What came back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +26,26 @@ pub struct Refilled {
 pub fn refill(replica: &Repository, repository: &Repository, now: DateTime<Utc>) -> Result<Refilled, ReplicateError> {
     let sets: Vec<SetName> = replica.catalogue().sets().map(|(set, _)| set.clone()).collect();
     let (mut run, progress) = (Run::default(), Progress::default());
-    while replicate::step(replica, repository, &sets, &mut run, now, &progress)? == Next::Step {}
+    loop {
+        match replicate::step(replica, repository, &sets, &mut run, now, &progress)? {
+            Next::Step => {}
+            Next::Heal(damages) => heal_from(replica, repository, &damages, now)?,
+            Next::Nothing => break,
+        }
+    }
     replicate::settle(replica, repository, &sets, None)?;
     Ok(Refilled { copied: run.copied, skipped: run.skipped.len() })
+}
+
+/// Heals what is left of `repository`, as far as the replica can.
+fn heal_from(
+    replica: &Repository,
+    repository: &Repository,
+    damages: &[Damage],
+    now: DateTime<Utc>,
+) -> Result<(), WriteError> {
+    let copies = [Copy { name: "replica".into(), repository: replica }];
+    let pharmacy = Pharmacy { copies: &copies, sets: &[] };
+    let files = damages.iter().filter_map(|damage| StoredFile::at(&damage.place));
+    files.map(|file| heal(repository, &file, &pharmacy, now)).try_for_each(|healing| healing.map(drop))
 }

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 
 use super::sweep;
+use super::verify::{Damage, damage_of};
 use super::{Cancelled, Progress};
 use crate::core::replication::{Original, wanted};
 use crate::core::retention::{DeleteReason, Guards};
@@ -37,17 +38,19 @@ pub struct Run {
     proven: HashSet<Digest>,
     /// Backups that could not be copied because the original could not be read: why.
     pub skipped: BTreeMap<BackupId, String>,
-    /// Objects of the replica that were found damaged or absent, and written again.
-    pub repaired: Vec<Digest>,
+    /// Objects of the replica that somebody was already asked to heal.
+    reported: HashSet<Digest>,
     /// Backups that were copied.
     pub copied: usize,
 }
 
 /// What is to be done after a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Another step.
     Step,
+    /// Another step, once this damage to the replica was healed or put aside. No place is told twice in a run.
+    Heal(Vec<Damage>),
     /// Nothing: the replica has all it is to have, but for what was skipped.
     Nothing,
 }
@@ -68,6 +71,9 @@ pub enum ReplicateError {
     /// It could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// An object in it is damaged, and could not be healed.
+    #[error("what is damaged there cannot be healed: check the disk")]
+    Unhealed(#[source] ReadError),
     /// What was just written does not read back.
     #[error("what was written does not read back: check the disk")]
     ReadBack(#[source] ReadError),
@@ -128,15 +134,16 @@ pub fn step(
     });
     let Some(backup) = next else { return Ok(Next::Nothing) };
     match copy_some(original, replica, &backup, run, now) {
-        Ok(()) => {}
+        Ok(damages) if damages.is_empty() => Ok(Next::Step),
+        Ok(damages) => Ok(Next::Heal(damages)),
         Err(Failed::Original(error)) => {
             let why = error.to_string();
             run.skipped.insert(backup.id, why);
+            Ok(Next::Step)
         }
-        Err(Failed::Replica(error)) if error_is_no_space(&error) => return Err(no_space(replica)),
-        Err(Failed::Replica(error)) => return Err(error),
+        Err(Failed::Replica(error)) if error_is_no_space(&error) => Err(no_space(replica)),
+        Err(Failed::Replica(error)) => Err(error),
     }
-    Ok(Next::Step)
 }
 
 /// Which of the two failed.
@@ -159,32 +166,46 @@ fn no_space(replica: &Repository) -> ReplicateError {
     ReplicateError::NoSpace { location: replica.location(), free_bytes: replica.free_bytes().unwrap_or(0) }
 }
 
-/// Copies some of the objects that the backup needs; if none is left to copy, its manifest.
+/// Copies some of the objects that the backup needs; if none is left to copy, its manifest. Nothing, if some that are
+/// there are damaged: returns which.
 fn copy_some(
     original: &Repository,
     replica: &Repository,
     backup: &Backup,
     run: &mut Run,
     now: DateTime<Utc>,
-) -> Result<(), Failed> {
-    let Some(envelope) = backup.content.as_ref().map(|content| &content.manifest.envelope) else { return Ok(()) };
+) -> Result<Vec<Damage>, Failed> {
+    let Some(envelope) = backup.content.as_ref().map(|content| &content.manifest.envelope) else {
+        return Ok(Vec::new());
+    };
     if replica.free_bytes()? < MIN_FREE_BYTES {
         return Err(no_space(replica).into());
     }
-    let batch = next_batch(replica, envelope, run);
-    if !batch.is_empty() {
-        return copy_objects(original, replica, &batch, run);
+    let Batch { lacking, damaged } = next_batch(replica, envelope, run)?;
+    if !damaged.is_empty() {
+        return Ok(damaged);
     }
-    if envelope.objects.iter().all(|object| run.proven.contains(&object.name)) {
-        return copy_manifest(original, replica, backup, run, now);
+    if !lacking.is_empty() {
+        copy_objects(original, replica, &lacking, run)?;
+    } else if envelope.objects.iter().all(|object| run.proven.contains(&object.name)) {
+        copy_manifest(original, replica, backup, run, now)?;
     }
-    Ok(())
+    Ok(Vec::new())
+}
+
+/// Objects that a backup needs.
+#[derive(Default)]
+struct Batch {
+    /// These are not in the replica.
+    lacking: Vec<Digest>,
+    /// These are, or were, and are not what they must be.
+    damaged: Vec<Damage>,
 }
 
 /// The next objects of a backup that the replica lacks. At most a step's worth is looked at: those that are there are
 /// read here, and proven if they are right.
-fn next_batch(replica: &Repository, envelope: &Envelope, run: &mut Run) -> Vec<Digest> {
-    let (mut batch, mut bytes) = (Vec::new(), 0);
+fn next_batch(replica: &Repository, envelope: &Envelope, run: &mut Run) -> Result<Batch, ReplicateError> {
+    let (mut batch, mut bytes) = (Batch::default(), 0);
     let unproven = envelope.objects.iter().filter(|object| !run.proven.contains(&object.name));
     let looked_at: Vec<_> = unproven
         .take(STEP_OBJECTS)
@@ -195,27 +216,29 @@ fn next_batch(replica: &Repository, envelope: &Envelope, run: &mut Run) -> Vec<D
         })
         .collect();
     for object in looked_at {
-        let there = replica.catalogue().object(&object.name).is_some();
-        if there && replica.read_object(&object.name, ReadFrom::Disk).is_ok() {
-            run.proven.insert(object.name);
-        } else {
-            batch.push(object.name);
+        if replica.catalogue().object(&object.name).is_none() {
+            batch.lacking.push(object.name);
+            continue;
+        }
+        match replica.read_object(&object.name, ReadFrom::Disk) {
+            Ok(_) => _ = run.proven.insert(object.name),
+            Err(ReadError::Unreadable(_, error)) => return Err(error.into()),
+            Err(error) if run.reported.contains(&object.name) => return Err(ReplicateError::Unhealed(error)),
+            Err(error) => {
+                run.reported.insert(object.name);
+                batch.damaged.extend(damage_of(error));
+            }
         }
     }
-    batch
+    Ok(batch)
 }
 
 fn copy_objects(original: &Repository, replica: &Repository, names: &[Digest], run: &mut Run) -> Result<(), Failed> {
     let mut staged = HashMap::with_capacity(names.len());
     let copied = names.iter().try_for_each(|name| {
         let stored = original.read_object(name, ReadFrom::Anywhere).map_err(Failed::Original)?;
-        if replica.catalogue().object(name).is_some() {
-            replica.replace_object(name, &stored)?;
-            run.repaired.push(*name);
-        } else {
-            let stored_bytes = stored.len() as u64;
-            staged.insert(*name, (replica.stage(&Encoded { name: *name, stored })?, stored_bytes));
-        }
+        let stored_bytes = stored.len() as u64;
+        staged.insert(*name, (replica.stage(&Encoded { name: *name, stored })?, stored_bytes));
         Ok(())
     });
     if let Err(failed) = copied {

@@ -16,7 +16,7 @@ use crate::core::{BackupId, ChunkKey, Digest};
 use crate::repository::catalogue::{Backup, Finding};
 use crate::repository::object::ObjectFault;
 use crate::repository::wire::{Chunk, FileEntry};
-use crate::repository::{ReadError, ReadFrom, Repository, WriteError, layout};
+use crate::repository::{ReadError, ReadFrom, Repository, StoredFile, WriteError, layout};
 
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub fn documents(repository: &Repository) -> Vec<Damage> {
     let shards = repository.shards().into_iter().map(|(shard, _)| shard);
     let files = shards.filter(|shard| !matches!(shard, Shard::Objects(_))).flat_map(|s| repository.stored_files(&s));
     files
-        .filter(|file| !file.counts())
+        .filter(StoredFile::is_document)
         .filter_map(|file| damage_of(repository.read_stored(&file, ReadFrom::Disk).err()?).ok())
         .collect()
 }

@@ -35,7 +35,7 @@ use crate::storage::{Durability, Freed, Put, Staged, Storage, StorageError, Stor
 pub use audit::MAX_KEPT_BYTES;
 use catalogue::{Backup, Catalogue, Content, Finding};
 use object::{Encoded, MAX_STORED_BYTES, ObjectFault};
-pub use open::{OpenError, OpenReport};
+pub use open::{OpenError, OpenReport, are_related};
 use pruned::Pruned;
 pub use quarantine::{Note, Quarantined};
 pub use read::{ReadError, ReadFrom};
@@ -86,6 +86,16 @@ impl Repository {
         self.storage.location()
     }
 
+    /// What it says of itself.
+    pub const fn document(&self) -> &RepositoryDocument {
+        &self.document
+    }
+
+    /// Whether `storage` holds a backup that this holds, too: as no other repository does.
+    pub fn is_related_to(&self, storage: &dyn Storage) -> Result<bool, StorageError> {
+        are_related(self.storage.as_ref(), storage)
+    }
+
     /// Its name: 32 hexadecimal digits.
     pub fn id(&self) -> &str {
         &self.document.id
@@ -133,13 +143,6 @@ impl Repository {
         self.storage.publish(files)?;
         let mut catalogue = self.catalogue_mut();
         objects.into_iter().for_each(|(name, stored_bytes)| catalogue.add_object(name, stored_bytes));
-        Ok(())
-    }
-
-    /// Puts the right bytes in the place of a damaged or absent object.
-    pub fn replace_object(&self, name: &Digest, stored: &[u8]) -> Result<(), WriteError> {
-        self.storage.replace(&layout::object(name), stored, Durability::Durable)?;
-        self.catalogue_mut().add_object(*name, stored.len() as u64);
         Ok(())
     }
 
@@ -243,7 +246,8 @@ impl Repository {
             }
             merged
         };
-        self.save_pruned(set, merged)
+        self.save_pruned(set, merged)?;
+        self.save_verification(set, Durability::Lazy)
     }
 
     /// Lists sequences of backups that are gone as deleted on purpose.

@@ -1,7 +1,8 @@
 //! Creating and opening a repository.
 //!
 //! Hazard: opening must work after any crash and on any bytes, and must never take a damaged repository for a new
-//! one. What is damaged is listed as damaged; only `repository.json` itself, when it is wrong, stops the opening.
+//! one. What is damaged is listed as damaged; only `repository.json` itself, when it is wrong and nobody else tells what it
+//! said, stops the opening.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use super::{ReadError, ReadFrom, Repository, StoredFile, read, sealed, stored, v
 use crate::core::{BackupId, Digest, SetName};
 use crate::storage::{Durability, Put, Storage, StorageError, StorageErrorKind, StoragePath};
 
-const RESTORE_TXT: &str = include_str!("RESTORE.txt");
+/// How to get files back without this program.
+pub(super) const RESTORE_TXT: &str = include_str!("RESTORE.txt");
 
 /// Why a repository could not be opened or created.
 #[derive(Debug, thiserror::Error)]
@@ -75,15 +77,25 @@ impl Repository {
         create_as(storage.as_ref(), &document.map_or_else(|_| render_document(&self.document), Ok)?)
     }
 
-    /// The id of the repository in `storage`.
-    pub fn id_of(storage: &dyn Storage) -> Result<String, OpenError> {
-        read_document(storage).map(|document| document.id)
+    /// What the `repository.json` in `storage` says.
+    pub fn document_of(storage: &dyn Storage) -> Result<RepositoryDocument, OpenError> {
+        read_document(storage)
     }
 
     /// Opens a repository: clears leftovers, reads every manifest, recalls what was found before. Needs the lock if
     /// `clear` is set, and nothing otherwise.
     pub fn open(storage: Arc<dyn Storage>, clear: bool) -> Result<(Self, OpenReport), OpenError> {
         let document = read_document(storage.as_ref())?;
+        Self::open_as(storage, document, clear)
+    }
+
+    /// The same where `repository.json` is damaged or lost and another copy of the repository tells what it says. The
+    /// first look at the documents finds the damage, and heals it as any other.
+    pub fn open_as(
+        storage: Arc<dyn Storage>,
+        document: RepositoryDocument,
+        clear: bool,
+    ) -> Result<(Self, OpenReport), OpenError> {
         let mut report = OpenReport::default();
         if clear {
             report.cleared = clear_leftovers(storage.as_ref())?;
@@ -103,6 +115,22 @@ impl Repository {
 pub(super) fn render_document(document: &RepositoryDocument) -> Result<Vec<u8>, StorageError> {
     let bytes = serde_json::to_vec_pretty(document);
     Ok(sealed::seal(&bytes.map_err(|error| StorageError::new("write", layout::REPOSITORY, error.into()))?))
+}
+
+/// Whether two places hold a backup of the same name, which no two repositories do.
+pub fn are_related(one: &dyn Storage, other: &dyn Storage) -> Result<bool, StorageError> {
+    for set in one.list_directories(&layout::top(layout::MANIFESTS))? {
+        let Ok(set) = set.parse::<SetName>() else { continue };
+        let backups = |storage: &dyn Storage| -> Result<HashSet<BackupId>, StorageError> {
+            let files = storage.list(&layout::manifest_directory(&set))?;
+            let known = files.iter().filter_map(|file| layout::manifest_file(&file.name));
+            Ok(known.filter_map(|f| if let ManifestFile::Manifest(id) = f { Some(id) } else { None }).collect())
+        };
+        if !backups(one)?.is_disjoint(&backups(other)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn create_as(storage: &dyn Storage, document: &[u8]) -> Result<(), OpenError> {
@@ -146,11 +174,12 @@ fn read_document(storage: &dyn Storage) -> Result<RepositoryDocument, OpenError>
         Err(error) => return Err(error.into()),
     };
     let any: AnyFormat = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-    if any.format > FORMAT {
-        return Err(OpenError::Newer { location, format: any.format });
-    }
+    // Sealed in every format: a digit that turned makes no newer one.
     if !sealed::is_sealed(&bytes) {
         return Err(damaged(sealed::BROKEN.to_owned()));
+    }
+    if any.format > FORMAT {
+        return Err(OpenError::Newer { location, format: any.format });
     }
     let document: RepositoryDocument = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     let well_named = document.id.len() == 32 && document.id.bytes().all(|b| b.is_ascii_hexdigit());

@@ -1,8 +1,8 @@
 //! A replica: the same repository in another place.
 //!
 //! Hazard: a path says little about what is there. A disk may not be mounted, may be somebody else's, may hold the
-//! original itself. A replica is one only if its `repository.json` names the original's id, in another directory; its
-//! own lock keeps every other writer out for as long as it is open, and its own lane every other writer in here.
+//! original itself. A replica is one only if its `repository.json` names the original's id, in another directory, or, where
+//! that file is damaged or lost, if it holds a backup that the original holds; its own lock keeps every other writer out for as long as it is open, and its own lane every other writer in here.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -61,6 +61,12 @@ pub enum ReplicaError {
     Open(#[from] OpenError),
 }
 
+impl From<StorageError> for ReplicaError {
+    fn from(error: StorageError) -> Self {
+        Self::Open(error.into())
+    }
+}
+
 impl Replica {
     /// Opens the replica of `original` at `path`, and locks it.
     pub fn open(path: &Path, original: &Repository) -> Result<Self, ReplicaError> {
@@ -71,14 +77,16 @@ impl Replica {
         }
         // Looked at before it is locked: nothing is written into what is not ours.
         let storage = storage(path)?;
-        match Repository::id_of(storage.as_ref()) {
-            Ok(id) if id == original.id() => {}
-            Ok(id) => return Err(ReplicaError::Foreign { path: path.to_owned(), id }),
+        match Repository::document_of(storage.as_ref()) {
+            Ok(document) if document.id == original.id() => {}
+            Ok(document) => return Err(ReplicaError::Foreign { path: path.to_owned(), id: document.id }),
             Err(OpenError::Absent(_)) => return Err(ReplicaError::Absent(path.to_owned())),
+            // What it said is known here, if it is ours.
+            Err(OpenError::Damaged { .. } | OpenError::Headless(_)) if original.is_related_to(storage.as_ref())? => {}
             Err(error) => return Err(error.into()),
         }
         let lock = Lock::acquire(path)?;
-        let (repository, _) = Repository::open(storage, lock.follows_a_crash())?;
+        let (repository, _) = Repository::open_as(storage, original.document().clone(), lock.follows_a_crash())?;
         Ok(Self { path: path.to_owned(), repository, directory, lane: Mutex::new(()), _lock: lock })
     }
 

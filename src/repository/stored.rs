@@ -4,13 +4,14 @@
 //! rebuilt, is one of these; scrubs, healing and replicas speak of nothing else.
 
 use crate::core::scrub::Shard;
-use crate::core::{BackupId, Digest, SetName};
+use crate::core::{BackupId, Digest, Sequence, SetName};
 use crate::storage::{Durability, Storage, StorageError, StoragePath};
 
 use super::catalogue::{Backup, Content};
 use super::layout::{self, ManifestFile};
 use super::manifest::{self, MAX_MANIFEST_BYTES};
 use super::object::{MAX_STORED_BYTES, ObjectFault};
+use super::open::RESTORE_TXT;
 use super::pruned::Pruned;
 use super::wire::{PrunedDocument, RepositoryDocument};
 use super::{ReadError, ReadFrom, Repository, WriteError, read, sealed};
@@ -25,6 +26,8 @@ const MAX_PRUNED_BYTES: u64 = 64 << 20;
 pub enum StoredFile {
     /// `repository.json`.
     Repository,
+    /// The instructions for people.
+    Instructions,
     /// Which sequences of a set were deleted on purpose.
     Pruned(SetName),
     /// A pin.
@@ -40,6 +43,7 @@ impl StoredFile {
     pub fn path(&self) -> StoragePath {
         match self {
             Self::Repository => layout::top(layout::REPOSITORY),
+            Self::Instructions => layout::top(layout::RESTORE_TXT),
             Self::Pruned(set) => layout::pruned(set),
             Self::Pin(set, id) => layout::pin(set, *id),
             Self::Manifest(set, id) => layout::manifest(set, *id),
@@ -52,6 +56,7 @@ impl StoredFile {
         let segments: Vec<&str> = place.split('/').collect();
         let file = match segments[..] {
             [layout::REPOSITORY] => Self::Repository,
+            [layout::RESTORE_TXT] => Self::Instructions,
             [layout::OBJECTS, _, _] => Self::Object(layout::object_name(place)?),
             [layout::MANIFESTS, set, name] => match (set.parse().ok()?, layout::manifest_file(name)) {
                 (set, Some(ManifestFile::Manifest(id))) => Self::Manifest(set, id),
@@ -63,9 +68,14 @@ impl StoredFile {
         (file.path().as_str() == place).then_some(file)
     }
 
-    /// Whether its damage counts towards recovery mode: the small documents are known by heart, and lose nothing.
+    /// Whether its damage counts towards recovery mode: what stands beside the backups is known by heart, and loses nothing.
     pub const fn counts(&self) -> bool {
-        matches!(self, Self::Object(_) | Self::Manifest(..))
+        matches!(self, Self::Object(_) | Self::Manifest(..) | Self::Repository)
+    }
+
+    /// Whether it is none of those that backups consist of.
+    pub const fn is_document(&self) -> bool {
+        !matches!(self, Self::Object(_) | Self::Manifest(..))
     }
 
     /// The object, if it is one.
@@ -78,7 +88,7 @@ impl StoredFile {
             Self::Object(_) => MAX_STORED_BYTES,
             Self::Manifest(..) => MAX_MANIFEST_BYTES,
             Self::Pruned(_) => MAX_PRUNED_BYTES,
-            Self::Repository | Self::Pin(..) => MAX_DOCUMENT_BYTES,
+            Self::Repository | Self::Instructions | Self::Pin(..) => MAX_DOCUMENT_BYTES,
         }
     }
 }
@@ -106,6 +116,8 @@ impl Repository {
                     _ => Ok(()),
                 }
             }
+            StoredFile::Instructions if bytes == RESTORE_TXT.as_bytes() => Ok(()),
+            StoredFile::Instructions => Err("it is not the text that this program writes".into()),
             StoredFile::Pin(..) if bytes.is_empty() => Ok(()),
             StoredFile::Pin(..) => Err("a pin is empty".into()),
             StoredFile::Pruned(set) => {
@@ -130,6 +142,7 @@ impl Repository {
     pub fn known_bytes(&self, file: &StoredFile) -> Option<Vec<u8>> {
         let document = match file {
             StoredFile::Object(_) | StoredFile::Manifest(..) => return None,
+            StoredFile::Instructions => return Some(RESTORE_TXT.into()),
             StoredFile::Pin(_, id) => return self.catalogue().get(*id)?.pinned.then(Vec::new),
             StoredFile::Pruned(set) => {
                 let catalogue = self.catalogue();
@@ -139,6 +152,22 @@ impl Repository {
             StoredFile::Repository => serde_json::to_vec_pretty(&self.document),
         };
         document.ok().map(|document| sealed::seal(&document))
+    }
+
+    /// The bytes that belong in the place of a stored file, given those that are there in a copy of this repository; `None`
+    /// if they do not help. What a copy let go of by its own rule and is here was not pruned here.
+    pub fn fitted(&self, file: &StoredFile, copied: Vec<u8>) -> Option<Vec<u8>> {
+        let StoredFile::Pruned(set) = file else {
+            return self.check_stored(file, &copied).is_ok().then_some(copied);
+        };
+        let pruned = {
+            let catalogue = self.catalogue();
+            let index = catalogue.set(set).filter(|index| index.pruned_in_doubt)?;
+            let here = index.backups().iter().filter(|backup| backup.content.is_some());
+            let present: Vec<Sequence> = here.filter_map(Backup::sequence).collect();
+            Pruned::default().and(&parse_pruned(set, &copied).ok()?, &present)
+        };
+        Some(sealed::seal(&serde_json::to_vec(&pruned.to_document(set)).ok()?))
     }
 
     /// The shards of everything stored, each with the bytes of its objects.
@@ -157,7 +186,7 @@ impl Repository {
     pub fn stored_files(&self, shard: &Shard) -> Vec<StoredFile> {
         let catalogue = self.catalogue();
         let mut files: Vec<StoredFile> = match shard {
-            Shard::Top => vec![StoredFile::Repository],
+            Shard::Top => vec![StoredFile::Repository, StoredFile::Instructions],
             Shard::Objects(first) => {
                 let here = catalogue.objects().filter(|(name, _)| name.as_bytes()[0] == *first);
                 here.map(|(name, _)| StoredFile::Object(*name)).collect()
@@ -194,7 +223,7 @@ impl Repository {
             StoredFile::Object(name) => self.catalogue().object(name) != Some(bytes.len() as u64),
             StoredFile::Manifest(_, id) => self.catalogue().get(*id).is_none_or(|backup| backup.content.is_none()),
             StoredFile::Pruned(set) => self.catalogue().set(set).is_none_or(|index| index.pruned_in_doubt),
-            StoredFile::Pin(..) | StoredFile::Repository => false,
+            StoredFile::Pin(..) | StoredFile::Repository | StoredFile::Instructions => false,
         };
         if unknown {
             self.adopt(file, bytes);
@@ -217,7 +246,7 @@ impl Repository {
                 }
             }
             StoredFile::Pin(_, id) => catalogue.update(*id, |backup| backup.pinned = true),
-            StoredFile::Repository => {}
+            StoredFile::Repository | StoredFile::Instructions => {}
         }
     }
 }
@@ -251,6 +280,7 @@ mod tests {
         let id: BackupId = "20261123T101500Z-3f9c2ab1".parse().unwrap();
         let files = [
             StoredFile::Repository,
+            StoredFile::Instructions,
             StoredFile::Pruned(set.clone()),
             StoredFile::Pin(set.clone(), id),
             StoredFile::Manifest(set, id),

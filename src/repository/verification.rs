@@ -20,6 +20,9 @@ const NAME: &str = "verification";
 struct VerificationDocument {
     /// The highest sequence that was ever given: a loss of the newest backup must not go unseen.
     highest: Option<Sequence>,
+    /// Whether there is a list of pruned sequences: one that is gone must not look like one that never was.
+    #[serde(default)]
+    has_pruned: bool,
     backups: BTreeMap<BackupId, FindingRecord>,
 }
 
@@ -50,7 +53,8 @@ impl Repository {
             let Some(index) = catalogue.set(set) else { return Ok(()) };
             let backups = index.backups().iter().filter_map(|backup| Some((backup.id, record(backup)?))).collect();
             let newest = index.backups().last().and_then(Backup::sequence);
-            VerificationDocument { highest: index.highest.max(newest), backups }
+            let has_pruned = index.pruned_in_doubt || index.pruned.highest().is_some();
+            VerificationDocument { highest: index.highest.max(newest), has_pruned, backups }
         };
         Ok(self.save_set_state(NAME, set, &document, durability)?)
     }
@@ -74,7 +78,9 @@ pub(super) fn recall(storage: &dyn Storage, set: &SetName, catalogue: &mut Catal
         Ok(state::Loaded::Damaged(fault)) => return Some(format!("{path}: {fault}")),
         Err(error) => return Some(format!("{error}: {}", error.source)),
     };
-    catalogue.set_mut(set).highest = document.highest;
+    let index = catalogue.set_mut(set);
+    index.highest = document.highest;
+    index.pruned_in_doubt |= document.has_pruned && index.pruned.highest().is_none();
     for (id, record) in document.backups {
         match catalogue.get(id) {
             Some(backup) if backup.content.is_some() => catalogue.update(id, |backup| apply(backup, record)),

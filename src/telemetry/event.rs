@@ -50,11 +50,13 @@ pub enum Check {
     Repair,
     /// In the rotation over everything stored.
     Scrub,
+    /// Of what a replica holds already, before it is given more.
+    Replication,
 }
 
 impl Check {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ReadBack,
         Self::Requested,
         Self::Startup,
@@ -63,6 +65,7 @@ impl Check {
         Self::Audit,
         Self::Repair,
         Self::Scrub,
+        Self::Replication,
     ];
 
     /// The name used in the audit log and in metrics.
@@ -76,6 +79,7 @@ impl Check {
             Self::Audit => "audit",
             Self::Repair => "repair",
             Self::Scrub => "scrub",
+            Self::Replication => "replication",
         }
     }
 }

@@ -166,10 +166,7 @@ impl Tools {
             return;
         }
         let about = About::caller(caller);
-        let told = damages.iter().map(ToString::to_string).collect();
-        let event = Event::IntegrityCheckFailed { check: Check::Startup, damages: told, unreadable: None };
-        let _ = self.herald.tell(event, &about).await;
-        let Tended { healed, .. } = self.tend(&Tree::Primary, &damages, &about).await;
+        let Tended { healed, .. } = self.report(Check::Startup, &Tree::Primary, &damages, None, &about).await;
         self.look_again(&healed, None, caller).await;
     }
 

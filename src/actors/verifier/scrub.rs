@@ -94,16 +94,8 @@ impl Tools {
             }
             return;
         }
-        let is_known = self.world.damage.list();
-        let new = batch.damages.iter().filter(|damage| !is_known.contains_key(&tree.name(&damage.place)));
-        let damages: Vec<String> =
-            new.map(|damage| format!("{}: {}", tree.name(&damage.place), damage.fault)).collect();
         let unreadable = batch.unreadable.into_iter().next();
-        if !damages.is_empty() || unreadable.is_some() {
-            let event = Event::IntegrityCheckFailed { check: Check::Scrub, damages, unreadable };
-            let _ = self.herald.tell(event, &about).await;
-        }
-        let Tended { healed, lost } = self.tend(tree, &batch.damages, &about).await;
+        let Tended { healed, lost } = self.report(Check::Scrub, tree, &batch.damages, unreadable, &about).await;
         if matches!(tree, Tree::Primary) {
             self.look_again(&healed, None, &caller).await;
             let lost: Vec<Damage> = lost.into_iter().map(|(damage, _)| damage).collect();

@@ -42,7 +42,53 @@ pub(super) struct Tended {
     pub lost: Vec<(Damage, String)>,
 }
 
+/// Look after damage to a replica that somebody else came upon; answered when it is healed, or cannot be.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TendReplica {
+    /// The replica's name.
+    pub name: ReplicaName,
+    /// The replica.
+    pub replica: Arc<Replica>,
+    /// What is absent or wrong.
+    pub damages: Vec<Damage>,
+}
+
+impl Handler<TendReplica> for Verifier {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, message: TendReplica, _ctx: &mut Self::Context) -> Self::Result {
+        let TendReplica { name, replica, damages } = message;
+        let (tools, tree) = (self.0.clone(), Tree::Replica(name, replica));
+        let work = async move {
+            let _operation = tools.world.begin_operation();
+            let about = About::caller(&Caller::component("verifier"));
+            tools.report(Check::Replication, &tree, &damages, None, &about).await;
+        };
+        Box::pin(work.into_actor(self))
+    }
+}
+
 impl Tools {
+    /// Tells of what a check found, as far as it is news, and looks after it.
+    pub(super) async fn report(
+        &self,
+        check: Check,
+        tree: &Tree,
+        found: &[Damage],
+        unreadable: Option<String>,
+        about: &About,
+    ) -> Tended {
+        let known = self.world.damage.list();
+        let news = found.iter().filter(|damage| !known.contains_key(&tree.name(&damage.place)));
+        let damages: Vec<String> =
+            news.map(|damage| format!("{}: {}", tree.name(&damage.place), damage.fault)).collect();
+        if !damages.is_empty() || unreadable.is_some() {
+            let _ = self.herald.tell(Event::IntegrityCheckFailed { check, damages, unreadable }, about).await;
+        }
+        self.tend(tree, found, about).await
+    }
+
     /// Counts damage, heals what can be healed, and tells of both.
     pub(super) async fn tend(&self, tree: &Tree, damages: &[Damage], about: &About) -> Tended {
         let now = self.world.clock.now();
