@@ -69,7 +69,7 @@ fn a_cleanup_of_more_than_half_waits_until_somebody_confirms_it() {
     let plan = json(&installation, &["prune", "--dry-run"], DONE);
     let security = plan_of(&plan, "security");
     let pinned = security["backups"].as_array().unwrap().iter().find(|backup| backup["id"] == made[1].as_str());
-    assert_eq!(pinned.unwrap()["reason"], "pinned");
+    assert_eq!(pinned.unwrap()["reason"], "pinned", "{}", daemon.said());
     let digest = security["held"]["digest"].as_str().unwrap();
     json(&installation, &["prune"], PROBLEMS);
     json(&installation, &["prune", "--confirm", digest], DONE);

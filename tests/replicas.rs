@@ -200,3 +200,57 @@ fn a_replica_forgets_by_its_own_rule_and_tells_of_it() {
     assert_eq!(code(daemon.terminate()), 0);
     assert!(events(&installation, "CleanupCompleted") > 0);
 }
+
+#[test]
+fn a_cleanup_that_would_take_much_of_a_replica_waits_until_it_is_confirmed() {
+    let installation = Installation::with_settings(ELSEWHERE);
+    std::fs::create_dir(installation.path("usb")).unwrap();
+    let daemon = installation.start();
+    daemon.settle();
+    for round in 0..5 {
+        files::write(&installation.path("config/security_config.json"), format!("{{\"round\": {round}}}"));
+        daemon.backup_when_free("security");
+    }
+    caught_up(&daemon);
+    assert_eq!(code(daemon.terminate()), 0);
+    files::write(&installation.path("config/fiovana.toml"), format!("{ELSEWHERE}max_backups = 1\n"));
+    let daemon = installation.start();
+    let held = daemon
+        .wait("the cleanup to be held", |daemon| Some(daemon.set("security")["held"].clone()).filter(|h| !h.is_null()));
+    assert_eq!((&held["reason"], &held["deletions"]), (&"large_share".into(), &5.into()), "{held}");
+    let usb = installation.path("usb/replica");
+    assert_eq!(manifests(&usb, "security").len(), 6);
+    let confirmed = installation.run(&["prune", "--confirm", held["digest"].as_str().unwrap()]);
+    assert!(confirmed.status.success(), "{}", String::from_utf8_lossy(&confirmed.stderr));
+    daemon.wait("the replica to forget", |_| (manifests(&usb, "security").len() == 1).then_some(()));
+    assert!(daemon.set("security")["held"].is_null());
+    assert_eq!(manifests(&installation.path("backups"), "security").len(), 6);
+    assert_eq!(code(daemon.terminate()), 0);
+    assert_eq!(events(&installation, "CleanupHeld"), 1);
+}
+
+#[test]
+fn a_pin_that_was_taken_away_goes_from_a_replica_that_was_not_there_and_one_that_was_lost_stays() {
+    let installation = Installation::with_settings(ELSEWHERE);
+    std::fs::create_dir(installation.path("usb")).unwrap();
+    let daemon = installation.start();
+    daemon.settle();
+    let ids = ["security", "application"].map(|set| daemon.backup(set)["id"].as_str().unwrap().to_owned());
+    ids.iter().for_each(|id| assert!(installation.run(&["pin", id]).status.success()));
+    let pins = ["security", "application"].iter().zip(&ids).map(|(set, id)| format!("manifests/{set}/{id}.pin"));
+    let pins: Vec<String> = pins.collect();
+    let (usb, away) = (installation.path("usb/replica"), installation.path("away"));
+    daemon.wait("the pins to be copied", |_| pins.iter().all(|pin| usb.join(pin).exists()).then_some(()));
+    std::fs::rename(&usb, &away).unwrap();
+    wait_for_fault(&daemon, "mount its disk");
+    assert!(installation.run(&["unpin", &ids[0]]).status.success());
+    assert_eq!(code(daemon.terminate()), 0);
+    // With all that is remembered of it.
+    std::fs::remove_file(installation.path("backups").join(&pins[1])).unwrap();
+    std::fs::remove_file(installation.path("backups/state/verification-application.json")).unwrap();
+    std::fs::rename(&away, &usb).unwrap();
+    let daemon = installation.start();
+    daemon.wait("the pin to go", |_| (!usb.join(&pins[0]).exists()).then_some(()));
+    caught_up(&daemon);
+    assert!(usb.join(&pins[1]).exists(), "a loss was mirrored");
+}

@@ -9,11 +9,14 @@ use super::verifier::scrub::pace;
 use super::world::World;
 use crate::api::{DamageStatus, DamagedPlace, MAX_DAMAGED_SHOWN, ScrubStatus};
 use crate::core::scrub::{Pace, Shard};
+use crate::repository::Quarantined;
 
 /// What is known to be damaged.
 pub fn damage(world: &World) -> DamageStatus {
     let known = world.damage.list();
-    let quarantined = world.repository.quarantined().unwrap_or_default();
+    let replicas = world.replicas.open_ones();
+    let places = [&world.repository].into_iter().chain(replicas.iter().map(|(_, replica)| replica.repository()));
+    let quarantined: Vec<Quarantined> = places.filter_map(|place| place.quarantined().ok()).collect();
     DamageStatus {
         known: known.len() as u64,
         places: known
@@ -21,8 +24,8 @@ pub fn damage(world: &World) -> DamageStatus {
             .take(MAX_DAMAGED_SHOWN)
             .map(|(place, known)| DamagedPlace { place, fault: known.fault, since: known.since })
             .collect(),
-        quarantined: quarantined.count() as u64,
-        quarantined_bytes: quarantined.bytes(),
+        quarantined: quarantined.iter().map(|place| place.count() as u64).sum(),
+        quarantined_bytes: quarantined.iter().map(Quarantined::bytes).sum(),
     }
 }
 

@@ -16,7 +16,7 @@ use actix::prelude::*;
 use super::herald::Herald;
 use super::post::Post;
 use super::problems;
-use super::replication;
+use super::replication::{self, Replicate};
 use super::service::Caller;
 use super::supervision::Child;
 use super::verifier::Verifier;
@@ -83,19 +83,18 @@ pub struct Prune {
 pub struct MakeRoom;
 
 /// The actor.
-pub struct Janitor(Tools);
+pub struct Janitor(Tools, Post<Verifier>);
 
 #[derive(Clone)]
 struct Tools {
     world: Arc<World>,
     herald: Herald,
-    verifier: Post<Verifier>,
 }
 
 impl Janitor {
     /// A janitor that works with these.
     pub fn new(world: Arc<World>, herald: Herald, verifier: Post<Verifier>) -> Self {
-        Self(Tools { world, herald, verifier })
+        Self(Tools { world, herald }, verifier)
     }
 
     fn arm(&self, ctx: &mut Context<Self>) {
@@ -105,8 +104,8 @@ impl Janitor {
 
     /// What its other work needs.
     pub(super) fn parts(&self) -> (Arc<World>, Herald, Post<Verifier>) {
-        let Tools { world, herald, verifier } = self.0.clone();
-        (world, herald, verifier)
+        let Tools { world, herald } = self.0.clone();
+        (world, herald, self.1.clone())
     }
 }
 
@@ -206,8 +205,11 @@ impl Handler<AcceptClock> for Janitor {
 impl Handler<Prune> for Janitor {
     type Result = ResponseActFuture<Self, Result<PruneOutcome, Problem>>;
 
-    fn handle(&mut self, Prune { confirmed, caller }: Prune, _ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Prune { confirmed, caller }: Prune, ctx: &mut Self::Context) -> Self::Result {
         let tools = self.0.clone();
+        if confirmed.as_ref().is_some_and(|digest| tools.world.upkeep.confirm(digest)) {
+            ctx.notify(Replicate);
+        }
         let work = async move {
             tools.refuse_unless_allowed()?;
             let mut outcome = tools.sweep_all(confirmed.as_ref(), &caller).await;

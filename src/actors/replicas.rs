@@ -4,6 +4,7 @@
 //! remembered in the original, so that a disk that is not mounted is missed and not begun anew beneath its mount point.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -18,6 +19,7 @@ use crate::core::replication::{Known, may_begin, patience};
 use crate::core::{ReplicaName, Sequence, SetName};
 use crate::pipeline::replicate::{self, ReplicateError};
 use crate::repository::Repository;
+use crate::repository::lock::LockError;
 use crate::repository::replica::{Replica, ReplicaError};
 use crate::repository::state::Loaded;
 use crate::settings::{ReplicaSettings, Settings};
@@ -109,6 +111,9 @@ impl From<&ReplicaError> for Fault {
         let code = match error {
             ReplicaError::Absent(_) => "absent",
             ReplicaError::Foreign { .. } | ReplicaError::Occupied(_) | ReplicaError::Original(_) => "foreign",
+            ReplicaError::Lock(LockError::Io(_, error)) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                "read_only"
+            }
             ReplicaError::Lock(_) => "in_use",
             ReplicaError::Directory(..) | ReplicaError::Open(_) => "unusable",
         };

@@ -19,7 +19,7 @@ use super::world::World;
 use crate::core::BackupId;
 use crate::core::mode::Mode;
 use crate::core::retention::{DeleteReason, Guards};
-use crate::pipeline::replicate::{self, Next, Run};
+use crate::pipeline::replicate::{self, Due, Next, Run};
 use crate::pipeline::verify::{self, Damage};
 use crate::pipeline::{Progress, sweep};
 use crate::repository::Repository;
@@ -153,6 +153,7 @@ impl Replication {
     ) -> Option<Result<(), Fault>> {
         let all = self.world.settings();
         let uptime = self.world.clock.uptime();
+        let given = given || self.world.upkeep.has_confirmed(&settings.name);
         if !all.backup.enabled
             || !all.backup.auto_cleanup
             || !self.world.replicas.tidy_now(&settings.name, given, all.janitor.interval, uptime)
@@ -202,12 +203,22 @@ impl Replication {
             let now = world.clock.now();
             replicate::due_for_deletion(&world.repository, replica, &rule, &of_set, guards, now)
         });
-        let planned = planned.await?;
+        let Due { deletions: planned, hold } = planned.await?;
+        let about = About::caller(&Caller::component("janitor")).set(&set.name);
+        let name = Some(settings.name.clone());
+        let upkeep = &self.world.upkeep;
+        if let Some(hold) = hold.filter(|hold| !upkeep.is_confirmed(&set.name, &settings.name, hold)) {
+            if upkeep.hold(&set.name, Some(&settings.name), Some(hold.clone())) {
+                let held = Event::CleanupHeld { replica: name, hold, planned: coded(&planned) };
+                let _ = self.herald.tell(held, &about).await;
+                self.world.reassess();
+            }
+            return Some(Ok(0));
+        }
+        upkeep.hold(&set.name, Some(&settings.name), None);
         if planned.is_empty() {
             return Some(Ok(0));
         }
-        let about = About::caller(&Caller::component("janitor")).set(&set.name);
-        let name = Some(settings.name.clone());
         let started = Event::CleanupStarted { replica: name.clone(), planned: coded(&planned), objects: 0 };
         if self.herald.tell(started, &about).await.is_err() {
             // What cannot be recorded is not deleted.

@@ -16,7 +16,7 @@ pub struct DamageStatus {
     pub known: u64,
     /// Some of them, by name.
     pub places: Vec<DamagedPlace>,
-    /// How many damaged files are kept in quarantine.
+    /// How many damaged files are kept in quarantine, here and in the replicas that can be reached.
     pub quarantined: u64,
     /// Their bytes.
     pub quarantined_bytes: u64,

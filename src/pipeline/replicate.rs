@@ -15,7 +15,7 @@ use super::sweep;
 use super::verify::{Damage, damage_of};
 use super::{Cancelled, Progress};
 use crate::core::replication::{Original, wanted};
-use crate::core::retention::{DeleteReason, Guards};
+use crate::core::retention::{DeleteReason, Guards, Hold};
 use crate::core::{BackupId, BackupState, Digest, SetName};
 use crate::repository::catalogue::{Backup, Finding, SetIndex};
 use crate::repository::object::Encoded;
@@ -272,7 +272,7 @@ fn copy_manifest(
 }
 
 /// Gives the replica what goes with its backups: pins, what was deleted on purpose, where the audit chain stands.
-/// Pins are only added: one that is absent here may have been lost.
+/// A pin is taken away only where that was done on purpose here: one that is merely absent may have been lost.
 pub fn settle(
     original: &Repository,
     replica: &Repository,
@@ -280,19 +280,23 @@ pub fn settle(
     audit_head: Option<AuditHead>,
 ) -> Result<(), ReplicateError> {
     for set in sets {
-        let (pinned, pruned) = {
+        let (pinned, unpinned, pruned) = {
             let catalogue = original.catalogue();
             let Some(index) = catalogue.set(set) else { continue };
             let pinned: BTreeSet<BackupId> = index.backups().iter().filter(|b| b.pinned).map(|b| b.id).collect();
-            (pinned, index.pruned.clone())
+            (pinned, index.unpinned.clone(), index.pruned.clone())
         };
-        let unpinned: Vec<BackupId> = {
+        let changes: Vec<(BackupId, bool)> = {
             let catalogue = replica.catalogue();
             let backups = catalogue.set(set).map_or(&[][..], SetIndex::backups).iter();
-            backups.filter(|backup| !backup.pinned && pinned.contains(&backup.id)).map(|backup| backup.id).collect()
+            let change = |backup: &Backup| match pinned.contains(&backup.id) {
+                true => (!backup.pinned).then_some((backup.id, true)),
+                false => (backup.pinned && unpinned.contains(&backup.id)).then_some((backup.id, false)),
+            };
+            backups.filter_map(change).collect()
         };
-        for id in unpinned {
-            replica.set_pinned(set, id, true)?;
+        for (id, is_pinned) in changes {
+            replica.set_pinned(set, id, is_pinned)?;
         }
         replica.merge_pruned(set, &pruned)?;
     }
@@ -304,8 +308,17 @@ pub fn settle(
     Ok(())
 }
 
-/// What the replica's own retention would let go of, set by set; nothing of a set of which the original has lost
-/// anything, or that the replica has not all of yet.
+/// What the replica's own retention would let go of.
+#[derive(Debug, Default)]
+pub struct Due {
+    /// The backups, and why.
+    pub deletions: Vec<(BackupId, DeleteReason)>,
+    /// Why that waits for a person, if it does. What the original let go of on purpose was seen by one there.
+    pub hold: Option<Hold>,
+}
+
+/// What the replica's own retention would let go of in a set; nothing of a set of which the original has lost anything,
+/// whose cleanup there waits for a person, or that the replica has not all of yet.
 pub fn due_for_deletion(
     original: &Repository,
     replica: &Repository,
@@ -313,12 +326,18 @@ pub fn due_for_deletion(
     set: &SetSettings,
     guards: &Guards,
     now: DateTime<Utc>,
-) -> Vec<(BackupId, DeleteReason)> {
+) -> Due {
     if is_hurt(original, replica, &set.name) || !lacking(original, replica, &set.name).is_empty() {
-        return Vec::new();
+        return Due::default();
+    }
+    if sweep::plan(original, set, guards, now).hold(true).is_some() {
+        return Due::default();
     }
     let plan = sweep::plan(replica, &with_rule(settings, set), guards, now);
-    plan.deletions().map(|(id, reason)| (id, reason.clone())).collect()
+    let deletions: Vec<_> = plan.deletions().map(|(id, reason)| (id, reason.clone())).collect();
+    let catalogue = original.catalogue();
+    let hold = plan.hold_but_for(|id| catalogue.get(id).is_none());
+    Due { deletions, hold }
 }
 
 /// Deletes a batch of what [`due_for_deletion`] tells; returns what went.
@@ -331,8 +350,8 @@ pub fn tidy(
     now: DateTime<Utc>,
     freed: &mut Freed,
 ) -> Result<Vec<(BackupId, DeleteReason)>, ReplicateError> {
-    let due = due_for_deletion(original, replica, settings, set, guards, now);
-    let due: BTreeSet<BackupId> = due.into_iter().map(|(id, _)| id).collect();
+    let due = due_for_deletion(original, replica, settings, set, guards, now).deletions.into_iter();
+    let due: BTreeSet<BackupId> = due.map(|(id, _)| id).collect();
     if due.is_empty() {
         return Ok(Vec::new());
     }

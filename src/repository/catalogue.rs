@@ -131,6 +131,8 @@ pub struct SetIndex {
     pub pruned_in_doubt: bool,
     /// The highest sequence ever given, as far as is remembered.
     pub highest: Option<Sequence>,
+    /// Backups whose pin was taken away on purpose, the last of them: a copy's pin may go, too.
+    pub unpinned: BTreeSet<BackupId>,
 }
 
 impl SetIndex {

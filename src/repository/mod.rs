@@ -42,6 +42,9 @@ pub use read::{ReadError, ReadFrom};
 pub use stored::StoredFile;
 use wire::{Manifest, RepositoryDocument};
 
+/// So many backups of a set are remembered as unpinned. Of one that is forgotten a copy keeps the pin.
+const MAX_UNPINNED: usize = 1000;
+
 /// A repository: its storage, and the catalogue of what it holds. Everything blocks; reads may be made from many
 /// threads at once, writes only by the holder of the write lane.
 pub struct Repository {
@@ -219,17 +222,32 @@ impl Repository {
         let path = layout::pin(set, id);
         if pinned {
             self.storage.replace(&path, b"", Durability::Durable)?;
-            self.catalogue_mut().update(id, |backup| backup.pinned = true);
-            return self.save_verification(set, Durability::Lazy);
+            let was_unpinned = self.note_pin(set, id, true);
+            return self.save_verification(set, if was_unpinned { Durability::Durable } else { Durability::Lazy });
         }
         // Noted first: a pin that is gone and not noted as such was lost, and comes back.
-        self.catalogue_mut().update(id, |backup| backup.pinned = false);
+        self.note_pin(set, id, false);
         let removed =
             self.save_verification(set, Durability::Durable).and_then(|()| Ok(self.storage.remove(&[path])?));
         if removed.is_err() {
-            self.catalogue_mut().update(id, |backup| backup.pinned = true);
+            self.note_pin(set, id, true);
         }
         removed
+    }
+
+    /// Returns whether its pin had been taken away on purpose.
+    fn note_pin(&self, set: &SetName, id: BackupId, pinned: bool) -> bool {
+        let mut catalogue = self.catalogue_mut();
+        catalogue.update(id, |backup| backup.pinned = pinned);
+        let unpinned = &mut catalogue.set_mut(set).unpinned;
+        let was_unpinned = unpinned.remove(&id);
+        if !pinned {
+            unpinned.insert(id);
+            if unpinned.len() > MAX_UNPINNED {
+                unpinned.pop_first();
+            }
+        }
+        was_unpinned
     }
 
     /// Lists as pruned what `other` lists for a set, as far as it is not here: it will not come.

@@ -4,7 +4,7 @@
 //! gone is missed by nobody who reads only manifests. A finding is bound to the manifest's full hash. The record is not
 //! synced: what is lost of it is found again by reading.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,9 @@ struct VerificationDocument {
     /// Whether there is a list of pruned sequences: one that is gone must not look like one that never was.
     #[serde(default)]
     has_pruned: bool,
+    /// Backups whose pin was taken away: in a copy that was not there then, it still is.
+    #[serde(default)]
+    unpinned: BTreeSet<BackupId>,
     backups: BTreeMap<BackupId, FindingRecord>,
 }
 
@@ -54,7 +57,8 @@ impl Repository {
             let backups = index.backups().iter().filter_map(|backup| Some((backup.id, record(backup)?))).collect();
             let newest = index.backups().last().and_then(Backup::sequence);
             let has_pruned = index.pruned_in_doubt || index.pruned.highest().is_some();
-            VerificationDocument { highest: index.highest.max(newest), has_pruned, backups }
+            let (highest, unpinned) = (index.highest.max(newest), index.unpinned.clone());
+            VerificationDocument { highest, has_pruned, unpinned, backups }
         };
         Ok(self.save_set_state(NAME, set, &document, durability)?)
     }
@@ -79,7 +83,7 @@ pub(super) fn recall(storage: &dyn Storage, set: &SetName, catalogue: &mut Catal
         Err(error) => return Some(format!("{error}: {}", error.source)),
     };
     let index = catalogue.set_mut(set);
-    index.highest = document.highest;
+    (index.highest, index.unpinned) = (document.highest, document.unpinned);
     index.pruned_in_doubt |= document.has_pruned && index.pruned.highest().is_none();
     for (id, record) in document.backups {
         match catalogue.get(id) {

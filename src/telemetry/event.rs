@@ -245,6 +245,8 @@ pub enum Event {
     },
     /// A cleanup waits for a person.
     CleanupHeld {
+        /// The replica that the deletions would be in; none: the repository itself.
+        replica: Option<ReplicaName>,
         /// Why, how much, and what to confirm it by.
         hold: Hold,
         /// What would be deleted, and why.

@@ -46,12 +46,15 @@ impl Tools {
         let hold = plan.hold(self.is_automatic());
         if let Some(hold) = hold.filter(|hold| confirmed != Some(&hold.digest)) {
             let held = vec![HeldDocument::new(&set.name, &hold)];
-            if self.world.upkeep.hold(&set.name, Some(hold.clone())) {
-                let _ = self.herald.tell(Event::CleanupHeld { hold, planned: codes(&planned) }, &about).await;
+            if self.world.upkeep.hold(&set.name, None, Some(hold.clone())) {
+                let _ = self
+                    .herald
+                    .tell(Event::CleanupHeld { replica: None, hold, planned: codes(&planned) }, &about)
+                    .await;
             }
             return PruneOutcome { held, ..PruneOutcome::default() };
         }
-        self.world.upkeep.hold(&set.name, None);
+        self.world.upkeep.hold(&set.name, None, None);
         if planned.is_empty() {
             return PruneOutcome::default();
         }

@@ -71,27 +71,9 @@ impl Tools {
         });
         let gone = || Problem::new(ProblemKind::NotFound, format!("there is no backup {id} any more"));
         let changed = done.await?.ok_or_else(gone)?;
-        if !pinned {
-            self.unpin_copies(&changed);
-        }
         let event = if pinned { Event::Pinned } else { Event::Unpinned };
         let _ = self.herald.tell(event, &About::caller(&caller).set(&changed.set).backup(id)).await;
         Ok(changed)
-    }
-
-    /// Takes the pin away from the copies in replicas that are there. Replication only ever adds pins: an absent one may be a
-    /// lost one. Nobody waits for it.
-    fn unpin_copies(&self, backup: &Backup) {
-        let (set, id) = (backup.set.clone(), backup.id);
-        for (name, replica) in self.world.replicas.open_ones() {
-            let set = set.clone();
-            drop(tokio::task::spawn_blocking(move || {
-                let _lane = replica.write_lane();
-                if let Err(error) = replica.repository().set_pinned(&set, id, false) {
-                    tracing::warn!(replica = %name, backup = %id, "stays pinned there: {}", problems::chain(&error));
-                }
-            }));
-        }
     }
 
     async fn forget(&self, Forget { what, confirmed, caller }: Forget) -> Result<ForgetOutcome, Problem> {

@@ -78,7 +78,9 @@ impl Service {
 
     fn refuse_unless_held(&self, confirmed: &PlanDigest) -> Result<(), Problem> {
         let plan = self.prune_plan();
-        let held = || plan.sets.iter().filter_map(|set| set.held.as_ref());
+        let for_replicas = self.world.upkeep.held_for_replicas();
+        let for_replicas: Vec<_> = for_replicas.iter().map(|(set, hold)| HeldDocument::new(set, hold)).collect();
+        let held = || plan.sets.iter().filter_map(|set| set.held.as_ref()).chain(&for_replicas);
         if held().any(|held| held.digest == confirmed.to_string()) {
             return Ok(());
         }

@@ -1,8 +1,12 @@
 //! What was done, as text.
 
+use std::collections::BTreeSet;
+
 use super::backups::absent_files;
 use super::remark;
-use crate::api::{BackupDetails, DrillOutcome, DrillVerdict, RestoreOutcome, VerifyOutcome, VerifyVerdict};
+use crate::api::{
+    BackupDetails, DamageDocument, DrillOutcome, DrillVerdict, RestoreOutcome, VerifyOutcome, VerifyVerdict,
+};
 use crate::cli::batch::Batch;
 use crate::cli::output::{Look, plain};
 use crate::cli::table::{Align, Cell, Table, Tone};
@@ -89,16 +93,18 @@ pub fn verified(outcome: &VerifyOutcome, look: &Look) -> String {
     text
 }
 
-/// The sum of several verifications: what was read, and what is lost.
+/// The sum of several verifications: what was read, what was healed, and what is lost.
 pub fn verified_all(all: &Batch<VerifyOutcome>, _: &Look) -> String {
     let found = |verdict| all.done.iter().filter(|outcome| outcome.verdict == verdict).count();
     let unread = found(VerifyVerdict::Unreadable) + all.failed.len();
     let read_bytes = all.done.iter().map(|outcome| outcome.content_bytes).sum();
-    let damages = all.done.iter().flat_map(|outcome| &outcome.damages);
-    let places: std::collections::BTreeSet<&str> = damages.map(|damage| damage.place.as_str()).collect();
-    let lost = if places.is_empty() { String::new() } else { format!(", {} lost", count(places.len(), "stored file")) };
+    let sum = |of: fn(&VerifyOutcome) -> &[DamageDocument], what: &str| {
+        let places: BTreeSet<&str> = all.done.iter().flat_map(of).map(|damage| damage.place.as_str()).collect();
+        if places.is_empty() { String::new() } else { format!(", {} {what}", count(places.len(), "stored file")) }
+    };
+    let (healed, lost) = (sum(|outcome| &outcome.healed, "healed"), sum(|outcome| &outcome.damages, "lost"));
     format!(
-        "{} intact, {} damaged, {unread} not verified; {} read{lost}\n",
+        "{} intact, {} damaged, {unread} not verified; {} read{healed}{lost}\n",
         found(VerifyVerdict::Intact),
         found(VerifyVerdict::Damaged),
         size(read_bytes),
@@ -185,8 +191,12 @@ to undo: fiovana-app restore security 20261123T101500Z-bbbbbbbb
     #[test]
     fn the_sum_of_verifications_counts_what_is_lost_once() {
         let damaged = || samples::verified(VerifyVerdict::Damaged);
-        let all = Batch { done: vec![damaged(), damaged(), samples::verified(VerifyVerdict::Intact)], failed: vec![] };
+        let mut all =
+            Batch { done: vec![damaged(), damaged(), samples::verified(VerifyVerdict::Intact)], failed: vec![] };
         let expected = "1 intact, 2 damaged, 0 not verified; 12.0 KiB read, 1 stored file lost\n";
+        assert_eq!(verified_all(&all, &samples::look()), expected);
+        all.done[2].healed = vec![DamageDocument { place: "objects/aa/aaaa".into(), fault: "absent".into() }];
+        let expected = "1 intact, 2 damaged, 0 not verified; 12.0 KiB read, 1 stored file healed, 1 stored file lost\n";
         assert_eq!(verified_all(&all, &samples::look()), expected);
     }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::RetentionPlan;
-use crate::core::Digest;
+use crate::core::{BackupId, Digest};
 
 /// Fewer deletions than this are never held for being many.
 const FEW: usize = 3;
@@ -86,13 +86,23 @@ impl RetentionPlan {
 
     /// Why this plan must wait for a person, if it must.
     pub fn hold(&self, auto_cleanup: bool) -> Option<Hold> {
+        let automatic = || (!auto_cleanup && self.deletions().next().is_some()).then_some(HoldReason::NotAutomatic);
+        let reason = self.is_large_share(self.deletions().count()).then_some(HoldReason::LargeShare);
+        Some(self.held(reason.or_else(automatic)?))
+    }
+
+    /// The same of a plan for a copy, where deletions that were `decided` elsewhere do not count.
+    pub fn hold_but_for(&self, decided: impl Fn(BackupId) -> bool) -> Option<Hold> {
+        let undecided = self.deletions().filter(|(id, _)| !decided(*id)).count();
+        self.is_large_share(undecided).then(|| self.held(HoldReason::LargeShare))
+    }
+
+    fn is_large_share(&self, deletions: usize) -> bool {
+        deletions > FEW && 2 * deletions > self.decisions.len()
+    }
+
+    fn held(&self, reason: HoldReason) -> Hold {
         let (deletions, backups) = (self.deletions().count(), self.decisions.len());
-        let reason = match deletions {
-            0 => return None,
-            many if many > FEW && 2 * many > backups => HoldReason::LargeShare,
-            _ if !auto_cleanup => HoldReason::NotAutomatic,
-            _ => return None,
-        };
-        Some(Hold { reason, deletions, backups, digest: self.digest() })
+        Hold { reason, deletions, backups, digest: self.digest() }
     }
 }

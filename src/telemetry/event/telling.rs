@@ -152,8 +152,8 @@ impl Event {
             Self::CleanupStarted { replica, planned, objects } => {
                 json!({"replica": replica, "planned": reasons(planned), "objects": objects})
             }
-            Self::CleanupHeld { hold, planned } => json!({
-                "why": hold.reason.code(), "deletions": hold.deletions, "backups": hold.backups,
+            Self::CleanupHeld { replica, hold, planned } => json!({
+                "replica": replica, "why": hold.reason.code(), "deletions": hold.deletions, "backups": hold.backups,
                 "digest": hold.digest.to_string(),
                 "planned": reasons(planned),
             }),
