@@ -17,7 +17,7 @@ use fiovana_app::repository::state::Loaded;
 use fiovana_app::repository::{OpenError, OpenReport, Repository, layout};
 use fiovana_app::storage::Durability;
 use fiovana_app::storage::faulty::Simulated;
-use repository::damage::{Damage, Kind, damages, paths};
+use repository::damage::{Damage, Kind, bytes, damages, paths};
 use repository::site::{self, back_up_now, hour};
 use repository::source::{CHUNK_BYTES, Source, lines};
 use repository::{Files, Place, long};
@@ -168,6 +168,7 @@ fn a_damaged_object_is_named_and_hurts_only_the_backups_that_need_it() {
 fn a_damaged_object_is_healed_by_the_next_scheduled_backup_of_the_same_content() {
     for_each_damage(Kind::Object, |whole, disk, touched, _| {
         let repository = site::open(disk).0;
+        let damaged: BTreeMap<_, _> = touched.iter().map(|path| (path.clone(), bytes(disk, path))).collect();
         for source in &whole.sources {
             let latest = whole.backups.values().rfind(|(backup, _)| backup.set == source.set.name);
             let (latest, _) = latest.expect("a backup");
@@ -182,6 +183,11 @@ fn a_damaged_object_is_healed_by_the_next_scheduled_backup_of_the_same_content()
                 }
             };
             assert_eq!(repaired.into_iter().collect::<BTreeSet<_>>(), lost, "repaired in {}", source.set.name);
+            for bytes_then in lost.iter().filter_map(|name| damaged[layout::object(name).as_str()].as_ref()) {
+                let mut aside = paths(disk).into_iter().filter(|path| path.starts_with("quarantine/"));
+                let kept = aside.any(|path| bytes(disk, &path).as_ref() == Some(bytes_then));
+                assert!(kept, "the damaged bytes were thrown away");
+            }
         }
         let healed = site::verify_all(&repository, hour(61));
         let live: BTreeSet<BackupId> =

@@ -36,11 +36,17 @@ struct Target {
     other: String,
 }
 
+/// A backup of which something is damaged, and its files.
+struct Kept {
+    set: &'static str,
+    id: String,
+    content: Vec<(String, Vec<u8>)>,
+}
+
 /// A service with backups of every kind, and a replica that has all of them.
 struct Site {
     installation: Installation,
-    /// The set and the id of each backup of which something is damaged, with its files.
-    backups: Vec<(&'static str, String, Vec<(String, Vec<u8>)>)>,
+    backups: Vec<Kept>,
     targets: Vec<Target>,
 }
 
@@ -89,7 +95,7 @@ impl Site {
         let kept = [("security", pinned), ("security", newest), ("application", other)];
         let backups = kept.map(|(set, id)| {
             let content = repository::content(&root, set, &id);
-            (set, id, content)
+            Kept { set, id, content }
         });
         (Self { installation, backups: backups.into(), targets }, daemon)
     }
@@ -138,7 +144,7 @@ impl Site {
 
     /// Every backup is whole in both places, read by other code, and the program says so, too.
     fn judge(&self, daemon: &Daemon) {
-        for (set, id, content) in &self.backups {
+        for Kept { set, id, content } in &self.backups {
             for place in ["primary", "replica"] {
                 assert!(repository::content(&self.place(place).0, set, id) == *content, "{id} in the {place}");
             }

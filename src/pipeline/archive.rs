@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::capture::{Captured, ContentStore, capture};
 use super::lineage::{Ancestors, rewritten};
 use super::source::{Identity, Look, SourceDirectory, SourceError};
+use super::verify::{Damage, damage_of};
 use super::{Cancelled, Progress};
 use crate::core::{BackupId, BackupKind, BackupState, ChunkKey, Digest, SetName};
 use crate::repository::catalogue::{Backup, Content};
@@ -356,7 +357,7 @@ impl<'a> ObjectWriter<'a> {
             let right = match self.repository.read_object(&encoded.name, ReadFrom::Disk) {
                 Ok(_) => true,
                 Err(error) => {
-                    self.mend(&encoded, &error).map_err(ArchiveError::Write)?;
+                    self.mend(&encoded, error).map_err(ArchiveError::Write)?;
                     false
                 }
             };
@@ -376,15 +377,15 @@ impl<'a> ObjectWriter<'a> {
     }
 
     /// Puts the right bytes in the place of an object. What is damaged is kept; what cannot be read can only be replaced.
-    fn mend(&self, right: &Encoded, error: &ReadError) -> Result<(), WriteError> {
+    fn mend(&self, right: &Encoded, error: ReadError) -> Result<(), WriteError> {
         let file = StoredFile::Object(right.name);
-        if !error.is_damage() {
+        let Ok(Damage { place, fault }) = damage_of(error) else {
             return self.repository.put_back(&file, &right.stored);
-        }
+        };
         let note = Note {
             when: self.now,
-            place: file.path().to_string(),
-            fault: error.to_string(),
+            place,
+            fault,
             expected_sha256: Some(right.name.to_string()),
             healed_from: Some("the source, by a backup".into()),
         };

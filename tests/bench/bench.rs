@@ -21,6 +21,7 @@ use fiovana_app::core::BackupKind;
 use fiovana_app::core::scrub::Pace;
 use fiovana_app::pipeline::Progress;
 use fiovana_app::pipeline::archive::{self, Archived, Created};
+use fiovana_app::pipeline::replicate::{self, Next, Run};
 use fiovana_app::pipeline::restore::{self, Pick};
 use fiovana_app::pipeline::scrub::{self, Rotation};
 use fiovana_app::pipeline::verify::{self, Verdict};
@@ -141,6 +142,12 @@ fn large(root: &Path, mib: u64, table: &mut Table) {
     let mut rotation = Rotation::default();
     let (scrubbing, ()) = timed(|| while scrub(&site.repository, &mut rotation, &pace) {});
     table.row("read everything stored again", scrubbing, "read cold and hashed on all cores", hashed);
+    table.row("the reading back alone", back, "read cold and hashed on all cores", hashed);
+
+    let stored = limits::files_below(&root.join("backups/objects"));
+    let copied = limits::cp(&stored, &root.join("copied"));
+    let (replicating, ()) = timed(|| replicate(&site, &root.join("replica")));
+    table.row("replicate everything", replicating, "cp of what is stored, synced", copied);
 
     let to = root.join("restored");
     let (restoring, ()) = timed(|| site.restore(&created.backup, &to));
@@ -156,6 +163,19 @@ fn large(root: &Path, mib: u64, table: &mut Table) {
     table.row("1 % appended, read back", appended, "openssl dgst -sha256", openssl);
     assert!(created.proven.len() as u64 >= mib * 9 / 10, "little was shared: {}", created.proven.len());
     table.note("peak memory", format!("{:.0} MiB", measure::peak_mib()));
+}
+
+/// Begins a replica and gives it all that there is, read again after it was written.
+fn replicate(site: &Site, to: &Path) {
+    std::fs::create_dir(to).expect("create");
+    let storage = Arc::new(Local::open(to).expect("open"));
+    site.repository.create_replica(storage.clone()).expect("begin a replica");
+    let (replica, _) = Repository::open(storage, false).expect("open the replica");
+    let (sets, mut run, progress) = ([site.set.name.clone()], Run::default(), Progress::default());
+    let mut step = || replicate::step(&site.repository, &replica, &sets, &mut run, Utc::now(), &progress);
+    while step().expect("replicate") == Next::Step {}
+    replicate::settle(&site.repository, &replica, &sets, None).expect("replicate");
+    assert_eq!(replicate::lag(&site.repository, &replica, &sets), 0);
 }
 
 /// Reads a batch as a scrub does; whether there is more.

@@ -90,8 +90,8 @@ pub fn cat(directory: &Path) -> f64 {
     timed(|| assert!(find().is_ok_and(|status| status.success()))).0
 }
 
-/// Reads every file below a directory from the disk and hashes it, on every core.
-pub fn hash_stored(directory: &Path) -> f64 {
+/// Every file below a directory.
+pub fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut directories = vec![directory.to_owned()];
     while let Some(directory) = directories.pop() {
@@ -100,6 +100,12 @@ pub fn hash_stored(directory: &Path) -> f64 {
             if path.is_dir() { directories.push(path) } else { files.push(path) }
         }
     }
+    files
+}
+
+/// Reads every file below a directory from the disk and hashes it, on every core.
+pub fn hash_stored(directory: &Path) -> f64 {
+    let files = files_below(directory);
     let next = AtomicUsize::new(0);
     let hash = || {
         while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
