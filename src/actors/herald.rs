@@ -1,4 +1,4 @@
-//! Tells everybody what happened: console, Prometheus, audit log, and the person who must hear of it.
+//! Tells everybody what happened: console, Prometheus, audit log, who follows, and the person who must hear of it.
 //!
 //! Hazard: an event that is counted but not recorded, or the other way round. Actors say it once, here.
 
@@ -8,6 +8,7 @@ use super::auditor::{AuditFile, Unrecorded};
 use super::notifier::notify;
 use super::service::Caller;
 use super::world::World;
+use crate::audit::Entry;
 use crate::core::{BackupId, SetName};
 use crate::telemetry::{Event, Occurrence, log};
 
@@ -70,7 +71,7 @@ impl Herald {
 
     /// Tells it, and returns once its record is durable.
     pub async fn tell(&self, event: Event, about: &About) -> Result<(), Unrecorded> {
-        let entry = self.announce(event, about).entry();
+        let entry = self.announce(event, about);
         let name = entry.event;
         let recorded = self.audit.record(&self.world, entry).await;
         if let Err(Unrecorded::Overflow) = &recorded {
@@ -82,11 +83,11 @@ impl Herald {
 
     /// Tells it, and does not wait: what is told later is durable no earlier.
     pub fn mention(&self, event: Event, about: &About) {
-        let entry = self.announce(event, about).entry();
+        let entry = self.announce(event, about);
         self.audit.mention(&self.world, entry);
     }
 
-    fn announce(&self, event: Event, about: &About) -> Occurrence {
+    fn announce(&self, event: Event, about: &About) -> Entry {
         let occurrence = Occurrence {
             event,
             at: self.world.clock.now(),
@@ -99,6 +100,8 @@ impl Herald {
         log(&occurrence);
         self.world.metrics.observe(&occurrence);
         notify(&self.world, &occurrence);
-        occurrence
+        let entry = occurrence.entry();
+        self.world.feed.publish(&entry);
+        entry
     }
 }

@@ -9,10 +9,11 @@ use crate::api::{Problem, ProblemKind};
 use crate::core::mode::IllegalEvent;
 use crate::core::{BackupId, SetName};
 use crate::pipeline::archive::ArchiveError;
+use crate::pipeline::content::ContentFault;
 use crate::pipeline::forget::Refusal;
 use crate::pipeline::restore::RestoreError;
 use crate::repository::catalogue::{Backup, Unresolved};
-use crate::repository::{Repository, WriteError};
+use crate::repository::{ReadError, Repository, WriteError};
 
 /// The most backups that are offered instead of one that would not do.
 const MAX_ALTERNATIVES: usize = 5;
@@ -73,6 +74,25 @@ pub fn of_restore(repository: &Repository, set: &SetName, ids: &[BackupId], erro
     };
     if let Some(said) = error.health_output().filter(|said| !said.is_empty()) {
         problem.detail = format!("{}; it said: {said}", problem.detail);
+    }
+    problem
+}
+
+/// Why the manifest of a backup, of which a file is wanted, could not be had.
+pub fn of_reading(repository: &Repository, backup: &Backup, path: &str, error: &ReadError) -> Problem {
+    unread(repository, backup, path, error.is_damage(), error)
+}
+
+/// Why the content of a file of a backup could not be had.
+pub fn of_content(repository: &Repository, backup: &Backup, path: &str, fault: &ContentFault) -> Problem {
+    unread(repository, backup, path, fault.is_damage(), fault)
+}
+
+fn unread(repository: &Repository, backup: &Backup, path: &str, is_damage: bool, error: &dyn Error) -> Problem {
+    let kind = if is_damage { ProblemKind::Integrity } else { ProblemKind::Internal };
+    let mut problem = Problem::new(kind, format!("read {path} of backup {}: {}", backup.id, chain(error)));
+    if is_damage {
+        problem.good_backups = alternatives(repository, &backup.set, &[backup.id], Some(path));
     }
     problem
 }

@@ -2,12 +2,15 @@
 //!
 //! Hazard: two front doors with two sets of rules. The HTTP API and the command line both come in here.
 
+mod files;
 mod pruning;
 mod recovery;
 
 use std::sync::Arc;
 
 mod drill;
+
+pub use files::Download;
 
 use super::archiver::{Archiver, BackUp, BackedUp, Restore};
 use super::herald::{About, Herald};
@@ -26,7 +29,7 @@ use crate::core::{BackupId, BackupKind, BackupRef, SetName};
 use crate::pipeline::Progress;
 use crate::pipeline::restore::{Pick, Rules};
 use crate::settings::SetSettings;
-use crate::telemetry::{Check, Event};
+use crate::telemetry::{Check, Event, Follower};
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -171,6 +174,11 @@ impl Service {
         let facts = view::facts(&self.world);
         let text = self.world.metrics.render(&facts);
         text.map_err(|error| Problem::new(ProblemKind::Internal, problems::chain(&error)))
+    }
+
+    /// Follows what happens from now on, or after the event with this id.
+    pub fn follow(&self, after: Option<&str>) -> Follower {
+        self.world.feed.follow(after)
     }
 
     /// Counts a request of the HTTP API.

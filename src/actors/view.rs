@@ -22,6 +22,7 @@ use crate::pipeline::restore::{Restored, Rules};
 use crate::pipeline::verify::{Damage, Verdict, Verification};
 use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Catalogue, Finding, SetIndex};
+use crate::repository::wire::FileEntry;
 use crate::settings::{SetSettings, Settings};
 use crate::telemetry::facts::{Facts, ReplicaFacts, SetFacts};
 
@@ -113,22 +114,24 @@ pub fn details(backup: &Backup) -> BackupDetails {
     BackupDetails {
         summary: summary(backup),
         manifest_sha256: backup.content.as_ref().map(|content| content.digest),
-        files: files
-            .iter()
-            .map(|file| FileDocument {
-                path: file.path.clone(),
-                size_bytes: file.size_bytes,
-                sha256: file.sha256,
-                mode: format!("{:04o}", file.mode),
-                modified: file.modified,
-                fault: file.fault.clone(),
-            })
-            .collect(),
+        files: files.iter().map(file).collect(),
         missing: body.map_or_else(Vec::new, |body| body.missing.clone()),
         unreadable: unreadable
             .iter()
             .map(|file| UnreadableDocument { path: file.path.clone(), reason: file.reason.clone() })
             .collect(),
+    }
+}
+
+/// A file of a backup.
+pub fn file(file: &FileEntry) -> FileDocument {
+    FileDocument {
+        path: file.path.clone(),
+        size_bytes: file.size_bytes,
+        sha256: file.sha256,
+        mode: format!("{:04o}", file.mode),
+        modified: file.modified,
+        fault: file.fault.clone(),
     }
 }
 

@@ -39,7 +39,7 @@ use crate::repository::wire::AuditHead;
 use crate::repository::{Repository, layout};
 use crate::settings::{SetSettings, Settings};
 use crate::storage::{Durability, StorageError};
-use crate::telemetry::{Event, Metrics};
+use crate::telemetry::{Event, Feed, Metrics};
 
 /// The audit log's name in the log directory.
 pub const AUDIT_LOG: &str = "security_audit.log";
@@ -81,6 +81,8 @@ pub struct World {
     pub metrics: Metrics,
     /// Who is told what a person must hear of.
     pub notifier: Notifier,
+    /// What who follows is told.
+    pub feed: Arc<Feed>,
     /// What is known of the clock.
     pub timekeeping: Timekeeping,
     /// What the Janitor found.
@@ -236,6 +238,7 @@ impl World {
             lane: WriteLane::open(),
             metrics,
             notifier: Notifier::default(),
+            feed: Arc::default(),
             timekeeping,
             upkeep: Upkeep::default(),
             started,

@@ -34,9 +34,11 @@ const MAX_NAME_BYTES: usize = 1024;
 const TEXT_LIMITS_BYTES: [usize; 4] = [8192, 1024, 128, 16];
 
 /// What is to be recorded, before it has a place in the chain.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Event)]
 pub struct Entry {
     /// When it happened; kept to the millisecond.
+    #[serde(with = "milliseconds")]
     pub timestamp: DateTime<Utc>,
     /// What happened: `BackupCompleted`.
     pub event: &'static str,
@@ -51,6 +53,7 @@ pub struct Entry {
     /// How it ended.
     pub outcome: Outcome,
     /// What else is worth knowing.
+    #[schema(value_type = Object)]
     pub details: Map<String, Value>,
     /// What ties the records, log lines and answers of one operation together.
     pub correlation_id: String,

@@ -3,13 +3,14 @@
 //! Hazard: rules that live in a handler hold for one front door only. Handlers translate, and ask [`Service`]; this
 //! trait is as thin as it looks, and is here so that tests can stand in for it.
 
-use crate::actors::service::{Caller, Service};
+use crate::actors::service::{Caller, Download, Service};
 use crate::api::{
     AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, BackupDetails, BackupList, DiffDocument,
     DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem,
     PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
 };
 use crate::core::BackupRef;
+use crate::telemetry::Follower;
 
 /// The calls of [`Service`]. Those that are not `async` may block, but for `metrics` and `unready`.
 pub(super) trait Api: Clone + Send + Sync + 'static {
@@ -27,6 +28,8 @@ pub(super) trait Api: Clone + Send + Sync + 'static {
     ) -> Result<RestoreOutcome, Problem>;
     fn status(&self) -> Status;
     fn diff(&self, before: &BackupRef, after: Option<&BackupRef>) -> Result<DiffDocument, Problem>;
+    fn download(&self, reference: &str, path: &str, caller: &Caller) -> Result<Download, Problem>;
+    fn follow(&self, after: Option<&str>) -> Follower;
     fn recovery(&self) -> RecoveryDocument;
     async fn plan(&self, options: &PlanOptions, caller: &Caller) -> Result<PlanDocument, Problem>;
     async fn apply(&self, options: &ApplyOptions, caller: &Caller) -> Result<ApplyOutcome, Problem>;
@@ -80,6 +83,14 @@ impl Api for Service {
 
     fn diff(&self, before: &BackupRef, after: Option<&BackupRef>) -> Result<DiffDocument, Problem> {
         Service::diff(self, before, after)
+    }
+
+    fn download(&self, reference: &str, path: &str, caller: &Caller) -> Result<Download, Problem> {
+        Service::download(self, reference, path, caller)
+    }
+
+    fn follow(&self, after: Option<&str>) -> Follower {
+        Service::follow(self, after)
     }
 
     fn recovery(&self) -> RecoveryDocument {

@@ -8,7 +8,7 @@ use actix_web::http::Method;
 use utoipa::openapi::content::Content;
 use utoipa::openapi::header::Header;
 use utoipa::openapi::path::Parameter;
-use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::api::{JobDocument, ProblemKind};
@@ -116,17 +116,26 @@ impl Call {
 
     /// It answers a text of this media type.
     pub fn tells(self, media_type: &'static str) -> Self {
-        self.sends(media_type, Content::new(Some(String::schema())))
+        self.sends(media_type, Content::new(Some(String::schema())), vec![])
+    }
+
+    /// It answers a text of this media type, in which there are such documents.
+    pub fn tells_of<T: ToSchema>(mut self, media_type: &'static str) -> Self {
+        let document = self.named::<T>();
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let text = text.content_media_type("application/json").content_schema(Some(document));
+        self.sends(media_type, Content::new(Some(text)), vec![])
     }
 
     /// It answers JSON of a form that others define.
     pub fn tells_json(self) -> Self {
-        self.sends("application/json", Content::new(Some(ObjectBuilder::new())))
+        self.sends("application/json", Content::new(Some(ObjectBuilder::new())), vec![])
     }
 
-    fn sends(mut self, media_type: &'static str, content: Content) -> Self {
+    /// It answers this content.
+    pub fn sends(mut self, media_type: &'static str, content: Content, headers: Vec<(&'static str, Header)>) -> Self {
         let content = Some((media_type, content));
-        self.answers.push(Answer { status: 200, description: "Done.", content, headers: vec![] });
+        self.answers.push(Answer { status: 200, description: "Done.", content, headers });
         self
     }
 
@@ -164,6 +173,11 @@ impl Call {
 
 fn location(description: &str) -> (&'static str, Header) {
     ("Location", text_header(description))
+}
+
+/// Any bytes.
+pub(super) fn file_content() -> Content {
+    Content::new(Some(ObjectBuilder::new().content_media_type("application/octet-stream")))
 }
 
 /// A header that is a text.

@@ -4,6 +4,8 @@
 //! directory goes further; what they mean is for the service to say.
 
 pub(super) mod audit;
+pub(super) mod events;
+pub(super) mod files;
 pub(super) mod pruning;
 pub(super) mod recovery;
 

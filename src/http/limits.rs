@@ -15,6 +15,14 @@ pub(super) struct Limits {
     pub blocking_threads: usize,
     /// Operations at a time.
     pub operations: usize,
+    /// Files that are handed out at a time.
+    pub downloads: usize,
+    /// Who follows what happens, at a time.
+    pub followers: usize,
+    /// How long who follows may hear nothing.
+    pub heartbeat: Duration,
+    /// How long a client may take nothing of a long answer.
+    pub body_patience: Duration,
     /// A request's body.
     pub body_bytes: usize,
     /// How long a request's head may take to arrive.
@@ -34,6 +42,10 @@ impl Limits {
         connections: 256,
         blocking_threads: 16,
         operations: 32,
+        downloads: 8,
+        followers: 32,
+        heartbeat: Duration::from_secs(15),
+        body_patience: Duration::from_secs(30),
         body_bytes: 64 * 1024,
         head_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(10),

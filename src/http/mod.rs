@@ -18,6 +18,7 @@ mod jobs;
 mod limits;
 mod openapi;
 mod options;
+mod patience;
 mod problem;
 mod routes;
 mod shared;

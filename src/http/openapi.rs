@@ -155,6 +155,7 @@ fn path_parameter(name: &str, call: &Call) -> Parameter {
             "security:7",
             "A backup: its id, a unique beginning of it, or the place of a lost one.",
         ),
+        ("name", _) => ("^.+$", "security_config.json", "A file's path as the backup has it; `/` in it as `%2F`."),
         ("id" | "set_or_id", _) => {
             (patterns::REFERENCE, "20261123T101500Z-3f9c2ab1", "A backup: its id, or a unique beginning of it.")
         }

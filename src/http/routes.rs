@@ -20,14 +20,16 @@ use crate::api::{
     RestoreOutcome, Status, VerifyOutcome,
 };
 
+use crate::audit::Entry;
+
 use super::api::Api;
-use super::call::{Call, delete, get, post, put};
-use super::handlers::audit;
+use super::call::{Call, delete, file_content, get, post, put, text_header};
 use super::handlers::pruning::{accept_clock, forget, pin, prune, prune_plan, unpin};
 use super::handlers::recovery::{ExitOptions, apply, diff, enter_recovery, exit_recovery, plan, recovery};
 use super::handlers::{
     NoOptions, alive, backup, drill, job, jobs, list, metrics, openapi, ready, restore, show, status, verify,
 };
+use super::handlers::{audit, events, files};
 
 /// What names no backup, or more than one.
 const UNCLEAR: [ProblemKind; 2] = [NotFound, Ambiguous];
@@ -50,6 +52,9 @@ pub(super) fn calls<A: Api>() -> Vec<Call> {
             .takes::<NoOptions>().answers::<VerifyOutcome>().works().fails(&UNCLEAR),
         get("/api/backup/{id}/diff", to(diff::<A>), "compare", "What differs from what is live, or from another backup; secrets are hidden")
             .query::<DiffQuery>().answers::<DiffDocument>().fails(&[NotFound, Ambiguous, SetMismatch, Source, Integrity]),
+        get("/api/backup/{id}/files/{name:.+}", to(files::file::<A>), "getFile", "The content of a file; cut off if it turns out to be damaged after its first chunk")
+            .sends("application/octet-stream", file_content(), vec![("ETag", text_header("Its SHA-256, in quotes."))])
+            .fails(&[NotFound, Ambiguous, Integrity]),
         put("/api/backup/{id}/pin", to(pin::<A>), "pin", "Protects a backup from retention")
             .takes::<NoOptions>().answers::<BackupDetails>().fails(&UNCLEAR),
         delete("/api/backup/{id}/pin", to(unpin::<A>), "unpin", "Protects it no longer")
@@ -82,6 +87,8 @@ pub(super) fn calls<A: Api>() -> Vec<Call> {
             .answers::<JobDocument>().fails(&[NotFound]),
         get("/api/status", to(status::<A>), "showStatus", "Everything at a glance")
             .answers::<Status>(),
+        get("/api/events", to(events::events::<A>), "followEvents", "What happens, as it happens: server-sent events; Last-Event-ID goes on after it")
+            .tells_of::<Entry>("text/event-stream"),
         get("/api/audit", to(audit::audit::<A>), "listAuditRecords", "A page of audit records, newest last")
             .query::<AuditQuery>().answers::<AuditPage>(),
         post("/api/audit/accept", to(audit::accept::<A>), "acceptAudit", "Accepts what is wrong with the audit chain, and says so in the log")

@@ -25,6 +25,8 @@ use super::limits::Limits;
 pub(super) struct Shared<A> {
     pub api: A,
     operations: Arc<Semaphore>,
+    downloads: Arc<Semaphore>,
+    followers: Arc<Semaphore>,
     pub jobs: Arc<Jobs>,
     tokens: Tokens,
     rejections: Mutex<Rejections>,
@@ -45,9 +47,13 @@ impl<A: Api> Shared<A> {
     ) -> Self {
         let operations = Arc::new(Semaphore::new(limits.operations));
         let rejections = Mutex::default();
+        let downloads = Arc::new(Semaphore::new(limits.downloads));
+        let followers = Arc::new(Semaphore::new(limits.followers));
         Self {
             api,
             operations,
+            downloads,
+            followers,
             jobs: Arc::default(),
             tokens,
             rejections,
@@ -97,7 +103,17 @@ impl<A: Api> Shared<A> {
 
     /// The right to begin an operation, until it is dropped; refused if too many are under way.
     pub fn admit_operation(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.operations).try_acquire_owned().map_err(|_| overloaded(self.limits.operations))
+        admit(&self.operations, self.limits.operations, "operations are under way")
+    }
+
+    /// The same for a file to be handed out.
+    pub fn admit_download(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        admit(&self.downloads, self.limits.downloads, "files are being handed out")
+    }
+
+    /// The same for somebody who follows what happens.
+    pub fn admit_follower(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        admit(&self.followers, self.limits.followers, "clients follow the events")
     }
 
     /// Runs an operation to its end, even if whoever asked for it hangs up. Refused if too many are under way.
@@ -128,8 +144,10 @@ impl<A: Api> Shared<A> {
     }
 }
 
-fn overloaded(operations: usize) -> Problem {
-    Problem::new(ProblemKind::Unavailable, format!("{operations} operations are under way: try again when one is done"))
+fn admit(slots: &Arc<Semaphore>, limit: usize, what: &str) -> Result<OwnedSemaphorePermit, Problem> {
+    Arc::clone(slots).try_acquire_owned().map_err(|_| {
+        Problem::new(ProblemKind::Unavailable, format!("{limit} {what}, and no more may: try again when one is done"))
+    })
 }
 
 pub(super) fn broken_off() -> Problem {

@@ -5,11 +5,13 @@
 
 mod event;
 pub mod facts;
+mod feed;
 mod logging;
 mod metrics;
 mod notice;
 
 pub use event::{Check, Event, Occurrence};
+pub use feed::{Feed, Follower, News, Told};
 pub use logging::{LoggingError, init as init_logging, log};
 pub use metrics::{Metrics, MetricsError, Notified};
 pub use notice::notice;

@@ -5,16 +5,17 @@ use std::sync::{Arc, Mutex, mpsc};
 use chrono::DateTime;
 use tokio::sync::Semaphore;
 
-use crate::actors::service::Caller;
+use crate::actors::service::{Caller, Download};
 use crate::api::{
     AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, AuditStatus, BackupDetails, BackupList,
-    BackupSummary, DiffDocument, DrillOutcome, DrillVerdict, ForgetOptions, ForgetOutcome, GarbageDocument, ListQuery,
-    ModeDocument, PlanDocument, PlanOptions, Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan,
-    QuarantineDocument, RecoveryDocument, RepositoryStatus, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
-    VerifyVerdict,
+    BackupSummary, DiffDocument, DrillOutcome, DrillVerdict, FileDocument, ForgetOptions, ForgetOutcome,
+    GarbageDocument, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem, ProblemKind, PruneOptions,
+    PruneOutcome, PrunePlan, QuarantineDocument, RecoveryDocument, RepositoryStatus, RestoreOptions, RestoreOutcome,
+    Status, VerifyOutcome, VerifyVerdict,
 };
 use crate::core::recovery_plan::Plan;
-use crate::core::{BackupId, BackupKind, BackupRef, BackupState};
+use crate::core::{BackupId, BackupKind, BackupRef, BackupState, Digest};
+use crate::telemetry::{Feed, Follower};
 
 use super::super::api::Api;
 use super::PATIENCE;
@@ -38,6 +39,7 @@ struct Inner {
     callers: Mutex<Vec<Caller>>,
     unready: Mutex<Option<String>>,
     gate: Semaphore,
+    feed: Arc<Feed>,
     sender: Mutex<mpsc::Sender<Stage>>,
     stages: Mutex<mpsc::Receiver<Stage>>,
 }
@@ -50,6 +52,7 @@ impl Default for Fake {
             callers: Mutex::default(),
             unready: Mutex::default(),
             gate: Semaphore::new(0),
+            feed: Arc::default(),
             sender: Mutex::new(sender),
             stages: Mutex::new(stages),
         }))
@@ -88,6 +91,11 @@ impl Fake {
     /// The next thing that happens to an operation on `slow`.
     pub fn stage(&self) -> Stage {
         self.0.stages.lock().unwrap().recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// What happens.
+    pub fn feed(&self) -> &Feed {
+        &self.0.feed
     }
 
     fn note(&self, call: String) {
@@ -220,6 +228,35 @@ impl Api for Fake {
         self.note(format!("diff {before} {after:?}"));
         let (before, after) = (before.to_string(), after.map_or_else(|| "live".to_owned(), ToString::to_string));
         Ok(DiffDocument { set: "security".parse().unwrap(), before, after, files: vec![], more: 0 })
+    }
+
+    fn download(&self, reference: &str, path: &str, caller: &Caller) -> Result<Download, Problem> {
+        self.note(format!("download {reference} {path}"));
+        self.note_caller(caller);
+        let damage = || Problem::new(ProblemKind::Integrity, "as asked");
+        let chunks: Vec<Result<Vec<u8>, Problem>> = match path {
+            "damaged" => vec![Err(damage())],
+            "damaged-later" => vec![Ok(vec![b'a'; 1 << 20]), Err(damage())],
+            "large" => (0..64).map(|_| Ok(vec![b'a'; 1 << 20])).collect(),
+            "empty" => vec![],
+            "absent" => return Err(Problem::new(ProblemKind::NotFound, "as asked")),
+            _ => vec![Ok(b"con".to_vec()), Ok(b"tent".to_vec())],
+        };
+        let size_bytes = chunks.iter().map(|chunk| chunk.as_ref().map_or(1 << 20, Vec::len) as u64).sum();
+        let file = FileDocument {
+            path: path.to_owned(),
+            size_bytes,
+            sha256: Digest::of(b"content"),
+            mode: "0644".to_owned(),
+            modified: DateTime::UNIX_EPOCH,
+            fault: None,
+        };
+        Ok(Download { file, content: Box::new(chunks.into_iter()) })
+    }
+
+    fn follow(&self, after: Option<&str>) -> Follower {
+        self.note(format!("follow {after:?}"));
+        self.0.feed.follow(after)
     }
 
     fn recovery(&self) -> RecoveryDocument {

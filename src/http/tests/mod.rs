@@ -9,6 +9,7 @@ mod fake;
 mod hostile;
 mod jobs;
 mod openapi;
+mod streams;
 mod tokens;
 
 use std::io::{Read, Write};

@@ -64,6 +64,8 @@ fn every_call_says_how_every_problem_before_it_is_understood_is_answered() {
 #[test]
 fn every_call_of_the_document_is_answered_as_it_says() {
     let door = Door::open();
+    // It would be followed for ever.
+    door.fake.feed().close();
     let begun = door.send("POST /api/backup/security", &["Prefer: respond-async"], "");
     let authorization = format!("Authorization: Bearer {}", super::tokens::token(&door, "operate"));
     let digest = format!("{{\"digest\":\"{}\"}}", "0".repeat(64));
@@ -72,7 +74,11 @@ fn every_call_of_the_document_is_answered_as_it_says() {
     for (method, path, call) in calls {
         let path = path.replace("/api/jobs/{id}", begun.header("location").unwrap());
         let set_or_id = if method == "POST" { "logs" } else { "2026" };
-        let path = path.replace("{set}", "security").replace("{set_or_id}", set_or_id).replace("{id}", "2026");
+        let path = path
+            .replace("{set}", "security")
+            .replace("{set_or_id}", set_or_id)
+            .replace("{id}", "2026")
+            .replace("{name}", "app.json");
         let body = if path.ends_with("/apply") { digest.as_str() } else { "" };
         let reply = door.send(&format!("{method} {path}"), &[&authorization], body);
         assert!(reply.status < 300, "{method} {path}: {reply:?}");

@@ -1,0 +1,46 @@
+//! The content of a file in a backup, for who may see it.
+//!
+//! Hazard: a name in a request is no path. A file is found by the name that the manifest has for it, and nothing else is
+//! ever opened.
+
+use super::{Caller, Service, problems, view};
+use crate::api::{FileDocument, Problem, ProblemKind};
+use crate::pipeline::fetch::Fetch;
+
+/// A file that is being handed out.
+pub struct Download {
+    /// The file.
+    pub file: FileDocument,
+    /// Its content, chunk by chunk, at most about 1 MiB each. Reading it blocks; after a problem there is no more.
+    pub content: Box<dyn Iterator<Item = Result<Vec<u8>, Problem>> + Send>,
+}
+
+impl Service {
+    /// A file of a backup, by the path that the backup has for it.
+    pub fn download(&self, reference: &str, path: &str, caller: &Caller) -> Result<Download, Problem> {
+        let backup = view::resolve(&self.world.repository, None, reference)?;
+        let read = self.world.repository.read_manifest(&backup);
+        let content = read.map_err(|error| problems::of_reading(&self.world.repository, &backup, path, &error))?;
+        let file = content.manifest.body.files.into_iter().find(|file| file.path == path).ok_or_else(|| {
+            let shown: String = path.chars().take(96).collect();
+            let detail =
+                format!("backup {} has no file {shown:?}: GET /api/backup/{} lists them", backup.id, backup.id);
+            Problem::new(ProblemKind::NotFound, detail)
+        })?;
+        tracing::info!(principal = caller.principal, backup = %backup.id, path, "the content of a file is handed out");
+        let document = view::file(&file);
+        let (service, path, mut fetch) = (self.clone(), path.to_owned(), Fetch::new(file));
+        let content = std::iter::from_fn(move || {
+            let chunk = fetch.next(&service.world.repository)?;
+            Some(chunk.map_err(|fault| {
+                if fault.is_damage() {
+                    service.world.repository.doubt(backup.id);
+                    // Finds out, and says, what exactly is damaged.
+                    service.check_doubtful();
+                }
+                problems::of_content(&service.world.repository, &backup, &path, &fault)
+            }))
+        });
+        Ok(Download { file: document, content: Box::new(content) })
+    }
+}
