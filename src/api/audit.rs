@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::audit::Record;
+use crate::core::SetName;
 
 /// Which records to show.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
@@ -14,12 +15,15 @@ use crate::audit::Record;
 #[into_params(parameter_in = Query)]
 pub struct AuditQuery {
     /// Only those of this event.
+    #[param(pattern = "^[A-Za-z]+$")]
     pub event: Option<String>,
     /// Only those about this set.
+    #[param(inline, value_type = Option<SetName>)]
     pub set: Option<String>,
     /// Only those of this moment or later.
     pub since: Option<DateTime<Utc>>,
     /// Only those with a higher number, the oldest of them first; else the newest of all.
+    #[param(maximum = 9223372036854775807u64)]
     pub after: Option<u64>,
     /// At most so many: 1 to 1000; 100 if not given.
     #[param(minimum = 1, maximum = 1000)]

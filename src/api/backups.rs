@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::core::{BackupId, BackupKind, BackupState, Digest, SetName};
+use crate::core::{BackupId, BackupKind, BackupRef, BackupState, Digest, SetName};
 
 /// A backup, without its files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -96,11 +96,13 @@ pub struct BackupList {
 #[into_params(parameter_in = Query)]
 pub struct ListQuery {
     /// Only this set's.
+    #[param(inline, value_type = Option<SetName>)]
     pub set: Option<String>,
     /// At most so many: 1 to 1000; 100 if not given.
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<usize>,
     /// Only those after this one in the list.
+    #[param(inline, value_type = Option<BackupRef>)]
     pub after: Option<String>,
 }
 

@@ -14,6 +14,7 @@ use crate::core::diff::Difference;
 #[into_params(parameter_in = Query)]
 pub struct DiffQuery {
     /// Another backup of its set, or `live`, which it also is if nothing is said.
+    #[param(pattern = "^([0-9]{1,8}|[0-9]{8}T[0-9]{0,6}|[0-9]{8}T[0-9]{6}Z(-[0-9a-f]{0,8})?|latest|live)$")]
     pub against: Option<String>,
 }
 

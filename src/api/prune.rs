@@ -16,6 +16,7 @@ use crate::core::{BackupId, SetName};
 pub struct PruneOptions {
     /// The digest of the held plan that is to be carried out.
     #[serde(default)]
+    #[schema(pattern = "^[0-9a-f]{16}$")]
     pub confirm: Option<String>,
     /// Instead of anything else, delete what is in quarantine: the digest that the plan shows of it.
     #[serde(default)]
@@ -148,6 +149,7 @@ pub struct PruneOutcome {
 pub struct ForgetOptions {
     /// The digest of what was shown; without it nothing is done, and it is shown.
     #[serde(default)]
+    #[schema(pattern = "^[0-9a-f]{16}$")]
     pub confirm: Option<String>,
 }
 

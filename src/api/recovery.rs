@@ -66,6 +66,7 @@ impl PlanDocument {
 #[serde(deny_unknown_fields)]
 pub struct ApplyOptions {
     /// The digest of the plan that was shown. It must be asked for as that was.
+    #[schema(value_type = Digest, required)]
     pub digest: Option<Digest>,
     /// The sets that it was made for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

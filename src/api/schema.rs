@@ -8,7 +8,7 @@ use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::{JobId, ProblemKind};
-use crate::core::{BackupId, Digest, ReplicaName, SetName};
+use crate::core::{BackupId, BackupRef, Digest, ReplicaName, SetName};
 
 /// The forms of the words, as regular expressions.
 pub mod patterns {
@@ -16,6 +16,8 @@ pub mod patterns {
     pub const NAME: &str = "^[a-z][a-z0-9_-]{0,31}$";
     /// A backup's id.
     pub const ID: &str = "^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$";
+    /// A file's path: a text without controls.
+    pub const FILE: &str = r"^[^\u0000-\u001f\u007f-\u009f]+$";
     /// A job's name.
     pub const JOB: &str = "^[0-9a-f]{16}$";
     /// What a backup is referred to by: the beginning of an id.
@@ -50,6 +52,7 @@ words! {
     Digest: "^[0-9a-f]{64}$", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         "A SHA-256, in hexadecimal.";
     SetName: patterns::NAME, "security", "A backup set's name.";
+    BackupRef: patterns::REFERENCE, "20261123T101500Z-3f9c2ab1", "A backup's id, or a unique beginning of it.";
     JobId: patterns::JOB, "6f1d92ab00c4e377", "A job's name.";
     ReplicaName: patterns::NAME, "local", "A replica's name.";
 }

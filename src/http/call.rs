@@ -47,6 +47,7 @@ pub(super) struct Call {
     pub summary: &'static str,
     pub query: Vec<Parameter>,
     pub body: Option<RefOr<Schema>>,
+    pub needs_body: bool,
     pub answers: Vec<Answer>,
     /// What may go wrong besides [`ALWAYS`].
     pub problems: Vec<ProblemKind>,
@@ -85,6 +86,7 @@ impl Call {
             summary,
             query: vec![],
             body: None,
+            needs_body: false,
             answers: vec![],
             problems: vec![],
             is_long: false,
@@ -102,6 +104,11 @@ impl Call {
     pub fn takes<T: ToSchema>(mut self) -> Self {
         self.body = Some(self.named::<T>());
         self
+    }
+
+    /// It takes these options as its body, and not without.
+    pub fn needs<T: ToSchema>(self) -> Self {
+        Self { needs_body: true, ..self.takes::<T>() }
     }
 
     /// It answers this document.

@@ -68,7 +68,9 @@ fn operation(call: &Call) -> Operation {
         .securities(securities(call));
     if let Some(options) = &call.body {
         let content = Content::new(Some(options.clone()));
-        let body = RequestBodyBuilder::new().required(Some(Required::False)).content("application/json", content);
+        let body = RequestBodyBuilder::new()
+            .required(Some(if call.needs_body { Required::True } else { Required::False }))
+            .content("application/json", content);
         operation = operation.request_body(Some(body.description(Some("Options; nothing means none.")).build()));
     }
     for answer in &call.answers {
@@ -155,7 +157,9 @@ fn path_parameter(name: &str, call: &Call) -> Parameter {
             "security:7",
             "A backup: its id, a unique beginning of it, or the place of a lost one.",
         ),
-        ("name", _) => ("^.+$", "security_config.json", "A file's path as the backup has it; `/` in it as `%2F`."),
+        ("name", _) => {
+            (patterns::FILE, "security_config.json", "A file's path as the backup has it; `/` in it as `%2F`.")
+        }
         ("id" | "set_or_id", _) => {
             (patterns::REFERENCE, "20261123T101500Z-3f9c2ab1", "A backup: its id, or a unique beginning of it.")
         }

@@ -74,7 +74,7 @@ pub(super) fn calls<A: Api>() -> Vec<Call> {
         post("/api/recovery/plan", to(plan::<A>), "planRecovery", "What would be restored, and why")
             .takes::<PlanOptions>().answers::<PlanDocument>().fails(&[NotFound]),
         post("/api/recovery/apply", to(apply::<A>), "applyRecovery", "Restores what the plan with this digest says, and validates")
-            .takes::<ApplyOptions>().answers::<ApplyOutcome>().works().fails(&[NotFound, Busy, StalePlan, WrongMode]),
+            .needs::<ApplyOptions>().answers::<ApplyOutcome>().works().fails(&[NotFound, Busy, StalePlan, WrongMode]),
         post("/api/recovery/enter", to(enter_recovery::<A>), "enterRecovery", "Enters recovery mode")
             .takes::<NoOptions>().answers::<ModeDocument>().fails(&[WrongMode]),
         post("/api/recovery/exit", to(exit_recovery::<A>), "exitRecovery", "Leaves recovery mode, once all is well or its losses are acknowledged")

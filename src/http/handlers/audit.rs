@@ -15,6 +15,13 @@ use crate::http::shared::Shared;
 pub(in crate::http) async fn audit<A: Api>(shared: Data<Shared<A>>, request: HttpRequest) -> Answer {
     let query = Query::<AuditQuery>::from_query(request.query_string()).map_err(malformed)?.into_inner();
     query.set.clone().map(set_name).transpose()?;
+    if query.event.as_ref().is_some_and(|name| name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphabetic()))
+    {
+        return Err(malformed("an event has a name of letters, such as BackupCompleted"));
+    }
+    if query.after.is_some_and(|after| i64::try_from(after).is_err()) {
+        return Err(malformed("after is no record's number: give the `next` of a page"));
+    }
     ok(&shared.ask(move |api| api.audit_records(&query)).await??)
 }
 

@@ -9,6 +9,7 @@ use super::{Answer, NoOptions, malformed, ok, reference};
 use crate::actors::service::Caller;
 use crate::api::{ForgetOptions, JobOperation, Problem, PruneOptions};
 use crate::core::SetName;
+use crate::core::retention::PlanDigest;
 use crate::http::api::Api;
 use crate::http::jobs::Waits;
 use crate::http::options::Options;
@@ -25,6 +26,8 @@ pub(in crate::http) async fn prune<A: Api>(
     options: Options<PruneOptions>,
 ) -> Answer {
     let Options(options) = options;
+    // Before there is a job: whoever does not wait for that is to be told of a slip at once.
+    options.confirm.as_deref().map(str::parse::<PlanDigest>).transpose().map_err(malformed)?;
     let work = async move |api: A, caller: Caller| api.prune(&options, &caller).await;
     shared.work(JobOperation::Prune, caller, waits, work).await?.answer(ok)
 }

@@ -55,6 +55,9 @@ pub(crate) async fn apply<A: Api>(
     options: Options<ApplyOptions>,
 ) -> Answer {
     let Options(options) = options;
+    if options.digest.is_none() {
+        return Err(malformed("name the plan by its digest, as POST /api/recovery/plan answers it"));
+    }
     let work = async move |api: A, caller: Caller| api.apply(&options, &caller).await;
     shared.work(JobOperation::Apply, caller, waits, work).await?.answer(ok)
 }

@@ -105,6 +105,21 @@ fn jobs_under_way_are_bounded_like_all_operations() {
 }
 
 #[test]
+fn who_does_not_wait_is_told_of_a_malformed_request_at_once() {
+    let door = Door::open();
+    for (path, body) in [
+        ("/api/prune", "{\"confirm\":\"\"}"),
+        ("/api/recovery/apply", ""),
+        ("/api/recovery/security/latest", "{\"fiel\":\"a\"}"),
+        ("/api/backup/Security", ""),
+    ] {
+        let reply = door.send(&format!("POST {path}"), &["Prefer: respond-async"], body);
+        reply.problem(ProblemKind::BadRequest);
+    }
+    assert!(door.fake.calls().is_empty() && document::<JobList>(&door.get("/api/jobs")).jobs.is_empty());
+}
+
+#[test]
 fn a_job_that_is_none_is_400_or_404() {
     let door = Door::open();
     door.get("/api/jobs/0123456789abcdef").problem(ProblemKind::NotFound);
