@@ -9,6 +9,7 @@ mod damage;
 mod diff;
 mod drill;
 mod jobs;
+mod keys;
 mod problem;
 mod prune;
 mod recovery;
@@ -24,6 +25,7 @@ pub use damage::{DamageStatus, DamagedPlace, MAX_DAMAGED_SHOWN, ScrubStatus};
 pub use diff::{DiffDocument, DiffQuery, FileChange, FileDiff};
 pub use drill::{DrillOutcome, DrillVerdict};
 pub use jobs::{JobDocument, JobId, JobList, JobOperation, JobProgress, JobResult, JobState};
+pub use keys::{KeyChange, KeyCheck, KeyDocument, KeyList, SetKeyCheck};
 pub use problem::{Problem, ProblemKind};
 pub use prune::{
     DecisionDocument, DeletedDocument, ForgetOptions, ForgetOutcome, GarbageDocument, HeldDocument, PruneOptions,

@@ -5,6 +5,7 @@
 
 pub mod emergency;
 mod guard;
+pub mod keys;
 mod opening;
 mod systemd;
 mod twin;
@@ -24,6 +25,7 @@ use crate::api::ReplicaCreated;
 use crate::clock::{Clock, SystemClock};
 use crate::core::ReplicaName;
 use crate::http;
+use crate::keys::{self as key_files, KeyError};
 use crate::repository::lock::{Lock, LockError, holder};
 use crate::repository::replica::{Replica, ReplicaError};
 use crate::repository::{OpenError, Repository};
@@ -94,6 +96,9 @@ pub enum Failure {
     /// The API is not on loopback, and there are no tokens to protect it.
     #[error("the API at {0} needs tokens, and the file of them cannot be used")]
     Tokens(SocketAddr, #[source] TokensError),
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// Logging failed.
     #[error(transparent)]
     Logging(#[from] LoggingError),
@@ -277,7 +282,11 @@ where
 pub fn open_readonly(settings: &Settings) -> Result<Repository, Failure> {
     let directory = &settings.backup.backup_directory;
     match twin::open(settings, storage(directory)?, false) {
-        Ok((repository, _)) => Ok(repository),
+        Ok((repository, _)) => {
+            // What is not encrypted can be looked at all the same, and the rest says what it lacks.
+            repository.set_keys(key_files::salvage(settings, |error| tracing::warn!("{}", chain(error))));
+            Ok(repository)
+        }
         Err(error) => Err(opening::explain(settings, error)),
     }
 }

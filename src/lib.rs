@@ -32,6 +32,7 @@ pub mod clock;
 pub mod core;
 pub mod daemon;
 pub mod http;
+pub mod keys;
 pub mod pipeline;
 pub mod repository;
 pub mod settings;

@@ -187,7 +187,7 @@ fn settings_that_make_no_sense_stop_the_start() {
         ("[backups]\nmax_backups = 5\n", ["backups", "backup"]),
         ("[backup]\nmax_backups = 0\n", ["max_backups: 0", "from 1 to"]),
         ("[backup]\nbackup_interval_hours = 0\n", ["backup_interval_hours: 0", "from 1 to"]),
-        ("[backup]\nencryption_enabled = true\n", ["encryption_enabled: true", "not available yet"]),
+        ("[backup]\nencryption_enabled = true\n", ["no key", "key init"]),
         ("[sets.security]\ninterval = \"0s\"\n", ["sets.security.interval", "from 1s"]),
         ("[sets.list]\nsource = \"x\"\nfiles = [\"a\"]\n", ["list", "reserved"]),
         ("[sets.Bad]\nsource = \"x\"\nfiles = [\"a\"]\n", ["Bad", "starting with a letter"]),

@@ -33,7 +33,7 @@ fn a_creation_that_dies_anywhere_is_done_or_can_be_done_again() {
         for keep in [CrashKeep::Lose, CrashKeep::Keep, CrashKeep::Torn] {
             let _place = Place::new(format!("power cut after {crash} operations, {keep:?}"));
             let disk = dying.after_crash(seed().wrapping_add(crash as u64), keep);
-            match Repository::open(site::storage_on(&disk), true) {
+            match site::try_open(site::storage_on(&disk)) {
                 Ok(_) => {}
                 Err(OpenError::Absent(_)) => {
                     assert!(!acknowledged, "it was acknowledged and is gone");

@@ -261,7 +261,7 @@ fn a_lost_manifest_that_nobody_remembers_is_missed_by_its_sequence() {
 fn a_damaged_repository_document_stops_the_opening_and_nothing_is_touched() {
     for_each_damage(Kind::Repository, |_, disk, _, damage| {
         let before = disk.files();
-        match Repository::open(site::storage_on(disk), true) {
+        match site::try_open(site::storage_on(disk)) {
             Err(OpenError::Damaged { .. }) => {}
             Err(OpenError::Headless(_)) => assert_eq!(*damage, Damage::Delete),
             Err(OpenError::Storage(error)) => panic!("{error}"),

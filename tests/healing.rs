@@ -263,7 +263,7 @@ fn judge_flip(pair: &Pair, whole: &[(Backup, repository::Files)], path: &str, by
     let _place = Place::new(format!("bit {bit} of byte {byte} of {path}"));
     let disk = pair.disk.after_kill();
     disk.flip_bit(path, byte, bit).expect("a flip");
-    let Ok((repository, _)) = Repository::open(site::storage_on(&disk), true) else { return };
+    let Ok((repository, _)) = site::try_open(site::storage_on(&disk)) else { return };
     for backup in site::backups(&repository) {
         let (result, restored) = site::restore(&repository, &backup);
         let right = whole.iter().find(|(known, _)| known.id == backup.id).map(|(_, files)| files);

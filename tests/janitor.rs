@@ -184,7 +184,7 @@ fn irreplaceable(repository: &Repository) -> BTreeSet<BackupId> {
     let holds = |backup: &fiovana_app::repository::catalogue::Backup, file: &str| {
         let intact = matches!(backup.state(), BackupState::Good | BackupState::Suspect);
         let manifest = &backup.content.as_ref()?.manifest;
-        let valid = manifest.body.files.iter().any(|entry| entry.path == file && entry.fault.is_none());
+        let valid = manifest.files().iter().any(|entry| entry.path == file && entry.fault.is_none());
         (intact && valid && backup.kind() != Some(BackupKind::PreRestore)).then_some(backup.id)
     };
     let copies = FILES.iter().filter_map(|file| backups.iter().rev().find_map(|backup| holds(backup, file)));

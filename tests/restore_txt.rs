@@ -84,7 +84,8 @@ fn follow(installation: &Installation, backups: &Path, wanted: &BTreeMap<&str, V
     let manifest = repository::manifest_path(Path::new(""), "notes", id);
     let manifest = manifest.to_str().unwrap();
     let text = String::from_utf8(files::read(&backups.join("RESTORE.txt"))).unwrap();
-    let [choose, say, check_manifest, check_objects, bring_back, check_files] = steps(&text).try_into().unwrap();
+    let steps: [String; 10] = steps(&text).try_into().unwrap();
+    let [choose, say, check_manifest, check_objects, bring_back, check_files, ..] = steps;
     let run = |step: &str| run(step, backups, manifest, &to);
 
     assert!(run(&choose).lines().any(|line| line == manifest));
@@ -102,4 +103,42 @@ fn follow(installation: &Installation, backups: &Path, wanted: &BTreeMap<&str, V
     }
     let plain = files::snapshot(&to).values().filter(|shown| shown.contains("bytes")).count();
     assert_eq!(plain, wanted.len(), "nothing else came back");
+}
+
+const ENCRYPTED: &str = r#"
+[backup]
+encryption_enabled = true
+[sets.notes]
+source = "./notes"
+files = ["**"]
+"#;
+
+#[test]
+fn an_encrypted_backup_comes_back_with_age_and_the_file_of_the_key() {
+    let installation = Installation::with_settings(ENCRYPTED);
+    let wanted = awkward_files();
+    for (path, content) in &wanted {
+        let path = installation.path("notes").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        files::write(&path, content);
+    }
+    assert_eq!(code(installation.run(&["key", "init"]).status), 0);
+    let daemon = installation.start();
+    let backup = daemon.settle().backup("notes");
+    assert_eq!(code(daemon.terminate()), 0);
+    let (backups, to) = (installation.path("backups"), installation.path("restored here"));
+    let manifest = repository::manifest_path(Path::new(""), "notes", backup["id"].as_str().unwrap());
+    let text = String::from_utf8(files::read(&backups.join("RESTORE.txt"))).unwrap();
+    let [.., check_objects, _, _, key, open, bring_back, check_files] = <[String; 10]>::try_from(steps(&text)).unwrap();
+    assert!(key.trim_start().starts_with("KEY="), "the variable that is given here: {key}");
+    let key = format!("KEY={:?}\n", installation.path("fiovana-app.key"));
+    let run = |step: &str| run(&format!("{key}{step}"), &backups, manifest.to_str().unwrap(), &to);
+    assert!(run(&check_objects).lines().all(|line| line.ends_with(": OK")));
+    run(&open);
+    run(&bring_back);
+    let checked = run(&check_files);
+    assert_eq!(checked.matches(": OK").count(), wanted.len(), "{checked}");
+    for (path, content) in wanted {
+        assert!(files::read(&to.join(path)) == content, "{path}");
+    }
 }

@@ -12,6 +12,7 @@ use actix::prelude::*;
 
 use super::herald::{About, Herald};
 use super::janitor::{Janitor, MakeRoom, Sweep};
+use super::keyring;
 use super::post::Post;
 use super::problems::{self, chain};
 use super::replication::Replicate;
@@ -28,6 +29,7 @@ use crate::pipeline::restore::{Pick, Restored, Rules};
 use crate::pipeline::verify::Verdict;
 use crate::repository::catalogue::{Backup, Catalogue};
 use crate::repository::layout;
+use crate::repository::wire::Body;
 use crate::settings::SetSettings;
 use crate::telemetry::Event;
 
@@ -134,6 +136,7 @@ impl Tools {
         let about = About::caller(&caller).set(&set.name);
         let (started, begun) = (self.world.clock.now(), self.world.clock.uptime());
         self.world.register_work(&caller.progress);
+        keyring::take_up(&self.world, &self.herald, &caller).await;
         self.herald.mention(Event::BackupStarted { kind }, &about);
         let result = self.archive_and_read_back(&set, kind, &caller, occupied, started).await;
         let duration_seconds = (self.world.clock.uptime() - begun).as_secs_f64();
@@ -225,7 +228,7 @@ impl Tools {
 
     /// Logs that are not what they were with more behind it: no damage of ours, and kept as they were.
     fn tell_of_rewritten(&self, backup: &Backup, caller: &Caller) {
-        let files = backup.content.as_ref().map_or(&[][..], |content| &content.manifest.body.files);
+        let files = backup.content.as_ref().map_or(&[][..], |content| content.manifest.files());
         let about = About::caller(caller).set(&backup.set);
         for (path, previous) in rewritten(files) {
             let event = Event::SourceRewritten { path: path.to_owned(), previous };
@@ -328,7 +331,9 @@ fn shares_with_damaged(catalogue: &Catalogue, backup: &Backup) -> bool {
 
 fn completed(kind: BackupKind, backup: &Backup, duration_seconds: f64) -> Event {
     let Some(content) = &backup.content else { return Event::BackupUnchanged { duration_seconds } };
-    let (envelope, body) = (&content.manifest.envelope, &content.manifest.body);
+    // The backup was made just now, so its body is at hand.
+    let nothing = Body::default();
+    let (envelope, body) = (&content.manifest.envelope, content.manifest.body.as_ref().unwrap_or(&nothing));
     Event::BackupCompleted {
         kind,
         manifest_sha256: content.digest,

@@ -69,7 +69,7 @@ impl Drills {
             *record = DrillRecord { history: change(record.history), failure };
             records.clone()
         };
-        repository.save_state(DRILLS, &records, Durability::Lazy)
+        repository.save_private_state(DRILLS, &records, Durability::Lazy)
     }
 
     /// Waits until no drill is held. What is returned goes into the work, and is dropped with it.

@@ -42,6 +42,7 @@ pub fn of_archive(set: &SetName, error: &ArchiveError) -> Problem {
         ArchiveError::Source(_) | ArchiveError::NoFiles { .. } | ArchiveError::TooLarge { .. } => ProblemKind::Source,
         ArchiveError::NoSpace { .. } => ProblemKind::NoSpace,
         ArchiveError::Cancelled(_) => ProblemKind::Unavailable,
+        ArchiveError::NoRecipients(_) => ProblemKind::Keys,
         ArchiveError::Write(_) | ArchiveError::Compress(_) => ProblemKind::Internal,
     };
     Problem::new(kind, format!("back up {set}: {}", chain(error)))
@@ -52,6 +53,7 @@ pub fn of_restore(repository: &Repository, set: &SetName, ids: &[BackupId], erro
     let kind = match error {
         _ if error.is_damage() => ProblemKind::Integrity,
         _ if error.is_no_space() => ProblemKind::NoSpace,
+        _ if error.needs_identity() => ProblemKind::Keys,
         RestoreError::NoSuchFile { .. } => ProblemKind::NotFound,
         RestoreError::Twice(_) => ProblemKind::BadRequest,
         RestoreError::Unfinished(_) | RestoreError::Changed(_) => ProblemKind::Busy,
@@ -80,18 +82,26 @@ pub fn of_restore(repository: &Repository, set: &SetName, ids: &[BackupId], erro
 
 /// Why the manifest of a backup, of which a file is wanted, could not be had.
 pub fn of_reading(repository: &Repository, backup: &Backup, path: &str, error: &ReadError) -> Problem {
-    unread(repository, backup, path, error.is_damage(), error)
+    let needs_identity = matches!(error, ReadError::NoIdentity(_));
+    unread(repository, backup, path, unread_kind(error.is_damage(), needs_identity), error)
 }
 
 /// Why the content of a file of a backup could not be had.
 pub fn of_content(repository: &Repository, backup: &Backup, path: &str, fault: &ContentFault) -> Problem {
-    unread(repository, backup, path, fault.is_damage(), fault)
+    unread(repository, backup, path, unread_kind(fault.is_damage(), fault.needs_identity()), fault)
 }
 
-fn unread(repository: &Repository, backup: &Backup, path: &str, is_damage: bool, error: &dyn Error) -> Problem {
-    let kind = if is_damage { ProblemKind::Integrity } else { ProblemKind::Internal };
+const fn unread_kind(is_damage: bool, needs_identity: bool) -> ProblemKind {
+    match (is_damage, needs_identity) {
+        (true, _) => ProblemKind::Integrity,
+        (false, true) => ProblemKind::Keys,
+        (false, false) => ProblemKind::Internal,
+    }
+}
+
+fn unread(repository: &Repository, backup: &Backup, path: &str, kind: ProblemKind, error: &dyn Error) -> Problem {
     let mut problem = Problem::new(kind, format!("read {path} of backup {}: {}", backup.id, chain(error)));
-    if is_damage {
+    if kind == ProblemKind::Integrity {
         problem.good_backups = alternatives(repository, &backup.set, &[backup.id], Some(path));
     }
     problem
@@ -106,7 +116,7 @@ fn alternatives(
 ) -> Vec<BackupId> {
     let catalogue = repository.catalogue();
     let has_wanted = |backup: &&Backup| {
-        let mut files = backup.content.iter().flat_map(|content| &content.manifest.body.files);
+        let mut files = backup.content.iter().flat_map(|content| content.manifest.files());
         wanted.is_none_or(|path| files.any(|file| file.path == path))
     };
     let backups = catalogue.set(set).map_or(&[][..], |index| index.backups());

@@ -31,7 +31,7 @@ impl Running {
             }
             let there: Option<KeptSettings> = world.repository.load_state(STATE).ok().and_then(Loaded::value);
             if there.as_ref() != Some(&kept)
-                && let Err(error) = world.repository.save_state(STATE, &kept, Durability::Durable)
+                && let Err(error) = world.repository.save_private_state(STATE, &kept, Durability::Durable)
             {
                 tracing::warn!("the settings are not kept in the repository: {}", chain(&error));
             }

@@ -103,12 +103,13 @@ pub fn summary(backup: &Backup) -> BackupSummary {
         consistent: envelope.is_some_and(|envelope| envelope.consistent),
         size_bytes: envelope.map_or(0, |envelope| envelope.size_bytes),
         stored_bytes: envelope.map_or(0, |envelope| envelope.stored_bytes),
+        recipients: envelope.map_or_else(Vec::new, |envelope| envelope.recipients.clone()),
     }
 }
 
 /// A backup with its files.
 pub fn details(backup: &Backup) -> BackupDetails {
-    let body = backup.content.as_ref().map(|content| &content.manifest.body);
+    let body = backup.content.as_ref().and_then(|content| content.manifest.body.as_ref());
     let files = body.map_or(&[][..], |body| &body.files);
     let unreadable = body.map_or(&[][..], |body| &body.unreadable);
     BackupDetails {
@@ -385,11 +386,10 @@ fn set_facts(world: &World, set: &SetSettings) -> SetFacts {
         size_bytes: newest.map_or(0, |manifest| manifest.envelope.size_bytes),
         stored_bytes: newest.map_or(0, |manifest| manifest.envelope.stored_bytes),
         backups: states,
-        missing_files: newest.map_or(0, |manifest| manifest.body.missing.len()),
+        missing_files: newest.and_then(|manifest| manifest.body.as_ref()).map_or(0, |body| body.missing.len()),
         lost_sequences: index.map_or(0, |index| index.lost(MAX_LOST_SHOWN).len()),
         held_deletions: world.upkeep.held(&set.name).map_or(0, |hold| hold.deletions),
-        invalid_files: newest
-            .map_or(0, |manifest| manifest.body.files.iter().filter(|file| file.fault.is_some()).count()),
+        invalid_files: newest.map_or(0, |manifest| manifest.files().iter().filter(|file| file.fault.is_some()).count()),
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use super::chain_check;
 use super::drills::Drills;
+use super::keyring;
 use super::known_damage::KnownDamage;
 use super::lane::WriteLane;
 use super::notifier::Notifier;
@@ -73,6 +74,8 @@ pub struct World {
     pub lane: WriteLane,
     /// The replicas.
     pub replicas: Replicas,
+    /// Who looks at the keys.
+    pub key_turn: keyring::Turn,
     /// What became of each set's drills.
     pub drills: Drills,
     /// What is known to be damaged.
@@ -228,6 +231,7 @@ impl World {
         Self {
             role,
             replicas: Replicas::recall(&repository),
+            key_turn: keyring::Turn::default(),
             drills: Drills::recall(&repository),
             damage: KnownDamage::recall(&repository),
             rotations: Mutex::new(scrub::recall(&repository)),

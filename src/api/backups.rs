@@ -36,6 +36,9 @@ pub struct BackupSummary {
     pub size_bytes: u64,
     /// Bytes of its objects, shared ones counted in full.
     pub stored_bytes: u64,
+    /// Fingerprints of the keys that open it; none: it is not encrypted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
 }
 
 /// A backup with its files.

@@ -123,6 +123,9 @@ problem_kinds! {
     /// A restore failed half way, and the earlier files are back.
     RolledBack = "urn:fiovana:problem:rolled-back", 422, "The restore was rolled back",
         "mend what `detail` names, then try again: the files are as they were before";
+    /// It is encrypted, or is to be, and the keys for that are not at hand.
+    Keys = "urn:fiovana:problem:keys", 422, "The keys are not at hand",
+        "put the file of the key where `fiovana-app config show` says, for its owner alone, then try again";
     /// Too many wrong tokens.
     TooManyRequests = "urn:fiovana:problem:too-many-requests", 429, "Wait before the next attempt",
         "wait for as long as `Retry-After` says, then send a token that is right";

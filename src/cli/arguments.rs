@@ -15,6 +15,7 @@ use crate::core::backup_id::BackupIdSyntax;
 use crate::core::retention::PlanDigest;
 use crate::core::set_name::SetNameError;
 use crate::core::{BackupRef, ReplicaName, SetName};
+use crate::keys::is_recipient;
 use crate::settings::LogFormat;
 
 const EXAMPLES: &str = "\
@@ -203,6 +204,43 @@ Examples:
     /// Show or check the settings
     #[command(subcommand)]
     Config(Config),
+    /// Make, change, list or try the keys that backups are encrypted with
+    #[command(subcommand)]
+    Key(Key),
+}
+
+/// The keys.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Key {
+    /// Make an identity, which opens backups; one that is there is never written over
+    Init,
+    /// Encrypt for one more from the next backup on
+    #[command(after_help = "\
+Example:
+  fiovana-app key add-recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p")]
+    AddRecipient {
+        /// The recipient: age1…, as `key init` and age-keygen print it
+        #[arg(value_parser = recipient)]
+        recipient: String,
+    },
+    /// Encrypt no longer for this one; what is encrypted for it stays so
+    RemoveRecipient {
+        /// The recipient, or its fingerprint as `key list` shows it
+        recipient: String,
+    },
+    /// Show every key, and how many backups it opens
+    #[command(visible_alias = "show")]
+    List,
+    /// Open the newest backup of each set with the identity at hand
+    Check,
+}
+
+fn recipient(text: &str) -> Result<String, String> {
+    if is_recipient(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a recipient is age1 and 58 more characters, as `key init` and age-keygen print it".to_owned())
+    }
 }
 
 /// Which backups to list.

@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::{arguments, render};
 use crate::actors::problems::chain;
+use crate::keys;
 use crate::settings::{Settings, Sources};
 
 /// What `config show` prints.
@@ -64,10 +65,15 @@ fn show(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
 
 fn check(sources: &Sources, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let (settings, errors) = Settings::salvage(sources);
+    let mut wrong: Vec<String> = errors.lines().iter().map(|error| chain(error)).collect();
+    // Where a setting is wrong, the keys that the others mean prove nothing.
+    if wrong.is_empty() {
+        wrong.extend(keys::load(&settings).err().map(|error| chain(&error)));
+    }
     let checked = Checked {
-        valid: errors.lines().is_empty(),
+        valid: wrong.is_empty(),
         settings_file: settings.settings_file.as_ref().map(|path| path.display().to_string()),
-        errors: errors.lines().iter().map(|error| chain(error)).collect(),
+        errors: wrong,
         warnings: settings.warnings,
     };
     output.warnings(&checked.warnings);

@@ -10,6 +10,7 @@ use super::exit::Exit;
 use super::remote::RemoteError;
 use crate::api::Problem;
 use crate::daemon;
+use crate::keys::KeyError;
 use crate::settings::SettingsErrors;
 
 /// Why a command was not done.
@@ -27,6 +28,9 @@ pub enum Failure {
     /// The service that holds the repository could not be asked.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// The keys cannot be used, or changed.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// The working directory is gone, or not ours to see.
     #[error("find the working directory: change to one that exists")]
     WorkingDirectory(#[source] io::Error),
@@ -43,7 +47,7 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Problem(problem) => Exit::of_problem(problem.kind),
-            Self::Settings(_) | Self::Daemon(daemon::Failure::Settings(_)) => Exit::Usage,
+            Self::Settings(_) | Self::Daemon(daemon::Failure::Settings(_) | daemon::Failure::Keys(_)) => Exit::Usage,
             _ => Exit::Failed,
         }
     }

@@ -15,6 +15,7 @@ mod commands;
 mod config;
 mod exit;
 mod failure;
+mod keys;
 mod moment;
 mod output;
 mod progress;
@@ -94,6 +95,7 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
     };
     let work = match command {
         Command::Config(what) => return config::run(what, &sources, output),
+        Command::Key(what) => return keys::run(what, &load(output)?, output),
         Command::Init { replica: None } => return commands::init(&load(output)?, output),
         Command::Init { replica: Some(name) } => return commands::init_replica(&name, &load(output)?, output),
         Command::List(arguments) => return commands::list(arguments, &make_out(output)?, output),

@@ -40,6 +40,7 @@ pub fn summary() -> BackupSummary {
         consistent: true,
         size_bytes: 1_258_291,
         stored_bytes: 307_200,
+        recipients: vec![],
     }
 }
 

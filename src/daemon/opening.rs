@@ -16,6 +16,7 @@ use crate::actors::{AUDIT_LOG, Opening, Role};
 use crate::audit::{AuditError, Record, Wanted, read_records};
 use crate::clock::Clock;
 use crate::core::mode::RecoveryCause;
+use crate::keys::{self, KeyError};
 use crate::pipeline::refill::refill;
 use crate::repository::lock::Lock;
 use crate::repository::{OpenError, Repository, layout};
@@ -96,6 +97,11 @@ pub fn open(settings: &Settings, clock: &dyn Clock, role: Role) -> Result<Opened
     if role == Role::Command && !directory.exists() {
         return Err(explain(settings, OpenError::Absent(directory.display().to_string())));
     }
+    // Whoever recovers does so with what keys there are; whoever merely starts is told what is wrong with them, and nothing is
+    // begun.
+    let found_wrong = |error: &KeyError| found(&chain(error));
+    let is_start = role == Role::Daemon && !emergency;
+    let keys = if is_start { keys::load(settings)? } else { keys::salvage(settings, found_wrong) };
     create_directory(directory)?;
     let lock = if emergency { emergency::lock(directory)? } else { Lock::acquire(directory)? };
     let place = storage(directory)?;
@@ -115,6 +121,7 @@ pub fn open(settings: &Settings, clock: &dyn Clock, role: Role) -> Result<Opened
         Err(error) if role == Role::Command => return Err(explain(settings, error)),
         Err(error) => instead(settings, &place, error, clock.now())?,
     };
+    repository.set_keys(keys);
     repository.restock_reserve();
     if emergency {
         emergency::survey(settings, &repository);

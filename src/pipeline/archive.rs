@@ -15,7 +15,8 @@ use super::source::{Identity, Look, SourceDirectory, SourceError};
 use super::verify::{Damage, damage_of};
 use super::{Cancelled, Progress};
 use crate::core::{BackupId, BackupKind, BackupState, ChunkKey, Digest, SetName};
-use crate::repository::catalogue::{Backup, Content};
+use crate::repository::catalogue::{Backup, Catalogue, Content};
+use crate::repository::encryption::{Fingerprint, Keys, Sealing};
 use crate::repository::object::{Encoded, Encoder};
 use crate::repository::reserve::MIN_FREE_BYTES;
 use crate::repository::wire::{AuditHead, Body, Chunk, Envelope, FORMAT, FileEntry, Manifest, ObjectReference};
@@ -108,8 +109,11 @@ pub enum ArchiveError {
     /// The repository could not be written.
     #[error(transparent)]
     Write(WriteError),
-    /// Compression failed, for want of memory.
-    #[error("compress")]
+    /// It is to be encrypted, and for whom is not known.
+    #[error("{0}; nothing was backed up")]
+    NoRecipients(String),
+    /// Compression failed, for want of memory; or encryption, for want of random numbers.
+    #[error("compress or encrypt")]
     Compress(#[source] std::io::Error),
     /// The work was told to stop.
     #[error(transparent)]
@@ -133,9 +137,14 @@ pub fn archive(repository: &Repository, request: &Request<'_>, progress: &Progre
 
 fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> Result<Archived, ArchiveError> {
     let source = SourceDirectory::open(&request.set.source)?;
-    let memory = Memory::recall(repository, request);
+    // One list of recipients from the first object to the manifest, whatever the settings become meanwhile.
+    let keys = repository.keys();
+    if let Sealing::Unavailable(why) = &keys.sealing {
+        return Err(ArchiveError::NoRecipients(why.clone()));
+    }
+    let memory = Memory::recall(repository, request, &keys.fingerprints());
     let ancestors = Ancestors::of(repository, request.set);
-    let writer = ObjectWriter::new(repository, &memory, &ancestors, request.now);
+    let writer = ObjectWriter::new(repository, &keys, &memory, &ancestors, request.now);
     let mut captured = capture(&source, request.set, &writer, progress)?;
     if captured.files.is_empty() && request.kind != BackupKind::PreRestore {
         return Err(ArchiveError::NoFiles {
@@ -145,7 +154,7 @@ fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> 
         });
     }
     if request.kind == BackupKind::Scheduled
-        && let Some(same) = unchanged(repository, request.set, &captured)
+        && let Some(same) = unchanged(repository, request.set, &keys.fingerprints(), &captured)
     {
         memory.remember(repository, request.set, same.id, &captured);
         return Ok(Archived::Unchanged { backup: same, repaired: writer.repaired() });
@@ -156,8 +165,8 @@ fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> 
     }
     let (proven, repaired) = writer.publish(&captured.files)?;
     let looks = Captured { looks: captured.looks.clone(), ..Captured::default() };
-    let manifest = compose(repository, request, captured);
-    let backup = repository.publish_manifest(manifest).map_err(ArchiveError::Write)?;
+    let manifest = compose(repository, request, keys.fingerprints(), captured);
+    let backup = repository.publish_manifest(manifest, &keys).map_err(ArchiveError::Write)?;
     // A backup of what a restore replaces is no look at the set.
     if request.kind != BackupKind::PreRestore {
         memory.remember(repository, request.set, backup.id, &looks);
@@ -177,8 +186,13 @@ fn pin_what_was_rewritten(repository: &Repository, set: &SetName, files: &[FileE
 }
 
 /// The newest good backup, or else the newest intact one, if it holds exactly what was captured. An invalid file that
-/// stays as it is makes one suspect backup, not one every hour.
-fn unchanged(repository: &Repository, set: &SetSettings, captured: &Captured) -> Option<Backup> {
+/// stays as it is makes one suspect backup, not one every hour. One for other recipients holds nothing for these.
+fn unchanged(
+    repository: &Repository,
+    set: &SetSettings,
+    recipients: &[Fingerprint],
+    captured: &Captured,
+) -> Option<Backup> {
     let catalogue = repository.catalogue();
     let index = catalogue.set(&set.name)?;
     let newest_intact = index.backups().iter().rev().find(|backup| {
@@ -186,8 +200,9 @@ fn unchanged(repository: &Repository, set: &SetSettings, captured: &Captured) ->
             && matches!(backup.state(), BackupState::Good | BackupState::Suspect)
     });
     let same = |backup: &&Backup| {
-        backup.content.as_ref().is_some_and(|content| {
-            let body = &content.manifest.body;
+        let manifest = backup.content.as_ref().map(|content| &content.manifest);
+        let manifest = manifest.filter(|manifest| manifest.envelope.recipients == recipients);
+        manifest.and_then(|manifest| manifest.body.as_ref()).is_some_and(|body| {
             captured.missing == body.missing
                 && captured.unreadable.iter().map(|file| &file.path).eq(body.unreadable.iter().map(|file| &file.path))
                 && captured.files.len() == body.files.len()
@@ -204,7 +219,12 @@ fn same_file(a: &FileEntry, b: &FileEntry) -> bool {
         && (&a.path, a.sha256, a.mode, a.uid, a.gid, &a.xattrs) == (&b.path, b.sha256, b.mode, b.uid, b.gid, &b.xattrs)
 }
 
-fn compose(repository: &Repository, request: &Request<'_>, captured: Captured) -> Manifest {
+fn compose(
+    repository: &Repository,
+    request: &Request<'_>,
+    recipients: Vec<Fingerprint>,
+    captured: Captured,
+) -> Manifest {
     let catalogue = repository.catalogue();
     let sequence = catalogue.set(&request.set.name).map_or(crate::core::Sequence::FIRST, |index| index.next_sequence());
     let mut objects: BTreeMap<Digest, u64> = BTreeMap::new();
@@ -224,10 +244,22 @@ fn compose(repository: &Repository, request: &Request<'_>, captured: Captured) -
         stored_bytes: objects.values().sum(),
         objects: objects.into_iter().map(|(name, stored_bytes)| ObjectReference { name, stored_bytes }).collect(),
         audit_head: request.audit_head,
-        recipients: vec![],
+        generation: if recipients.is_empty() { 0 } else { generation(&catalogue, request, &captured) },
+        recipients,
     };
     let body = Body { files: captured.files, missing: captured.missing, unreadable: captured.unreadable };
-    Manifest { envelope, body }
+    Manifest { envelope, body: Some(body) }
+}
+
+/// The generation of a backup, which whoever cannot open it goes by: a new one unless it is certain that each file of the
+/// one before is in it, and valid.
+fn generation(catalogue: &Catalogue, request: &Request<'_>, captured: &Captured) -> u64 {
+    let backups = catalogue.set(&request.set.name).map_or(&[][..], |index| index.backups());
+    let before = backups.iter().rev().find_map(|backup| backup.content.as_deref());
+    let Some(before) = before.map(|content| &content.manifest) else { return 1 };
+    let has = |path: &str| captured.files.iter().any(|file| file.path == path && file.fault.is_none());
+    let has_all = before.body.as_ref().is_some_and(|body| body.files.iter().all(|file| has(&file.path)));
+    before.envelope.generation + u64::from(!has_all || before.envelope.generation == 0)
 }
 
 /// How the files looked when they were last captured.
@@ -253,7 +285,7 @@ struct Memory {
 }
 
 impl Memory {
-    fn recall(repository: &Repository, request: &Request<'_>) -> Self {
+    fn recall(repository: &Repository, request: &Request<'_>, recipients: &[Fingerprint]) -> Self {
         let nothing = Self { seen: SeenDocument::default(), content: None };
         if request.read_everything {
             return nothing;
@@ -269,7 +301,11 @@ impl Memory {
         }
         let catalogue = repository.catalogue();
         let backup = seen.backup.and_then(|id| catalogue.get(id));
-        match backup.filter(|backup| backup.state() != BackupState::Damaged && backup.set == request.set.name) {
+        let is_ours = |backup: &&Backup| {
+            let envelope = backup.content.as_ref().map(|content| &content.manifest.envelope);
+            envelope.is_some_and(|envelope| envelope.set == request.set.name && envelope.recipients == recipients)
+        };
+        match backup.filter(is_ours).filter(|backup| backup.state() != BackupState::Damaged) {
             Some(backup) => Self { content: backup.content.clone(), seen },
             None => nothing,
         }
@@ -281,7 +317,7 @@ impl Memory {
         let seen = self.seen.files.get(path)?;
         let latest = seen.identity.changed_nanoseconds.max(seen.identity.modified_nanoseconds);
         let same = seen.identity == look.identity && latest < seen.tick_nanoseconds;
-        let files = &self.content.as_ref()?.manifest.body.files;
+        let files = self.content.as_ref()?.manifest.files();
         let at = files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()?;
         if same { files.get(at) } else { None }
     }
@@ -296,17 +332,19 @@ impl Memory {
         }
         // Losing it costs one reading of everything.
         let document = SeenDocument { backup: Some(backup), runs: self.seen.runs + 1, files };
-        let _ = repository.save_set_state(SEEN, &set.name, &document, Durability::Lazy);
+        let _ = repository.save_private_set_state(SEEN, &set.name, &document, Durability::Lazy);
     }
 }
 
 /// Stores chunks: shares what is stored already and right, stages what is not.
 struct ObjectWriter<'a> {
     repository: &'a Repository,
+    keys: &'a Keys,
+    recipients: Vec<Fingerprint>,
     memory: &'a Memory,
     ancestors: &'a Ancestors,
     now: DateTime<Utc>,
-    encoders: Mutex<Vec<Encoder>>,
+    encoders: Mutex<Vec<Encoder<'a>>>,
     written: Mutex<Written>,
 }
 
@@ -323,8 +361,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> ObjectWriter<'a> {
-    fn new(repository: &'a Repository, memory: &'a Memory, ancestors: &'a Ancestors, now: DateTime<Utc>) -> Self {
-        Self { repository, memory, ancestors, now, encoders: Mutex::default(), written: Mutex::default() }
+    fn new(
+        repository: &'a Repository,
+        keys: &'a Keys,
+        memory: &'a Memory,
+        ancestors: &'a Ancestors,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let (encoders, written) = (Mutex::default(), Mutex::default());
+        Self { repository, keys, recipients: keys.fingerprints(), memory, ancestors, now, encoders, written }
     }
 
     /// The object that holds `content` with this key.
@@ -332,7 +377,7 @@ impl<'a> ObjectWriter<'a> {
         if let Some(object) = locked(&self.written).stored.get(&key) {
             return Ok(*object);
         }
-        let shared = self.repository.catalogue().chunk(&key);
+        let shared = self.repository.catalogue().chunk(&self.recipients, &key);
         if let Some(shared) = shared
             && self.repository.read_object(&shared.object, ReadFrom::Disk).is_ok()
         {
@@ -348,7 +393,8 @@ impl<'a> ObjectWriter<'a> {
 
     fn write(&self, content: &[u8]) -> Result<Digest, ArchiveError> {
         let encoder = locked(&self.encoders).pop();
-        let mut encoder = encoder.map_or_else(Encoder::new, Ok).map_err(ArchiveError::Compress)?;
+        let mut encoder =
+            encoder.map_or_else(|| Encoder::new(self.keys.recipients()), Ok).map_err(ArchiveError::Compress)?;
         let encoded = encoder.encode(content).map_err(ArchiveError::Compress)?;
         locked(&self.encoders).push(encoder);
         let known = self.repository.catalogue().object(&encoded.name).is_some();

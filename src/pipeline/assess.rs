@@ -80,7 +80,7 @@ fn set_facts(repository: &Repository, set: &SetSettings, depth: Depth) -> SetFac
     };
     let mut files: BTreeMap<&str, Vec<FileCopy>> = set.files.literals().map(|name| (name, Vec::new())).collect();
     for (at, (_, content)) in backups.iter().enumerate() {
-        for file in content.manifest.body.files.iter().filter(|file| set.files.is_match(&file.path)) {
+        for file in content.manifest.files().iter().filter(|file| set.files.is_match(&file.path)) {
             let copy = FileCopy {
                 backup: at,
                 sha256: file.sha256,
@@ -123,7 +123,8 @@ fn backup_facts(backup: &Backup) -> Option<(BackupFacts, Arc<Content>)> {
 /// could not read.
 fn named_files(set: &SetSettings, backups: &[(BackupFacts, Arc<Content>)]) -> BTreeSet<String> {
     let newest = backups.iter().max_by_key(|(backup, _)| backup.sequence);
-    let unread = newest.into_iter().flat_map(|(_, content)| &content.manifest.body.unreadable);
+    let body = newest.and_then(|(_, content)| content.manifest.body.as_ref());
+    let unread = body.into_iter().flat_map(|body| &body.unreadable);
     set.files.literals().map(str::to_owned).chain(unread.map(|file| file.path.clone())).collect()
 }
 

@@ -98,7 +98,8 @@ impl<'a> Files<'a> {
     fn of(repository: &'a Repository, side: &Side<'_>, only: Option<&str>) -> Result<Self, CompareError> {
         match side {
             Side::Backup(backup) => {
-                let files = repository.read_manifest(backup)?.manifest.body.files.into_iter();
+                let files =
+                    repository.read_opened_manifest(backup)?.manifest.body.unwrap_or_default().files.into_iter();
                 let wanted = files.filter(|file| only.is_none_or(|only| only == file.path));
                 let files = wanted.map(|file| (file.path.clone(), file)).collect();
                 Ok(Self::Stored { reader: ChunkReader::new(repository, ReadFrom::Anywhere), files })

@@ -11,6 +11,8 @@ use sha2::Digest as _;
 use super::parallel;
 use super::{Cancelled, Progress};
 use crate::core::Digest;
+use crate::repository::catalogue::Backup;
+use crate::repository::encryption::Keys;
 use crate::repository::object::{CHUNK_BYTES, Decoder, ObjectFault};
 use crate::repository::wire::{Chunk, FileEntry};
 use crate::repository::{ReadError, ReadFrom, Repository, layout};
@@ -35,11 +37,17 @@ pub enum ContentFault {
 }
 
 impl ContentFault {
+    /// Whether it may be right, and no identity opens it.
+    pub const fn needs_identity(&self) -> bool {
+        matches!(self, Self::Content { fault: ObjectFault::NoIdentity, .. })
+    }
+
     /// Whether this is a loss, rather than something that may go away by itself.
     pub const fn is_damage(&self) -> bool {
         match self {
             Self::Object(error) => error.is_damage(),
-            Self::Content { .. } | Self::File(_) => true,
+            Self::Content { .. } => !self.needs_identity(),
+            Self::File(_) => true,
         }
     }
 }
@@ -48,13 +56,14 @@ impl ContentFault {
 pub struct ChunkReader<'a> {
     repository: &'a Repository,
     from: ReadFrom,
+    keys: Arc<Keys>,
     decoders: Mutex<Vec<Decoder>>,
 }
 
 impl<'a> ChunkReader<'a> {
     /// A reader of this repository.
     pub fn new(repository: &'a Repository, from: ReadFrom) -> Self {
-        Self { repository, from, decoders: Mutex::default() }
+        Self { repository, from, keys: repository.keys(), decoders: Mutex::default() }
     }
 
     /// The content of a chunk.
@@ -63,10 +72,18 @@ impl<'a> ChunkReader<'a> {
         let content_fault = |fault| ContentFault::Content { object: chunk.object, fault };
         let decoder = self.decoders.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut decoder = decoder.map_or_else(Decoder::new, Ok).map_err(|_| content_fault(ObjectFault::Content))?;
-        let content = decoder.decode(&stored, chunk.size_bytes);
+        let content = decoder.decode(&stored, chunk.size_bytes, &self.keys);
         self.decoders.lock().unwrap_or_else(PoisonError::into_inner).push(decoder);
         content.map_err(content_fault)
     }
+}
+
+/// Whether a backup can be opened here: its manifest, and the first of its chunks.
+pub fn opens(repository: &Repository, backup: &Backup) -> Result<(), ContentFault> {
+    let content = repository.read_opened_manifest(backup)?;
+    let mut chunks = content.manifest.files().iter().flat_map(|file| &file.chunks);
+    let reader = ChunkReader::new(repository, ReadFrom::Anywhere);
+    chunks.next().map_or(Ok(()), |chunk| reader.read(chunk).map(drop))
 }
 
 /// Where the content of files goes.

@@ -17,14 +17,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
+use rustix::fs::{Access, AtFlags, CWD, accessat, statfs, statvfs};
 
 use super::restore::{self, Pick, RestoreError};
 use super::{Cancelled, Progress};
 use crate::core::content::Validation;
 use crate::repository::catalogue::Backup;
 use crate::repository::reserve::MIN_FREE_BYTES;
-use crate::repository::wire::{Body, FileEntry};
+use crate::repository::wire::FileEntry;
 use crate::repository::{Repository, layout};
 use crate::settings::SetSettings;
 use scratch::Scratch;
@@ -130,6 +130,26 @@ pub fn scratch_directory(backup_directory: &Path) -> PathBuf {
     backup_directory.join(layout::STATE).join("drill")
 }
 
+/// Where drills of encrypted backups restore to: in memory, so that nothing of them is ever written to a disk in the clear.
+pub fn scratch_in_memory(repository: &Repository) -> PathBuf {
+    Path::new("/dev/shm").join(format!("fiovana-app-drill-{}", repository.id()))
+}
+
+/// Whether a backup may be restored below this place: an encrypted one only into memory.
+fn require_memory(place: &Path) -> Result<(), DrillError> {
+    // TMPFS_MAGIC and RAMFS_MAGIC, statfs(2).
+    const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
+    let parent = place.parent().unwrap_or(place);
+    let failed = |source| DrillError::Scratch {
+        action: "restore an encrypted backup, which is done in memory only, to",
+        path: place.to_owned(),
+        source,
+    };
+    let filesystem = statfs(parent).map_err(|error| failed(error.into()))?;
+    let is_memory = u64::try_from(filesystem.f_type).is_ok_and(|magic| IN_MEMORY.contains(&magic));
+    if is_memory { Ok(()) } else { Err(failed(io::Error::other("it is on no tmpfs"))) }
+}
+
 /// Restores a backup into the scratch directory, which is gone afterwards.
 pub fn drill(repository: &Repository, request: &Request<'_>, progress: &Progress) -> Result<Drilled, DrillError> {
     rehearse(repository, request, progress, compare::compare)
@@ -143,32 +163,35 @@ fn rehearse(
 ) -> Result<Drilled, DrillError> {
     let backup = request.backup.id;
     let content =
-        repository.read_manifest(request.backup).map_err(|source| RestoreError::Manifest { backup, source })?;
-    let body = &content.manifest.body;
+        repository.read_opened_manifest(request.backup).map_err(|source| RestoreError::Manifest { backup, source })?;
+    let files = content.manifest.files();
     let size_bytes = content.manifest.envelope.size_bytes;
+    if !content.manifest.envelope.recipients.is_empty() {
+        require_memory(request.scratch)?;
+    }
     let scratch = Scratch::create(request.scratch)?;
     require_space(request.scratch, size_bytes.saturating_add(MIN_FREE_BYTES))?;
     proof::fresh_file_comes_back(&scratch, request, compare)?;
-    restore_and_compare(repository, request, body, &scratch, progress, compare)?;
+    restore_and_compare(repository, request, files, &scratch, progress, compare)?;
     require_writable(&request.set.source, size_bytes)?;
     scratch.remove()?;
-    Ok(Drilled { files: body.files.len(), size_bytes })
+    Ok(Drilled { files: files.len(), size_bytes })
 }
 
 fn restore_and_compare(
     repository: &Repository,
     request: &Request<'_>,
-    body: &Body,
+    files: &[FileEntry],
     scratch: &Scratch,
     progress: &Progress,
     compare: Compare,
 ) -> Result<(), DrillError> {
     let restored = scratch.path("restored");
     // A restore takes what is in memory; a rehearsal of one wants to know of the disk.
-    repository.drop_cache(body.files.iter().flat_map(|file| &file.chunks).map(|chunk| &chunk.object));
+    repository.drop_cache(files.iter().flat_map(|file| &file.chunks).map(|chunk| &chunk.object));
     restore::restore_to(repository, &[Pick::whole(request.backup.clone())], &restored, progress)?;
-    compare(&restored, &body.files, request.set.validate, progress)?;
-    proof::damaged_file_is_rejected(&restored, &body.files, compare)
+    compare(&restored, files, request.set.validate, progress)?;
+    proof::damaged_file_is_rejected(&restored, files, compare)
 }
 
 /// Whether live files could be replaced in `directory`: asked, not tried.

@@ -78,7 +78,7 @@ pub fn plan(repository: &Repository, what: &Forgettable) -> Result<Surrender, Re
             let mut gives_up = vec![format!("backup {} of {} ({})", backup.id, backup.set, backup.created())];
             let sequences = match backup.sequence() {
                 Some(sequence) => {
-                    let files = backup.content.iter().flat_map(|content| &content.manifest.body.files);
+                    let files = backup.content.iter().flat_map(|content| content.manifest.files());
                     gives_up.extend(files.map(|file| format!("what is left of {}", file.path)));
                     vec![sequence]
                 }

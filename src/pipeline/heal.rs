@@ -92,6 +92,7 @@ pub fn heal(
             return Ok(Healing::Sound);
         }
         Err(ReadError::Unreadable(place, error)) => return Ok(Healing::Failed(format!("{place}: {}", error.source))),
+        Err(error @ ReadError::NoIdentity(_)) => return Ok(Healing::Failed(error.to_string())),
         Err(ReadError::Absent(_)) => "absent".to_owned(),
         Err(ReadError::Damaged(_, fault)) => fault,
     };
@@ -145,7 +146,7 @@ fn from_live_file(repository: &Repository, name: &Digest, sets: &[SetSettings]) 
     pieces(repository, name).into_iter().find_map(|piece| {
         let set = sets.iter().find(|set| set.name == piece.set)?;
         let content = read_piece(set, &piece).filter(|content| ChunkKey::of(content) == piece.chunk.blake3)?;
-        let encoded = Encoder::new().ok()?.encode(&content).ok()?;
+        let encoded = Encoder::new(None).ok()?.encode(&content).ok()?;
         let path = set.source.join(&piece.path).display().to_string();
         (encoded.name == *name).then_some((encoded.stored, Remedy::LiveFile(path)))
     })
@@ -157,7 +158,7 @@ fn pieces(repository: &Repository, name: &Digest) -> Vec<Piece> {
     let catalogue = repository.catalogue();
     let objects = [*name].into();
     for backup in catalogue.needing(&objects) {
-        let files = backup.content.iter().flat_map(|content| &content.manifest.body.files);
+        let files = backup.content.iter().flat_map(|content| content.manifest.files());
         for file in files {
             let Some(index) = file.chunks.iter().position(|chunk| chunk.object == *name) else { continue };
             let offset = (index * CHUNK_BYTES) as u64;

@@ -42,7 +42,7 @@ impl Ancestors {
         let catalogue = repository.catalogue();
         let backups = catalogue.set(&set.name).map_or(&[][..], |index| index.backups());
         for backup in backups.iter().rev().filter(|backup| backup.kind().is_some_and(|kind| kind.is_version())) {
-            let files = backup.content.iter().flat_map(|content| &content.manifest.body.files);
+            let files = backup.content.iter().flat_map(|content| content.manifest.files());
             for file in files.filter(|file| is_log(&file.path)) {
                 if ancestors.files.contains_key(&file.path) {
                     continue;

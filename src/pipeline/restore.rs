@@ -210,7 +210,7 @@ fn prepare(
 
 fn read_manifests(repository: &Repository, picks: &[Pick]) -> Result<Vec<Content>, RestoreError> {
     let read = |pick: &Pick| {
-        let content = repository.read_manifest(&pick.backup);
+        let content = repository.read_opened_manifest(&pick.backup);
         content.map_err(|source| RestoreError::Manifest { backup: pick.backup.id, source })
     };
     picks.iter().map(read).collect()
@@ -305,7 +305,7 @@ fn removable(selection: &Selection<'_>, disk: &dyn Disk, root: &Path) -> Result<
 }
 
 fn changes(staged: &[Staged], removals: &[String], safety: &Backup) -> Vec<Change> {
-    let files = safety.content.as_ref().map_or(&[][..], |content| &content.manifest.body.files);
+    let files = safety.content.as_ref().map_or(&[][..], |content| content.manifest.files());
     let old = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.sha256);
     let replacements = staged.iter().map(|file| Change {
         target: file.target.clone(),
@@ -320,7 +320,8 @@ fn changes(staged: &[Staged], removals: &[String], safety: &Backup) -> Vec<Chang
 
 /// Files that are there and not in the safety backup.
 fn unsaved(journal: &Journal, safety: &Backup) -> Vec<(String, String)> {
-    let unreadable = safety.content.as_ref().map_or(&[][..], |content| &content.manifest.body.unreadable);
+    let body = safety.content.as_ref().and_then(|content| content.manifest.body.as_ref());
+    let unreadable = body.map_or(&[][..], |body| &body.unreadable);
     let reason = |path: &str| {
         let why = unreadable.iter().find(|file| file.path == path).map(|file| file.reason.clone());
         why.unwrap_or_else(|| "it came while the others were backed up".into())

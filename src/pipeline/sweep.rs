@@ -3,6 +3,7 @@
 //! Hazard: deletion is the one thing that cannot be undone. What goes is decided elsewhere, as a plan with a reason
 //! for each backup; here it is only done, in an order that a crash can interrupt anywhere.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::core::retention::{self, Candidate, DeleteReason, Guards, RetentionPla
 use crate::core::{BackupId, BackupKind, BackupState, Digest, Sequence};
 use crate::repository::catalogue::{Backup, SetIndex};
 use crate::repository::pruned::Pruned;
-use crate::repository::wire::Body;
+use crate::repository::wire::Manifest;
 use crate::repository::{Repository, WriteError};
 use crate::settings::SetSettings;
 use crate::storage::{Durability, Freed};
@@ -62,8 +63,8 @@ fn candidate(backup: &Backup, pruned: &Pruned, files_before: Option<&Arc<BTreeSe
     let manifest = &backup.content.as_ref()?.manifest;
     let state = backup.state();
     let intact = matches!(state, BackupState::Good | BackupState::Suspect);
-    let valid = || manifest.body.files.iter().filter(|file| intact && file.fault.is_none()).map(|file| &file.path);
-    let same = files_before.filter(|before| before.iter().eq(valid()));
+    let files = if intact { valid_files(manifest) } else { Vec::new() };
+    let same = files_before.filter(|before| before.iter().eq(&files));
     Some(Candidate {
         id: backup.id,
         sequence: manifest.envelope.sequence,
@@ -73,14 +74,30 @@ fn candidate(backup: &Backup, pruned: &Pruned, files_before: Option<&Arc<BTreeSe
         kind: manifest.envelope.kind,
         state,
         pinned: backup.pinned,
-        version: version(&manifest.body),
-        files: same.cloned().unwrap_or_else(|| Arc::new(valid().cloned().collect())),
+        version: version(manifest),
+        files: same.cloned().unwrap_or_else(|| Arc::new(files.into_iter().map(Cow::into_owned).collect())),
     })
 }
 
-/// The identity of what a backup holds: the same for the same files with the same content.
-fn version(body: &Body) -> Digest {
+/// What a backup has good copies of. Of one that is encrypted and cannot be opened only the generation is known, which is
+/// as good: the newest of a generation has the newest copies of whatever later ones lack.
+fn valid_files(manifest: &Manifest) -> Vec<Cow<'_, str>> {
+    match &manifest.body {
+        Some(body) => {
+            body.files.iter().filter(|file| file.fault.is_none()).map(|file| file.path.as_str().into()).collect()
+        }
+        None if manifest.envelope.valid => vec![format!("generation {}", manifest.envelope.generation).into()],
+        None => Vec::new(),
+    }
+}
+
+/// The identity of what a backup holds: the same for the same files with the same content, as far as that can be told.
+fn version(manifest: &Manifest) -> Digest {
     let mut hasher = sha2::Sha256::new();
+    let Some(body) = &manifest.body else {
+        manifest.envelope.objects.iter().for_each(|object| hasher.update(object.name.as_bytes()));
+        return Digest::from_bytes(hasher.finalize().into());
+    };
     for file in &body.files {
         hasher.update(file.path.as_bytes());
         hasher.update([0]);

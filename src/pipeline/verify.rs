@@ -15,7 +15,7 @@ use crate::core::scrub::Shard;
 use crate::core::{BackupId, ChunkKey, Digest};
 use crate::repository::catalogue::{Backup, Finding};
 use crate::repository::object::ObjectFault;
-use crate::repository::wire::{Chunk, FileEntry};
+use crate::repository::wire::{Chunk, Envelope, FileEntry};
 use crate::repository::{ReadError, ReadFrom, Repository, StoredFile, WriteError, layout};
 
 /// What a verification found.
@@ -79,6 +79,7 @@ pub(super) fn damage_of(error: ReadError) -> Result<Damage, String> {
         ReadError::Absent(place) => Ok(Damage { place, fault: "absent".into() }),
         ReadError::Damaged(place, fault) => Ok(Damage { place, fault }),
         ReadError::Unreadable(place, error) => Err(format!("{place}: {}", error.source)),
+        error @ ReadError::NoIdentity(_) => Err(error.to_string()),
     }
 }
 
@@ -88,7 +89,10 @@ pub fn verify(repository: &Repository, backup: &Backup, progress: &Progress) -> 
         Ok(content) => content.manifest,
         Err(error) => return Ok(Verification::of(manifest_verdict(error), 0)),
     };
-    let files = &manifest.body.files;
+    if !repository.keys().open_what_is_for(&manifest.envelope.recipients) {
+        return verify_stored(repository, &manifest.envelope, progress);
+    }
+    let files = manifest.files();
     progress.expect(files.iter().map(|file| file.size_bytes).sum());
     let share = Share::of(files.iter().map(|file| file.size_bytes));
     let reader = ChunkReader::new(repository, ReadFrom::Disk);
@@ -97,6 +101,27 @@ pub fn verify(repository: &Repository, backup: &Backup, progress: &Progress) -> 
         let mut findings = Findings::default();
         read_files(&reader, &[file], share.threads, progress, &mut findings)?;
         all.lock().unwrap_or_else(PoisonError::into_inner).merge(findings);
+        Ok(())
+    })?;
+    let findings = all.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let named = manifest.envelope.recipients.is_empty();
+    Ok(if named { findings } else { findings.unnamed(&layout::manifest(&backup.set, backup.id).to_string()) }
+        .conclude())
+}
+
+/// Reads every object of a backup that cannot be opened here: its stored bytes are what they were, which is all that can
+/// be told without an identity.
+fn verify_stored(repository: &Repository, envelope: &Envelope, progress: &Progress) -> Result<Verification, Cancelled> {
+    progress.expect(envelope.stored_bytes);
+    let all = Mutex::new(Findings::default());
+    parallel::for_each(parallel::threads(), &envelope.objects, |object| {
+        let read = repository.read_object(&object.name, ReadFrom::Disk);
+        progress.advance(object.stored_bytes)?;
+        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.content_bytes += object.stored_bytes;
+        if let Err(error) = read {
+            all.add(error.into());
+        }
         Ok(())
     })?;
     Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner).conclude())
@@ -114,9 +139,11 @@ pub fn read_back(
         Ok(content) => content.manifest,
         Err(error) => return Ok(Verification::of(manifest_verdict(error), 0)),
     };
+    if !repository.keys().open_what_is_for(&manifest.envelope.recipients) {
+        return verify_stored(repository, &manifest.envelope, progress);
+    }
     let chunks: BTreeMap<Digest, Chunk> = manifest
-        .body
-        .files
+        .files()
         .iter()
         .flat_map(|file| &file.chunks)
         .filter(|chunk| !proven.contains(&chunk.object))
@@ -204,6 +231,16 @@ impl Findings {
         self.content_bytes += other.content_bytes;
     }
 
+    /// The same without the names of files, which nobody shall read who finds this written down.
+    fn unnamed(mut self, manifest: &str) -> Self {
+        let unnamed = |damage: Damage| match StoredFile::at(&damage.place) {
+            Some(_) => damage,
+            None => Damage { place: manifest.to_owned(), fault: "the SHA-256 of one of its files is another".into() },
+        };
+        self.damages = self.damages.into_iter().map(unnamed).collect();
+        self
+    }
+
     fn add(&mut self, fault: ContentFault) {
         let damage = match fault {
             ContentFault::Object(error) => match damage_of(error) {
@@ -213,6 +250,10 @@ impl Findings {
                     return;
                 }
             },
+            error if error.needs_identity() => {
+                self.unreadable = Some(error.to_string());
+                return;
+            }
             ContentFault::Content { object, fault } => {
                 Damage { place: layout::object(&object).to_string(), fault: fault.to_string() }
             }

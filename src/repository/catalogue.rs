@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::encryption::Fingerprint;
 use super::pruned::Pruned;
 use super::wire::Manifest;
 use crate::core::garbage::CollectionBlock;
@@ -231,7 +232,8 @@ fn list(ids: &[BackupId]) -> String {
 #[derive(Debug, Default)]
 pub struct Catalogue {
     sets: BTreeMap<SetName, SetIndex>,
-    chunks: HashMap<ChunkKey, StoredChunk>,
+    /// Where content is stored, for each list of recipients: an object is shared only among backups for the same ones.
+    chunks: HashMap<Vec<Fingerprint>, HashMap<ChunkKey, StoredChunk>>,
     objects: HashMap<Digest, u64>,
     /// How many manifests refer to each object.
     references: HashMap<Digest, u32>,
@@ -291,9 +293,10 @@ impl Catalogue {
         }
     }
 
-    /// Where content with this key is stored, if it is.
-    pub fn chunk(&self, key: &ChunkKey) -> Option<StoredChunk> {
-        self.chunks.get(key).copied().filter(|chunk| self.objects.contains_key(&chunk.object))
+    /// Where content with this key is stored for exactly these recipients, if it is.
+    pub fn chunk(&self, recipients: &[Fingerprint], key: &ChunkKey) -> Option<StoredChunk> {
+        let chunk = self.chunks.get(recipients)?.get(key).copied();
+        chunk.filter(|chunk| self.objects.contains_key(&chunk.object))
     }
 
     /// How many objects there are, and their stored bytes.
@@ -387,7 +390,8 @@ impl Catalogue {
 
     /// Forgets that content is stored in these objects.
     pub fn forget_content(&mut self, names: &HashSet<Digest>) {
-        self.chunks.retain(|_, chunk| !names.contains(&chunk.object));
+        let chunks = self.chunks.values_mut();
+        chunks.for_each(|chunks| chunks.retain(|_, chunk| !names.contains(&chunk.object)));
     }
 
     /// Forgets objects that are gone, and that their content is stored. What it costs goes by their number, and not by how
@@ -397,18 +401,20 @@ impl Catalogue {
             self.objects.remove(name);
         }
         // Content whose object is gone is not found any more; it is cleared out once it is half of all.
-        if self.chunks.len() > 2 * self.objects.len() {
-            self.chunks.retain(|_, chunk| self.objects.contains_key(&chunk.object));
+        if self.chunks.values().map(HashMap::len).sum::<usize>() > 2 * self.objects.len() {
+            let chunks = self.chunks.values_mut();
+            chunks.for_each(|chunks| chunks.retain(|_, chunk| self.objects.contains_key(&chunk.object)));
         }
     }
 
     /// Adds a backup. Its content is shared with later ones as far as its objects are there.
     pub fn add_backup(&mut self, backup: Backup) {
         if let Some(content) = &backup.content {
-            for chunk in content.manifest.body.files.iter().flat_map(|file| &file.chunks) {
+            let chunks = self.chunks.entry(content.manifest.envelope.recipients.clone()).or_default();
+            for chunk in content.manifest.files().iter().flat_map(|file| &file.chunks) {
                 if let Some(stored_bytes) = self.objects.get(&chunk.object) {
                     let stored = StoredChunk { object: chunk.object, stored_bytes: *stored_bytes };
-                    self.chunks.insert(chunk.blake3, stored);
+                    chunks.insert(chunk.blake3, stored);
                 }
             }
         }
@@ -434,6 +440,17 @@ impl Catalogue {
         let remembered = |backup: &Backup| backup.content.is_none() && backup.sequence().is_some();
         index.backups.retain(|backup| !(remembered(backup) && backup.sequence().is_some_and(|s| pruned.contains(s))));
         (index.pruned, index.pruned_in_doubt) = (pruned, false);
+    }
+
+    /// Puts the opened manifest of a backup in the place of the closed one. Its content is shared from now on.
+    pub(super) fn open_body(&mut self, id: BackupId, content: Arc<Content>) {
+        let backup = self.get(id).cloned();
+        if let Some(mut backup) = backup.filter(|known| known.digest() == Some(content.digest)) {
+            self.unrefer(backup.content.as_deref());
+            self.set_mut(&backup.set.clone()).remove(id);
+            backup.content = Some(content);
+            self.add_backup(backup);
+        }
     }
 
     /// Removes backups from sight; they stay condemned until [`Catalogue::executed`] says that they are gone.

@@ -5,6 +5,12 @@
 
 use std::collections::HashSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::encryption::{Keys, MAX_RECIPIENTS, OpenFault};
 use super::object::CHUNK_BYTES;
 use super::wire::{Body, Envelope, FORMAT, Manifest};
 use crate::core::{BackupId, BackupKind, Digest, SetName};
@@ -33,27 +39,79 @@ pub enum ManifestFault {
     Content(String),
 }
 
-/// The file of a manifest: its bytes, its hash and the id that they give.
-pub fn encode(manifest: &Manifest) -> serde_json::Result<(BackupId, Digest, Vec<u8>)> {
-    let mut bytes = serde_json::to_vec(manifest)?;
+/// A manifest as it stands in its file; the body is [`Body`], or an age file that holds one, in base64.
+#[derive(Serialize, Deserialize)]
+struct Document<'a, B: ?Sized> {
+    envelope: std::borrow::Cow<'a, Envelope>,
+    body: B,
+}
+
+/// Why a manifest could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// It could not be written as JSON.
+    #[error("write a manifest")]
+    Json(#[from] serde_json::Error),
+    /// It could not be encrypted.
+    #[error("encrypt a manifest")]
+    Seal(#[from] std::io::Error),
+    /// Its body is not at hand, or is for others than the recipients at hand.
+    #[error("a manifest whose files are not at hand cannot be written")]
+    Unopened,
+}
+
+/// The file of a manifest: its bytes, its hash and the id that they give. Its body is encrypted for the recipients in
+/// `keys`, which are those that its envelope names.
+pub fn encode(manifest: &Manifest, keys: &Keys) -> Result<(BackupId, Digest, Vec<u8>), EncodeError> {
+    let envelope = std::borrow::Cow::Borrowed(&manifest.envelope);
+    let body = manifest.body.as_ref().ok_or(EncodeError::Unopened)?;
+    if manifest.envelope.recipients != keys.fingerprints() {
+        return Err(EncodeError::Unopened);
+    }
+    let mut bytes = match keys.recipients() {
+        None => serde_json::to_vec(&Document { envelope, body })?,
+        Some(recipients) => {
+            let sealed = recipients.seal(&serde_json::to_vec(body)?)?;
+            serde_json::to_vec(&Document { envelope, body: BASE64.encode(sealed) })?
+        }
+    };
     bytes.push(b'\n');
     let digest = Digest::of(&bytes);
     Ok((BackupId::new(manifest.envelope.created, digest), digest, bytes))
 }
 
-/// The manifest in a file that stands under `set` and `id`, and the file's hash.
-pub fn decode(set: &SetName, id: BackupId, bytes: &[u8]) -> Result<(Manifest, Digest), ManifestFault> {
+/// The manifest in a file that stands under `set` and `id`, and the file's hash; without its body if that is encrypted
+/// and none of `keys` opens it.
+pub fn decode(set: &SetName, id: BackupId, bytes: &[u8], keys: &Keys) -> Result<(Manifest, Digest), ManifestFault> {
     let digest = Digest::of(bytes);
     if !id.binds(digest) {
         return Err(ManifestFault::Hash);
     }
-    let manifest: Manifest = match serde_json::from_slice(bytes) {
-        Ok(manifest) => manifest,
+    let document: Document<'_, &RawValue> = match serde_json::from_slice(bytes) {
+        Ok(document) => document,
         Err(error) => return Err(newer_format(bytes).map_or(ManifestFault::Syntax(error), ManifestFault::Format)),
     };
-    check_envelope(&manifest.envelope, set, id)?;
-    check_body(&manifest.body, &manifest.envelope)?;
-    Ok((manifest, digest))
+    let envelope = document.envelope.into_owned();
+    check_envelope(&envelope, set, id)?;
+    let body = read_body(&envelope, document.body.get(), keys)?;
+    if let Some(body) = &body {
+        check_body(body, &envelope)?;
+    }
+    Ok((Manifest { envelope, body }, digest))
+}
+
+fn read_body(envelope: &Envelope, body: &str, keys: &Keys) -> Result<Option<Body>, ManifestFault> {
+    if envelope.recipients.is_empty() {
+        return serde_json::from_str(body).map(Some).map_err(ManifestFault::Syntax);
+    }
+    let base64: &str = serde_json::from_str(body).map_err(ManifestFault::Syntax)?;
+    let fault = || ManifestFault::Content(OpenFault::Damaged.to_string());
+    let sealed = BASE64.decode(base64).map_err(|_| fault())?;
+    if !keys.open_what_is_for(&envelope.recipients) {
+        return Ok(None);
+    }
+    let plain = keys.open(&sealed).map_err(|_| fault())?;
+    serde_json::from_slice(&plain).map(Some).map_err(ManifestFault::Syntax)
 }
 
 /// The format of a document of a newer kind, of which nothing else can be assumed.
@@ -80,8 +138,8 @@ fn check_envelope(envelope: &Envelope, set: &SetName, id: BackupId) -> Result<()
     if BackupId::new(envelope.created, Digest::from_bytes([0; 32])).created() != id.created() {
         return Err(ManifestFault::Content("its time is not that of its id".into()));
     }
-    if !envelope.recipients.is_empty() {
-        return Err(ManifestFault::Content("it is encrypted, which this version cannot read".into()));
+    if envelope.recipients.len() > MAX_RECIPIENTS {
+        return Err(ManifestFault::Content("it has more recipients than a backup can have".into()));
     }
     Ok(())
 }
@@ -158,8 +216,9 @@ pub(crate) mod tests {
                 objects: vec![ObjectReference { name: object, stored_bytes: 6 }],
                 audit_head: None,
                 recipients: vec![],
+                generation: 0,
             },
-            body: Body {
+            body: Some(Body {
                 files: vec![FileEntry {
                     path: path.to_owned(),
                     size_bytes: 7,
@@ -175,8 +234,12 @@ pub(crate) mod tests {
                 }],
                 missing: vec![],
                 unreadable: vec![],
-            },
+            }),
         }
+    }
+
+    fn files(manifest: &mut Manifest) -> &mut Vec<FileEntry> {
+        &mut manifest.body.as_mut().unwrap().files
     }
 
     fn security() -> SetName {
@@ -186,25 +249,28 @@ pub(crate) mod tests {
     fn decode_changed(change: impl FnOnce(&mut Manifest)) -> Result<(Manifest, Digest), ManifestFault> {
         let mut manifest = manifest_of(&security(), "a.json");
         change(&mut manifest);
-        let (id, _, bytes) = encode(&manifest).unwrap();
-        decode(&security(), id, &bytes)
+        let (id, _, bytes) = encode(&manifest, &Keys::default()).unwrap();
+        decode(&security(), id, &bytes, &Keys::default())
     }
 
     #[test]
     fn a_manifest_reads_back_as_written() {
         let manifest = manifest_of(&security(), "a.json");
-        let (id, digest, bytes) = encode(&manifest).unwrap();
-        let (read, read_digest) = decode(&security(), id, &bytes).unwrap();
+        let (id, digest, bytes) = encode(&manifest, &Keys::default()).unwrap();
+        let (read, read_digest) = decode(&security(), id, &bytes, &Keys::default()).unwrap();
         assert_eq!((read, read_digest), (manifest, digest));
     }
 
     #[test]
     fn every_altered_byte_is_found() {
-        let (id, _, bytes) = encode(&manifest_of(&security(), "a.json")).unwrap();
+        let (id, _, bytes) = encode(&manifest_of(&security(), "a.json"), &Keys::default()).unwrap();
         for at in 0..bytes.len() {
             let mut altered = bytes.clone();
             altered[at] ^= 1;
-            assert!(matches!(decode(&security(), id, &altered), Err(ManifestFault::Hash)), "byte {at}");
+            assert!(
+                matches!(decode(&security(), id, &altered, &Keys::default()), Err(ManifestFault::Hash)),
+                "byte {at}"
+            );
         }
     }
 
@@ -212,30 +278,32 @@ pub(crate) mod tests {
     fn a_path_that_leads_elsewhere_is_refused() {
         let deep = "a/".repeat(10_000) + "b";
         for path in ["", "/etc/passwd", "../x", "a/../../x", "a//b", ".", "a/.", "a\0b", &deep, &"x".repeat(300)] {
-            let result = decode_changed(|manifest| manifest.body.files[0].path = path.to_owned());
+            let result = decode_changed(|manifest| files(manifest)[0].path = path.to_owned());
             assert!(matches!(result, Err(ManifestFault::Content(_))), "{}", shortened(path));
         }
     }
 
     #[test]
     fn what_a_manifest_says_must_be_possible() {
-        let impossible: [fn(&mut Manifest); 8] = [
+        let impossible: [fn(&mut Manifest); 7] = [
             |m| m.envelope.set = "other".parse().unwrap(),
-            |m| m.body.files.push(m.body.files[0].clone()),
-            |m| m.body.files[0].size_bytes = 8,
-            |m| m.body.files[0].chunks[0].size_bytes = u64::MAX,
-            |m| m.envelope.objects.clear(),
-            |m| m.envelope.recipients.push("someone".into()),
             |m| {
-                let mut inside = m.body.files[0].clone();
+                let twice = files(m)[0].clone();
+                files(m).push(twice);
+            },
+            |m| files(m)[0].size_bytes = 8,
+            |m| files(m)[0].chunks[0].size_bytes = u64::MAX,
+            |m| m.envelope.objects.clear(),
+            |m| {
+                let mut inside = files(m)[0].clone();
                 inside.path.push_str("/inside");
-                let mut between = m.body.files[0].clone();
+                let mut between = files(m)[0].clone();
                 between.path.push_str(".between");
-                m.body.files.extend([between, inside]);
+                files(m).extend([between, inside]);
             },
             |m| {
                 m.envelope.kind = BackupKind::PreRestore;
-                m.body.missing.push("../outside.json".into());
+                m.body.as_mut().unwrap().missing.push("../outside.json".into());
             },
         ];
         for (index, change) in impossible.into_iter().enumerate() {
@@ -248,6 +316,37 @@ pub(crate) mod tests {
         assert!(matches!(decode_changed(|m| m.envelope.format = 2), Err(ManifestFault::Format(2))));
         let bytes = br#"{"envelope":{"format":9,"something":"else"}}"#;
         let id = BackupId::new(DateTime::UNIX_EPOCH, Digest::of(bytes));
-        assert!(matches!(decode(&security(), id, bytes), Err(ManifestFault::Format(9))));
+        assert!(matches!(decode(&security(), id, bytes, &Keys::default()), Err(ManifestFault::Format(9))));
+    }
+
+    #[test]
+    fn an_encrypted_body_is_opened_by_its_keys_and_closed_without_and_shows_nothing() {
+        let keys = crate::repository::encryption::tests::keys();
+        let mut manifest = manifest_of(&security(), "a.json");
+        manifest.envelope.recipients = keys.fingerprints();
+        let (id, _, bytes) = encode(&manifest, &keys).unwrap();
+        assert_eq!(decode(&security(), id, &bytes, &keys).unwrap().0, manifest);
+        let closed = decode(&security(), id, &bytes, &Keys::default()).unwrap().0;
+        assert_eq!(closed, Manifest { envelope: manifest.envelope.clone(), body: None });
+        let text = String::from_utf8(bytes).unwrap();
+        let file = &manifest.files()[0];
+        for secret in ["a.json", &file.sha256.to_string(), &file.chunks[0].blake3.to_string()] {
+            assert!(!text.contains(secret), "{secret}");
+        }
+        assert!(matches!(encode(&manifest, &Keys::default()), Err(EncodeError::Unopened)));
+        assert!(matches!(encode(&closed, &keys), Err(EncodeError::Unopened)));
+    }
+
+    #[test]
+    fn an_encrypted_body_that_does_not_open_is_damage_and_never_a_panic() {
+        let keys = crate::repository::encryption::tests::keys();
+        for body in [r#""""#, r#""AAAA""#, "{}", "7", r#""not base64""#] {
+            let mut manifest = manifest_of(&security(), "a.json");
+            manifest.envelope.recipients = keys.fingerprints();
+            let envelope = serde_json::to_string(&manifest.envelope).unwrap();
+            let bytes = format!("{{\"envelope\":{envelope},\"body\":{body}}}\n").into_bytes();
+            let id = BackupId::new(manifest.envelope.created, Digest::of(&bytes));
+            assert!(decode(&security(), id, &bytes, &keys).is_err(), "{body}");
+        }
     }
 }

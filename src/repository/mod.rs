@@ -6,6 +6,7 @@
 
 mod audit;
 pub mod catalogue;
+pub mod encryption;
 pub mod layout;
 pub mod lock;
 mod losses;
@@ -34,6 +35,8 @@ use crate::core::{BackupId, Digest, Sequence, SetName};
 use crate::storage::{Durability, Freed, Put, Staged, Storage, StorageError, StorageErrorKind};
 pub use audit::MAX_KEPT_BYTES;
 use catalogue::{Backup, Catalogue, Content, Finding};
+use encryption::Keys;
+use manifest::EncodeError;
 use object::{Encoded, MAX_STORED_BYTES, ObjectFault};
 pub use open::{OpenError, OpenReport, are_related};
 use pruned::Pruned;
@@ -52,6 +55,7 @@ pub struct Repository {
     document: RepositoryDocument,
     catalogue: RwLock<Catalogue>,
     is_vacant: bool,
+    keys: RwLock<Arc<Keys>>,
 }
 
 /// Why a write failed.
@@ -60,9 +64,12 @@ pub enum WriteError {
     /// The storage failed.
     #[error("write to the repository")]
     Storage(#[from] StorageError),
-    /// The document could not be written as JSON.
-    #[error("write a manifest")]
-    Encode(#[from] serde_json::Error),
+    /// A document could not be written as JSON.
+    #[error("write a document")]
+    Json(#[from] serde_json::Error),
+    /// A manifest could not be made.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
     /// Another backup of the same second has a manifest whose hash begins alike: one in four thousand million.
     #[error("the id {0} is taken: try again")]
     IdTaken(BackupId),
@@ -126,6 +133,33 @@ impl Repository {
         self.catalogue.write()
     }
 
+    /// What it is read and written with.
+    pub fn keys(&self) -> Arc<Keys> {
+        self.keys.read().clone()
+    }
+
+    /// Reads and writes with these keys from now on; backups that could not be opened are, as far as they can be now.
+    pub fn set_keys(&self, keys: Keys) {
+        let keys = Arc::new(keys);
+        *self.keys.write() = keys.clone();
+        let mut closed: BTreeMap<SetName, Vec<BackupId>> = BTreeMap::new();
+        for backup in self.catalogue().backups() {
+            let manifest = backup.content.as_ref().map(|content| &content.manifest);
+            let can_be_opened = |manifest: &&Manifest| keys.open_what_is_for(&manifest.envelope.recipients);
+            if manifest.filter(|manifest| manifest.body.is_none()).is_some_and(|manifest| can_be_opened(&manifest)) {
+                closed.entry(backup.set.clone()).or_default().push(backup.id);
+            }
+        }
+        for (set, ids) in closed {
+            for (id, read) in open::read_manifests(self.storage.as_ref(), &keys, &set, &ids) {
+                // What cannot be read now stays closed; the next verification says why.
+                if let Ok(content) = read {
+                    self.catalogue_mut().open_body(id, Arc::new(content));
+                }
+            }
+        }
+    }
+
     /// Writes an object aside.
     pub fn stage(&self, object: &Encoded) -> Result<Staged, StorageError> {
         self.storage.stage(&layout::object(&object.name), &object.stored)
@@ -150,8 +184,8 @@ impl Repository {
     }
 
     /// Writes the manifest of a backup whose objects are published: from here on the backup exists.
-    pub fn publish_manifest(&self, manifest: Manifest) -> Result<Backup, WriteError> {
-        let (id, digest, bytes) = manifest::encode(&manifest)?;
+    pub fn publish_manifest(&self, manifest: Manifest, keys: &Keys) -> Result<Backup, WriteError> {
+        let (id, digest, bytes) = manifest::encode(&manifest, keys)?;
         let set = manifest.envelope.set.clone();
         let sequence = manifest.envelope.sequence;
         let path = layout::manifest(&set, id);
@@ -187,7 +221,7 @@ impl Repository {
 
     /// Reads the manifest of a backup from disk again: it must be what its id, and the catalogue, say.
     pub fn read_manifest(&self, backup: &Backup) -> Result<Content, ReadError> {
-        let content = read::manifest(self.storage.as_ref(), &backup.set, backup.id, ReadFrom::Disk)?;
+        let content = read::manifest(self.storage.as_ref(), &self.keys(), &backup.set, backup.id, ReadFrom::Disk)?;
         match &backup.content {
             Some(known) if known.digest != content.digest => Err(ReadError::Damaged(
                 layout::manifest(&backup.set, backup.id).to_string(),
@@ -195,6 +229,15 @@ impl Repository {
             )),
             _ => Ok(content),
         }
+    }
+
+    /// The same, with its body: for whoever needs the files.
+    pub fn read_opened_manifest(&self, backup: &Backup) -> Result<Content, ReadError> {
+        let content = self.read_manifest(backup)?;
+        if content.manifest.body.is_none() {
+            return Err(ReadError::NoIdentity(layout::manifest(&backup.set, backup.id).to_string()));
+        }
+        Ok(content)
     }
 
     /// Forgets that content is stored in these objects, so that the next backup stores it again.

@@ -3,6 +3,7 @@
 //! Hazard: bytes that come back from a disk may be any bytes. An object is trusted only after its stored bytes hash
 //! to its name and its content has the length that was promised; nothing is allocated on the say-so of a header.
 
+use super::encryption::{self, Keys, OpenFault, Recipients};
 use crate::core::Digest;
 
 /// The most content one object holds, and the size of every chunk of a file but its last.
@@ -28,18 +29,26 @@ pub struct Encoded {
     pub stored: Vec<u8>,
 }
 
-/// Compresses chunks; keeps its working memory between them. One for each thread.
-pub struct Encoder(zstd::bulk::Compressor<'static>);
+/// Compresses chunks, and encrypts them where there are recipients; keeps its working memory between them. One for each
+/// thread.
+pub struct Encoder<'a> {
+    compressor: zstd::bulk::Compressor<'static>,
+    recipients: Option<&'a Recipients>,
+}
 
-impl Encoder {
+impl<'a> Encoder<'a> {
     /// An encoder; fails only where memory does.
-    pub fn new() -> std::io::Result<Self> {
-        Ok(Self(zstd::bulk::Compressor::new(ZSTD_LEVEL)?))
+    pub fn new(recipients: Option<&'a Recipients>) -> std::io::Result<Self> {
+        Ok(Self { compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL)?, recipients })
     }
 
     /// The object that holds `content`.
     pub fn encode(&mut self, content: &[u8]) -> std::io::Result<Encoded> {
-        let stored = self.0.compress(content)?;
+        let compressed = self.compressor.compress(content)?;
+        let stored = match self.recipients {
+            Some(recipients) => recipients.seal(&compressed)?,
+            None => compressed,
+        };
         Ok(Encoded { name: Digest::of(&stored), stored })
     }
 }
@@ -53,9 +62,12 @@ pub enum ObjectFault {
     /// The bytes are what was written, and do not decompress to what the manifest says.
     #[error("content is not what the manifest says")]
     Content,
+    /// The bytes are what was written, and may hold anything.
+    #[error("{}", OpenFault::NoIdentity)]
+    NoIdentity,
 }
 
-/// Decompresses objects; keeps its working memory between them. One for each thread.
+/// Decrypts and decompresses objects; keeps its working memory between them. One for each thread.
 pub struct Decoder(zstd::bulk::Decompressor<'static>);
 
 impl Decoder {
@@ -65,11 +77,19 @@ impl Decoder {
     }
 
     /// The content of an object whose stored bytes have been found to hash to its name: exactly `size_bytes` of it.
-    pub fn decode(&mut self, stored: &[u8], size_bytes: u64) -> Result<Vec<u8>, ObjectFault> {
+    pub fn decode(&mut self, stored: &[u8], size_bytes: u64, keys: &Keys) -> Result<Vec<u8>, ObjectFault> {
         let capacity =
             usize::try_from(size_bytes).ok().filter(|size| *size <= CHUNK_BYTES).ok_or(ObjectFault::Content)?;
-        let content = self.0.decompress(stored, capacity).map_err(|_| ObjectFault::Content)?;
-        if content.len() == capacity { Ok(content) } else { Err(ObjectFault::Content) }
+        let content = if encryption::is_sealed(stored) {
+            let compressed = keys.open(stored).map_err(|fault| match fault {
+                OpenFault::NoIdentity => ObjectFault::NoIdentity,
+                OpenFault::Damaged => ObjectFault::Content,
+            })?;
+            self.0.decompress(&compressed, capacity)
+        } else {
+            self.0.decompress(stored, capacity)
+        };
+        content.ok().filter(|content| content.len() == capacity).ok_or(ObjectFault::Content)
     }
 }
 
@@ -80,9 +100,12 @@ mod tests {
     #[test]
     fn content_comes_back_and_the_name_is_the_hash_of_the_stored_bytes() {
         for content in [&b""[..], b"x", &[7; CHUNK_BYTES]] {
-            let encoded = Encoder::new().unwrap().encode(content).unwrap();
+            let encoded = Encoder::new(None).unwrap().encode(content).unwrap();
             assert_eq!(encoded.name, Digest::of(&encoded.stored));
-            assert_eq!(Decoder::new().unwrap().decode(&encoded.stored, content.len() as u64).unwrap(), content);
+            assert_eq!(
+                Decoder::new().unwrap().decode(&encoded.stored, content.len() as u64, &Keys::default()).unwrap(),
+                content
+            );
         }
     }
 
@@ -90,16 +113,16 @@ mod tests {
     fn incompressible_content_stays_within_the_bound() {
         let mut random = fastrand::Rng::with_seed(7);
         let content: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(CHUNK_BYTES).collect();
-        assert!(Encoder::new().unwrap().encode(&content).unwrap().stored.len() as u64 <= MAX_STORED_BYTES);
+        assert!(Encoder::new(None).unwrap().encode(&content).unwrap().stored.len() as u64 <= MAX_STORED_BYTES);
     }
 
     #[test]
     fn a_lie_about_the_length_is_a_fault_and_never_an_allocation() {
-        let stored = Encoder::new().unwrap().encode(b"twelve bytes").unwrap().stored;
+        let stored = Encoder::new(None).unwrap().encode(b"twelve bytes").unwrap().stored;
         let mut decoder = Decoder::new().unwrap();
         for size in [0, 11, 13, CHUNK_BYTES as u64 + 1, u64::MAX] {
-            assert_eq!(decoder.decode(&stored, size), Err(ObjectFault::Content), "{size}");
+            assert_eq!(decoder.decode(&stored, size, &Keys::default()), Err(ObjectFault::Content), "{size}");
         }
-        assert_eq!(decoder.decode(b"no zstd frame", 12), Err(ObjectFault::Content));
+        assert_eq!(decoder.decode(b"no zstd frame", 12, &Keys::default()), Err(ObjectFault::Content));
     }
 }

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
 
 use super::catalogue::{Backup, Catalogue, Content, Finding};
+use super::encryption::Keys;
 use super::layout::{self, ManifestFile};
 use super::stored::MAX_DOCUMENT_BYTES;
 use super::wire::{FORMAT, RepositoryDocument};
@@ -82,7 +83,7 @@ impl Repository {
         read_document(storage)
     }
 
-    /// Opens a repository: clears leftovers, reads every manifest, recalls what was found before. Needs the lock if
+    /// Opens a repository, without keys ([`Repository::set_keys`]): clears leftovers, reads every manifest, recalls what was found before. Needs the lock if
     /// `clear` is set, and nothing otherwise.
     pub fn open(storage: Arc<dyn Storage>, clear: bool) -> Result<(Self, OpenReport), OpenError> {
         let document = read_document(storage.as_ref())?;
@@ -108,7 +109,8 @@ impl Repository {
             }
         }
         mark_incomplete(&mut catalogue);
-        Ok((Self { storage, document, catalogue: RwLock::new(catalogue), is_vacant: false }, report))
+        let (catalogue, keys) = (RwLock::new(catalogue), RwLock::default());
+        Ok((Self { storage, document, catalogue, is_vacant: false, keys }, report))
     }
 }
 
@@ -229,7 +231,7 @@ fn read_set(
             report.faults.push(fault);
         }
     }
-    for (id, result) in read_manifests(storage, set, &ids) {
+    for (id, result) in read_manifests(storage, &Keys::default(), set, &ids) {
         let (content, finding) = match result {
             Ok(content) => (Some(Arc::new(content)), Finding::Unverified),
             Err(error) if error.is_damage() => (None, Finding::Damaged(error.to_string())),
@@ -243,8 +245,9 @@ fn read_set(
 }
 
 /// Reads manifests on every core: at thousands of them the opening waits for little else.
-fn read_manifests(
+pub(super) fn read_manifests(
     storage: &dyn Storage,
+    keys: &Keys,
     set: &SetName,
     ids: &[BackupId],
 ) -> BTreeMap<BackupId, Result<Content, ReadError>> {
@@ -252,7 +255,7 @@ fn read_manifests(
     let read_some = || {
         let mut read = Vec::new();
         while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-            read.push((*id, read::manifest(storage, set, *id, ReadFrom::Anywhere)));
+            read.push((*id, read::manifest(storage, keys, set, *id, ReadFrom::Anywhere)));
         }
         read
     };

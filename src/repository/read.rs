@@ -4,6 +4,7 @@
 //! reading shows it again; a failure to read never counts as damage.
 
 use super::catalogue::Content;
+use super::encryption::{Keys, OpenFault};
 use super::layout;
 use super::manifest::{self, MAX_MANIFEST_BYTES};
 use crate::core::{BackupId, SetName};
@@ -18,6 +19,9 @@ pub enum ReadError {
     /// Its bytes are not what they were, seen twice.
     #[error("{0} is damaged: {1}")]
     Damaged(String, String),
+    /// It is as it was, and encrypted, and no identity that opens it is at hand.
+    #[error("{0}: {fault}", fault = OpenFault::NoIdentity)]
+    NoIdentity(String),
     /// It could not be read, which proves nothing.
     #[error("read {0}")]
     Unreadable(String, #[source] StorageError),
@@ -67,12 +71,13 @@ pub(super) fn confirmed<T>(
 /// The manifest that stands under this set and id.
 pub(super) fn manifest(
     storage: &dyn Storage,
+    keys: &Keys,
     set: &SetName,
     id: BackupId,
     from: ReadFrom,
 ) -> Result<Content, ReadError> {
     confirmed(storage, &layout::manifest(set, id), MAX_MANIFEST_BYTES, from, |bytes| {
-        let (manifest, digest) = manifest::decode(set, id, &bytes).map_err(|fault| fault.to_string())?;
+        let (manifest, digest) = manifest::decode(set, id, &bytes, keys).map_err(|fault| fault.to_string())?;
         Ok(Content { manifest, digest })
     })
 }

@@ -40,7 +40,7 @@ impl Repository {
     pub fn vacant(place: Arc<dyn Storage>, id: Option<String>) -> Self {
         let document = RepositoryDocument { format: FORMAT, id: id.unwrap_or_default(), created: DateTime::UNIX_EPOCH };
         let catalogue = RwLock::new(Catalogue::of_objects(Default::default()));
-        Self { storage: Arc::new(Vacant(place)), document, catalogue, is_vacant: true }
+        Self { storage: Arc::new(Vacant(place)), document, catalogue, is_vacant: true, keys: RwLock::default() }
     }
 
     /// Whether it only stands for one that is not there.
@@ -56,6 +56,7 @@ impl Repository {
 
 #[cfg(test)]
 mod tests {
+    use crate::repository::encryption::Keys;
     use chrono::DateTime;
 
     use super::*;
@@ -71,7 +72,7 @@ mod tests {
         let id = repository.id().to_owned();
         let set = "security".parse().unwrap();
         let manifest = crate::repository::manifest::tests::manifest_of(&set, "a.json");
-        let backup = repository.publish_manifest(manifest).unwrap();
+        let backup = repository.publish_manifest(manifest, &Keys::default()).unwrap();
         drop(repository);
         let place = layout::top(layout::REPOSITORY);
         for damage in [None, Some(&b"{\"format\": 1, \"id\""[..])] {

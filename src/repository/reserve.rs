@@ -50,6 +50,7 @@ impl Repository {
 
 #[cfg(test)]
 mod tests {
+    use crate::repository::encryption::Keys;
     use std::sync::Arc;
 
     use chrono::DateTime;
@@ -72,7 +73,7 @@ mod tests {
         let repository = repository_on(&disk);
         let set = "security".parse().unwrap();
         let manifest = crate::repository::manifest::tests::manifest_of(&set, "a.json");
-        let backup = repository.publish_manifest(manifest).unwrap();
+        let backup = repository.publish_manifest(manifest, &Keys::default()).unwrap();
         repository.restock_reserve();
         let used: u64 = disk.files().iter().map(|(_, bytes)| bytes.len() as u64).sum();
         disk.set_capacity(Some(used));
@@ -81,7 +82,7 @@ mod tests {
 
         let another = crate::repository::manifest::tests::manifest_of(&"other".parse().unwrap(), "a.json");
         disk.set_capacity(None);
-        let backup = repository.publish_manifest(another).unwrap();
+        let backup = repository.publish_manifest(another, &Keys::default()).unwrap();
         let used: u64 = disk.files().iter().map(|(_, bytes)| bytes.len() as u64).sum();
         disk.set_capacity(Some(used));
         let refused = repository.delete_backups(&backup.set, &[backup.id]);

@@ -7,6 +7,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::encryption::{Keys, Recipients};
 use super::{Repository, layout};
 use crate::core::{Digest, SetName};
 use crate::storage::{Durability, Storage, StorageError, StorageErrorKind, StoragePath};
@@ -20,6 +21,9 @@ struct Header {
     /// The file's own path: one that was moved to another's place says nothing there.
     path: String,
     sha256: Digest,
+    /// Whether the value is an age file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    encrypted: bool,
 }
 
 /// What is in a state file.
@@ -43,25 +47,33 @@ impl<T> Loaded<T> {
     }
 }
 
-/// Reads a state file. Only a failure to read it is an error.
-pub(super) fn load<T: DeserializeOwned>(storage: &dyn Storage, path: &StoragePath) -> Result<Loaded<T>, StorageError> {
+/// Reads a state file. Only a failure to read it is an error; one that none of `keys` opens is as good as damaged.
+pub(super) fn load<T: DeserializeOwned>(
+    storage: &dyn Storage,
+    keys: &Keys,
+    path: &StoragePath,
+) -> Result<Loaded<T>, StorageError> {
     let bytes = match storage.read(path, MAX_STATE_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind == StorageErrorKind::NotFound => return Ok(Loaded::Absent),
         Err(error) => return Err(error),
     };
-    Ok(parse(path, &bytes).map_or_else(|fault| Loaded::Damaged(fault.to_owned()), Loaded::Value))
+    Ok(parse(path, keys, &bytes).map_or_else(|fault| Loaded::Damaged(fault.to_owned()), Loaded::Value))
 }
 
 /// Reads a state file of the whole repository in `storage`, whatever state that is in; `name` is a plain word.
-pub fn load_from<T: DeserializeOwned>(storage: &dyn Storage, name: &'static str) -> Result<Loaded<T>, StorageError> {
-    load(storage, &layout::state(name))
+pub fn load_from<T: DeserializeOwned>(
+    storage: &dyn Storage,
+    keys: &Keys,
+    name: &'static str,
+) -> Result<Loaded<T>, StorageError> {
+    load(storage, keys, &layout::state(name))
 }
 
 impl Repository {
     /// What a state file of the whole repository says; `name` is a plain word.
     pub fn load_state<T: DeserializeOwned>(&self, name: &'static str) -> Result<Loaded<T>, StorageError> {
-        load(self.storage.as_ref(), &layout::state(name))
+        load(self.storage.as_ref(), &self.keys(), &layout::state(name))
     }
 
     /// Replaces a state file of the whole repository; `name` is a plain word.
@@ -71,7 +83,17 @@ impl Repository {
         value: &T,
         durability: Durability,
     ) -> Result<(), StorageError> {
-        self.save(&layout::state(name), value, durability)
+        self.save(&layout::state(name), value, None, durability)
+    }
+
+    /// The same for a value that names files or shows what they hold: encrypted where backups are.
+    pub fn save_private_state<T: Serialize>(
+        &self,
+        name: &'static str,
+        value: &T,
+        durability: Durability,
+    ) -> Result<(), StorageError> {
+        self.save(&layout::state(name), value, self.keys().recipients(), durability)
     }
 
     /// What a set's state file says; `name` is a plain word.
@@ -80,7 +102,7 @@ impl Repository {
         name: &'static str,
         set: &SetName,
     ) -> Result<Loaded<T>, StorageError> {
-        load(self.storage.as_ref(), &layout::set_state(name, set))
+        load(self.storage.as_ref(), &self.keys(), &layout::set_state(name, set))
     }
 
     /// Replaces a set's state file; `name` is a plain word.
@@ -91,11 +113,29 @@ impl Repository {
         value: &T,
         durability: Durability,
     ) -> Result<(), StorageError> {
-        self.save(&layout::set_state(name, set), value, durability)
+        self.save(&layout::set_state(name, set), value, None, durability)
     }
 
-    fn save<T: Serialize>(&self, path: &StoragePath, value: &T, durability: Durability) -> Result<(), StorageError> {
-        let bytes = render(path, value)?;
+    /// The same for a value that names files or shows what they hold: encrypted where backups are.
+    pub fn save_private_set_state<T: Serialize>(
+        &self,
+        name: &'static str,
+        set: &SetName,
+        value: &T,
+        durability: Durability,
+    ) -> Result<(), StorageError> {
+        self.save(&layout::set_state(name, set), value, self.keys().recipients(), durability)
+    }
+
+    fn save<T: Serialize>(
+        &self,
+        path: &StoragePath,
+        value: &T,
+        recipients: Option<&Recipients>,
+        durability: Durability,
+    ) -> Result<(), StorageError> {
+        let bytes =
+            render(path, value, recipients).map_err(|error| StorageError::new("write", path.as_str(), error))?;
         match durability {
             Durability::Durable => self.replace_at_all_costs(path, &bytes),
             Durability::Lazy => self.storage.replace(path, &bytes, durability),
@@ -103,20 +143,22 @@ impl Repository {
     }
 }
 
-/// The bytes of the state file at `path` that says `value`.
-fn render<T: Serialize>(path: &StoragePath, value: &T) -> Result<Vec<u8>, StorageError> {
-    let lines = || {
-        let value = serde_json::to_vec(value)?;
-        let header = Header { version: VERSION, path: path.to_string(), sha256: Digest::of(&value) };
-        let mut bytes = serde_json::to_vec(&header)?;
-        bytes.push(b'\n');
-        bytes.extend_from_slice(&value);
-        Ok(bytes)
+/// The bytes of the state file at `path` that says `value`, to these recipients only where there are any.
+fn render<T: Serialize>(path: &StoragePath, value: &T, recipients: Option<&Recipients>) -> std::io::Result<Vec<u8>> {
+    let value = serde_json::to_vec(value)?;
+    let value = match recipients {
+        Some(recipients) => recipients.seal(&value)?,
+        None => value,
     };
-    lines().map_err(|error: serde_json::Error| StorageError::new("write", path.as_str(), error.into()))
+    let encrypted = recipients.is_some();
+    let header = Header { version: VERSION, path: path.to_string(), sha256: Digest::of(&value), encrypted };
+    let mut bytes = serde_json::to_vec(&header)?;
+    bytes.push(b'\n');
+    bytes.extend_from_slice(&value);
+    Ok(bytes)
 }
 
-fn parse<T: DeserializeOwned>(path: &StoragePath, bytes: &[u8]) -> Result<T, &'static str> {
+fn parse<T: DeserializeOwned>(path: &StoragePath, keys: &Keys, bytes: &[u8]) -> Result<T, &'static str> {
     let newline = bytes.iter().position(|byte| *byte == b'\n').ok_or("it has no header")?;
     let (header, value) = (&bytes[..newline], &bytes[newline + 1..]);
     let header: Header = serde_json::from_slice(header).map_err(|_| "its header is no header")?;
@@ -129,7 +171,8 @@ fn parse<T: DeserializeOwned>(path: &StoragePath, bytes: &[u8]) -> Result<T, &'s
     if header.sha256 != Digest::of(value) {
         return Err("its content does not hash to what its header says");
     }
-    serde_json::from_slice(value).map_err(|_| "its content is not what belongs there")
+    let opened = if header.encrypted { Some(keys.open(value).map_err(|_| "it is encrypted")?) } else { None };
+    serde_json::from_slice(opened.as_deref().unwrap_or(value)).map_err(|_| "its content is not what belongs there")
 }
 
 #[cfg(test)]
@@ -139,16 +182,16 @@ mod tests {
     #[test]
     fn every_altered_dropped_or_added_byte_is_damage() {
         let path = StoragePath::new("state/x.json").unwrap();
-        let bytes = render(&path, &vec![1, 2, 3]).unwrap();
-        assert_eq!(parse(&path, &bytes), Ok(vec![1, 2, 3]));
+        let bytes = render(&path, &vec![1, 2, 3], None).unwrap();
+        assert_eq!(parse(&path, &Keys::default(), &bytes), Ok(vec![1, 2, 3]));
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
-            assert!(parse::<Vec<u32>>(&path, &flipped).is_err(), "flip {at}");
-            assert!(parse::<Vec<u32>>(&path, &bytes[..at]).is_err(), "cut {at}");
+            assert!(parse::<Vec<u32>>(&path, &Keys::default(), &flipped).is_err(), "flip {at}");
+            assert!(parse::<Vec<u32>>(&path, &Keys::default(), &bytes[..at]).is_err(), "cut {at}");
         }
-        assert!(parse::<Vec<u32>>(&path, &[&bytes[..], b" "].concat()).is_err());
-        assert!(parse::<String>(&path, &bytes).is_err());
-        assert!(parse::<Vec<u32>>(&StoragePath::new("state/y.json").unwrap(), &bytes).is_err());
+        assert!(parse::<Vec<u32>>(&path, &Keys::default(), &[&bytes[..], b" "].concat()).is_err());
+        assert!(parse::<String>(&path, &Keys::default(), &bytes).is_err());
+        assert!(parse::<Vec<u32>>(&StoragePath::new("state/y.json").unwrap(), &Keys::default(), &bytes).is_err());
     }
 }

@@ -109,7 +109,7 @@ impl Repository {
             StoredFile::Object(name) if Digest::of(bytes) == *name => Ok(()),
             StoredFile::Object(_) => Err(ObjectFault::Hash.to_string()),
             StoredFile::Manifest(set, id) => {
-                let (_, digest) = manifest::decode(set, *id, bytes).map_err(|fault| fault.to_string())?;
+                let (_, digest) = manifest::decode(set, *id, bytes, &self.keys()).map_err(|fault| fault.to_string())?;
                 let catalogue = self.catalogue();
                 match catalogue.get(*id).and_then(Backup::digest) {
                     Some(known) if known != digest => Err("it is not the manifest that was there before".into()),
@@ -232,11 +232,12 @@ impl Repository {
 
     /// Takes note that a stored file is right again, these being its bytes.
     pub(super) fn adopt(&self, file: &StoredFile, bytes: &[u8]) {
+        let keys = self.keys();
         let mut catalogue = self.catalogue_mut();
         match file {
             StoredFile::Object(name) => catalogue.add_object(*name, bytes.len() as u64),
             StoredFile::Manifest(set, id) => {
-                if let Ok((manifest, digest)) = manifest::decode(set, *id, bytes) {
+                if let Ok((manifest, digest)) = manifest::decode(set, *id, bytes, &keys) {
                     catalogue.adopt_manifest(set, *id, Content { manifest, digest });
                 }
             }

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Backup, Catalogue, Finding, Remembered, SetIndex};
+use super::encryption::Keys;
 use super::{Repository, WriteError, layout, state};
 use crate::core::{BackupId, Digest, Sequence, SetName};
 use crate::storage::{Durability, Storage};
@@ -76,7 +77,7 @@ fn record(backup: &Backup) -> Option<FindingRecord> {
 /// Applies what is remembered of a set to the catalogue; returns what is wrong with the record, if anything is.
 pub(super) fn recall(storage: &dyn Storage, set: &SetName, catalogue: &mut Catalogue) -> Option<String> {
     let path = layout::set_state(NAME, set);
-    let document = match state::load::<VerificationDocument>(storage, &path) {
+    let document = match state::load::<VerificationDocument>(storage, &Keys::default(), &path) {
         Ok(state::Loaded::Value(document)) => document,
         Ok(state::Loaded::Absent) => return None,
         Ok(state::Loaded::Damaged(fault)) => return Some(format!("{path}: {fault}")),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::encryption::Fingerprint;
 use crate::core::{BackupId, BackupKind, ChunkKey, Digest, Sequence, SetName};
 
 /// The format that this program writes, and the newest that it reads.
@@ -25,12 +26,19 @@ pub struct RepositoryDocument {
 }
 
 /// A manifest: the document that *is* a backup.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// What is needed to list, keep, copy and check the backup: names no file, shows no content.
     pub envelope: Envelope,
-    /// The files.
-    pub body: Body,
+    /// The files; `None` where they are encrypted and no identity opens them.
+    pub body: Option<Body>,
+}
+
+impl Manifest {
+    /// The files, as far as they can be read: for whoever gains by each it knows, and loses nothing by the others.
+    pub fn files(&self) -> &[FileEntry] {
+        self.body.as_ref().map_or(&[], |body| &body.files)
+    }
 }
 
 /// The part of a manifest that stays readable without a key.
@@ -62,7 +70,16 @@ pub struct Envelope {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit_head: Option<AuditHead>,
     /// Fingerprints of the keys that open it; none: it is not encrypted.
-    pub recipients: Vec<String>,
+    pub recipients: Vec<Fingerprint>,
+    /// Of an encrypted backup: one more than that of the one before wherever a file of that one is not in this one, or may not be. The
+    /// newest good backup of each generation has the newest good copy of some file.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generation: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// An object that a backup needs.

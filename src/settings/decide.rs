@@ -63,6 +63,9 @@ pub(super) fn settings(sources: &Sources, instead: Option<&str>, errors: &mut Ve
     let grounds = replicas::Grounds { sets: &decided, stated_sets: &stated.sets, backup_directory };
     let replicas = replicas::decide(&grounds, stated.replicas.as_deref(), &mut ledger, errors);
 
+    let places = (decided.as_slice(), replicas.as_slice(), backup.backup_directory.as_path());
+    let encryption = stated.encryption.decide(backup.encryption_enabled, sources, places, &mut ledger, errors);
+
     Settings {
         sets: decided.into_iter().map(|Decided { set, .. }| set).collect(),
         replicas,
@@ -79,6 +82,7 @@ pub(super) fn settings(sources: &Sources, instead: Option<&str>, errors: &mut Ve
             read_sources_every_runs: ledger
                 .note("scrub.read_sources_every_runs", prevailing(&[&stated.read_sources_every_runs], 24)),
         },
+        encryption,
         drill: stated.drill.decide(&mut ledger),
         janitor: stated.janitor.decide(&mut ledger),
         notify: stated.notify.decide(&mut ledger),

@@ -16,6 +16,7 @@ mod decide;
 mod document;
 mod drill;
 mod duration;
+mod encryption;
 mod error;
 mod file_patterns;
 mod janitor;
@@ -47,6 +48,7 @@ use crate::core::retention::Policy;
 pub use audit::AuditSettings;
 pub use changes::Change;
 pub use drill::DrillSettings;
+pub use encryption::EncryptionSettings;
 pub use error::{Place, SettingsError, SettingsErrors};
 pub use file_patterns::{FilePatternError, FilePatterns, MAX_PATTERN_BYTES, MAX_PATTERNS};
 pub use janitor::JanitorSettings;
@@ -77,6 +79,8 @@ pub struct Settings {
     pub supervision: SupervisionSettings,
     /// How thoroughly what seems unchanged is looked at.
     pub scrub: ScrubSettings,
+    /// Where the keys are.
+    pub encryption: EncryptionSettings,
     /// How often restores are rehearsed.
     pub drill: DrillSettings,
     /// How often retention is applied.

@@ -22,6 +22,8 @@ pub enum Origin {
     Variable(&'static str),
     /// An argument of the command line, as typed: `--config`.
     Argument(&'static str),
+    /// A credential that systemd hands to the service.
+    Credential,
 }
 
 impl fmt::Display for Origin {
@@ -31,6 +33,7 @@ impl fmt::Display for Origin {
             Self::File { path, key } => write!(f, "{} {key}", path.display()),
             Self::Variable(name) => write!(f, "variable {name}"),
             Self::Argument(name) => write!(f, "argument {name}"),
+            Self::Credential => f.write_str("a credential of systemd"),
         }
     }
 }

@@ -16,6 +16,7 @@ use super::audit::StatedAudit;
 use super::builtin;
 use super::document::{Layers, Section, Table};
 use super::drill::StatedDrill;
+use super::encryption::StatedEncryption;
 use super::error::SettingsError;
 use super::file_patterns::FilePatterns;
 use super::janitor::StatedJanitor;
@@ -57,6 +58,7 @@ pub(super) struct Statements {
     pub scrub_rate: Stated<u32>,
     pub read_sources_every_runs: Stated<u32>,
     pub drill: StatedDrill,
+    pub encryption: StatedEncryption,
     pub janitor: StatedJanitor,
     pub notify: StatedNotify,
     pub log_level: Stated<LogLevel>,
@@ -166,6 +168,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
     scrub.finish(errors);
 
     let drill = StatedDrill::read(top.section("drill"), errors);
+    let encryption = StatedEncryption::read(top.section("encryption"), layers.sources, errors);
     let janitor = StatedJanitor::read(top.section("janitor"), errors);
 
     let notify = StatedNotify::read(top.section("notify"), errors);
@@ -198,6 +201,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
         scrub_rate,
         read_sources_every_runs,
         drill,
+        encryption,
         janitor,
         notify,
         log_level,
@@ -208,17 +212,13 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
 }
 
 fn read_backup(layers: &Layers, mut section: Section, errors: &mut Vec<SettingsError>) -> StatedBackup {
-    let encryption = |raw: &Raw| match flag(raw)? {
-        true => Err("encryption is not available yet, give false".to_owned()),
-        false => Ok(false),
-    };
     let backup = StatedBackup {
         enabled: section.take("enabled", flag),
         max_backups: section.take("max_backups", whole(1..=MOST_BACKUPS)),
         retention_days: section.take("retention_days", whole(1..=MOST_DAYS)),
         backup_interval_hours: section.take("backup_interval_hours", whole(1..=MOST_HOURS)),
         backup_directory: section.take("backup_directory", directory(layers.sources)),
-        encryption_enabled: section.take("encryption_enabled", encryption),
+        encryption_enabled: section.take("encryption_enabled", flag),
         integrity_checks: section.take("integrity_checks", flag),
         auto_cleanup: section.take("auto_cleanup", flag),
         levels: read_levels(section.section("priority_levels"), errors),

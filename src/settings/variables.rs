@@ -13,12 +13,13 @@ pub(super) const CONFIG: &str = "FIOVANA_CONFIG";
 pub(super) const RECOVERY_MODE: &str = "FIOVANA_RECOVERY_MODE";
 
 /// Each variable and the key it overrides.
-const VARIABLES: [(&str, &str); 9] = [
+const VARIABLES: [(&str, &str); 10] = [
     ("FIOVANA_BACKUP_ENABLED", "backup.enabled"),
     ("FIOVANA_BACKUP_DIRECTORY", "backup.backup_directory"),
     ("FIOVANA_MAX_BACKUPS", "backup.max_backups"),
     ("FIOVANA_RETENTION_DAYS", "backup.retention_days"),
     ("FIOVANA_HTTP_BIND", "http.bind"),
+    ("FIOVANA_IDENTITY", "encryption.identity"),
     ("FIOVANA_CONFIG_DIRECTORY", "config_directory"),
     ("FIOVANA_LOG_DIRECTORY", "log_directory"),
     (CONFIG, "settings_file"),

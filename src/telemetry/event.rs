@@ -252,6 +252,13 @@ pub enum Event {
         /// What would be deleted, and why.
         planned: Vec<(BackupId, &'static str)>,
     },
+    /// Backups are encrypted for others than before; for nobody is not at all.
+    KeyChanged {
+        /// The fingerprints of those they were encrypted for.
+        before: Vec<String>,
+        /// The fingerprints of those they are encrypted for from now on.
+        recipients: Vec<String>,
+    },
     /// The clock is not believed any more, or is again.
     ClockSuspect {
         /// Why not, if it is not.

@@ -161,6 +161,12 @@ pub(super) fn sentence(event: &Event) -> String {
             hold.reason.code(),
             hold.digest
         ),
+        Event::KeyChanged { recipients, .. } if recipients.is_empty() => {
+            "backups are no longer encrypted from now on".into()
+        }
+        Event::KeyChanged { recipients, .. } => {
+            format!("backups are encrypted for {} from now on, each set anew", recipients.join(", "))
+        }
         Event::ClockSuspect { fault: Some(fault), .. } => {
             format!("the clock is not believed, nothing is deleted: {fault}")
         }

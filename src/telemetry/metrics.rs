@@ -297,6 +297,7 @@ impl Metrics {
             | Event::ReplicaLagging { .. }
             | Event::ReplicaCaughtUp { .. }
             | Event::CleanupHeld { .. }
+            | Event::KeyChanged { .. }
             | Event::ClockSuspect { .. }
             | Event::Pinned
             | Event::Unpinned

@@ -27,6 +27,7 @@ use fiovana_app::pipeline::scrub::{self, Rotation};
 use fiovana_app::pipeline::verify::{self, Verdict};
 use fiovana_app::repository::Repository;
 use fiovana_app::repository::catalogue::{Backup, Finding};
+use fiovana_app::repository::encryption::Keys;
 use fiovana_app::repository::{layout, manifest};
 use fiovana_app::settings::{SetSettings, Settings, Sources};
 use fiovana_app::storage::local::Local;
@@ -229,7 +230,7 @@ fn many(root: &Path, table: &mut Table) {
     for sequence in 2..=BACKUPS {
         let mut next = content.manifest.clone();
         next.envelope.sequence.0 = sequence;
-        let (id, _, bytes) = manifest::encode(&next).expect("encode");
+        let (id, _, bytes) = manifest::encode(&next, &Keys::default()).expect("encode");
         bytes_in_all += bytes.len();
         let path = layout::manifest(&next.envelope.set, id);
         storage.replace(&path, &bytes, Durability::Lazy).expect("write");

@@ -74,7 +74,7 @@ fn collect(directory: &Path, objects: u64) -> f64 {
     let storage = Arc::new(Local::open(directory).expect("open"));
     Repository::create(storage.clone(), Utc::now()).expect("create a repository");
     let repository = Repository::open(storage, false).expect("open the repository").0;
-    let mut encoder = Encoder::new().expect("an encoder");
+    let mut encoder = Encoder::new(None).expect("an encoder");
     let mut staged = HashMap::new();
     for number in 0..objects {
         let object = encoder.encode(&number.to_be_bytes()).expect("encode");

@@ -13,6 +13,7 @@ use fiovana_app::clock::SystemClock;
 use fiovana_app::core::{BackupKind, SetName};
 use fiovana_app::pipeline::Progress;
 use fiovana_app::pipeline::archive::{self, Archived};
+use fiovana_app::repository::encryption::Keys;
 use fiovana_app::repository::{Repository, layout, manifest};
 use fiovana_app::settings::{Settings, Sources};
 use fiovana_app::storage::local::Local;
@@ -72,7 +73,7 @@ fn crowd(root: &Path) -> (Settings, Repository) {
         for sequence in 2..=BACKUPS_PER_SET {
             let mut next = content.manifest.clone();
             next.envelope.sequence.0 = sequence;
-            let (id, _, bytes) = manifest::encode(&next).expect("encode");
+            let (id, _, bytes) = manifest::encode(&next, &Keys::default()).expect("encode");
             storage.replace(&layout::manifest(&set.name, id), &bytes, Durability::Lazy).expect("write");
         }
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use age::x25519::Identity;
 use chrono::{DateTime, TimeDelta, Utc};
 use fiovana_app::core::BackupKind;
 use fiovana_app::core::retention::Guards;
@@ -15,8 +16,9 @@ use fiovana_app::pipeline::restore::{self, Pick, RestoreError};
 use fiovana_app::pipeline::verify::{self, Verdict};
 use fiovana_app::pipeline::{Progress, sweep};
 use fiovana_app::repository::catalogue::Backup;
+use fiovana_app::repository::encryption::{Keys, Recipients, Sealing};
 use fiovana_app::repository::object::Decoder;
-use fiovana_app::repository::{OpenReport, ReadFrom, Repository, WriteError};
+use fiovana_app::repository::{OpenError, OpenReport, ReadFrom, Repository, WriteError};
 use fiovana_app::settings::SetSettings;
 use fiovana_app::storage::faulty::Simulated;
 use fiovana_app::storage::local::Local;
@@ -56,16 +58,35 @@ pub fn storage_on(disk: &Simulated) -> Arc<dyn Storage> {
     Arc::new(Local::on(Arc::new(disk.clone()), "/simulated".to_owned()))
 }
 
+/// The keys of every repository here: none, or with `FIOVANA_TEST_ENCRYPTED` one that encrypts and opens everything, so
+/// that what holds in the clear is shown to hold encrypted.
+pub fn keys() -> Keys {
+    static IDENTITY: LazyLock<Option<Identity>> = LazyLock::new(|| {
+        let wanted = std::env::var_os("FIOVANA_TEST_ENCRYPTED").is_some();
+        wanted.then(Identity::generate)
+    });
+    let Some(identity) = &*IDENTITY else { return Keys::default() };
+    let recipients = Recipients::new([identity.to_public()]).expect("a recipient");
+    Keys::new(Sealing::For(recipients), [identity.clone()])
+}
+
 /// Opens the repository as its only writer does.
 pub fn open(disk: &Simulated) -> (Repository, OpenReport) {
-    Repository::open(storage_on(disk), true).expect("open the repository")
+    try_open(storage_on(disk)).expect("open the repository")
+}
+
+/// The same where it need not succeed.
+pub fn try_open(storage: Arc<dyn Storage>) -> Result<(Repository, OpenReport), OpenError> {
+    let (repository, report) = Repository::open(storage, true)?;
+    repository.set_keys(keys());
+    Ok((repository, report))
 }
 
 /// Creates and opens a repository in a real directory.
 pub fn create_in(directory: &Path) -> Repository {
     let storage = Arc::new(Local::open(directory).expect("open the directory"));
     Repository::create(storage.clone(), hour(0)).expect("create a repository");
-    Repository::open(storage, true).expect("open the repository").0
+    try_open(storage).expect("open the repository").0
 }
 
 /// Makes a backup without reading it back.
@@ -143,13 +164,13 @@ pub fn content(repository: &Repository, backup: &Backup) -> Files {
     let manifest = repository.read_manifest(backup).expect("its manifest").manifest;
     let mut decoder = Decoder::new().expect("a decoder");
     let mut files = Files::new();
-    for file in manifest.body.files {
+    for file in manifest.files() {
         let mut bytes = Vec::new();
         for chunk in &file.chunks {
             let stored = repository.read_object(&chunk.object, ReadFrom::Anywhere).expect("its object");
-            bytes.extend(decoder.decode(&stored, chunk.size_bytes).expect("its content"));
+            bytes.extend(decoder.decode(&stored, chunk.size_bytes, &repository.keys()).expect("its content"));
         }
-        files.insert(file.path, bytes);
+        files.insert(file.path.clone(), bytes);
     }
     files
 }

@@ -6,6 +6,7 @@
 use super::super::leftovers;
 use super::{Restore, Tools};
 use crate::actors::herald::About;
+use crate::actors::keyring;
 use crate::actors::problems::{self, chain};
 use crate::actors::verifier::CheckDoubtful;
 use crate::actors::world::Occupied;
@@ -24,6 +25,7 @@ impl Tools {
         let (begun, source) = (self.world.clock.uptime(), set.source.clone());
         let (target, name) = (source.display().to_string(), set.name.clone());
         self.world.register_work(&caller.progress);
+        keyring::take_up(&self.world, &self.herald, &caller).await;
         // Durable before the first live file changes: a restore leaves a trace whatever happens to it.
         let _ =
             self.herald.tell(Event::RestoreStarted { target: target.clone(), backups: backups.clone() }, &about).await;

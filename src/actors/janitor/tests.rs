@@ -21,7 +21,7 @@ fn garbage(directory: &std::path::Path) -> Repository {
     let storage = Arc::new(Local::open(directory).unwrap());
     Repository::create(storage.clone(), chrono::DateTime::UNIX_EPOCH).unwrap();
     let repository = Repository::open(storage, false).unwrap().0;
-    let mut encoder = Encoder::new().unwrap();
+    let mut encoder = Encoder::new(None).unwrap();
     let mut staged = |number: usize| {
         let object = encoder.encode(&number.to_be_bytes()).unwrap();
         (object.name, (repository.stage(&object).unwrap(), object.stored.len() as u64))

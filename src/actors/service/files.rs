@@ -19,9 +19,9 @@ impl Service {
     /// A file of a backup, by the path that the backup has for it.
     pub fn download(&self, reference: &str, path: &str, caller: &Caller) -> Result<Download, Problem> {
         let backup = view::resolve(&self.world.repository, None, reference)?;
-        let read = self.world.repository.read_manifest(&backup);
+        let read = self.world.repository.read_opened_manifest(&backup);
         let content = read.map_err(|error| problems::of_reading(&self.world.repository, &backup, path, &error))?;
-        let file = content.manifest.body.files.into_iter().find(|file| file.path == path).ok_or_else(|| {
+        let file = content.manifest.files().iter().find(|file| file.path == path).cloned().ok_or_else(|| {
             let shown: String = path.chars().take(96).collect();
             let detail =
                 format!("backup {} has no file {shown:?}: GET /api/backup/{} lists them", backup.id, backup.id);

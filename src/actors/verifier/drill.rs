@@ -18,7 +18,7 @@ use crate::actors::world::{Role, World};
 use crate::api::{DrillOutcome, DrillVerdict, Problem, ProblemKind};
 use crate::core::SetName;
 use crate::core::schedule::{Due, RunHistory};
-use crate::pipeline::drill::{self, DrillError, Drilled, Request, scratch_directory};
+use crate::pipeline::drill::{self, DrillError, Drilled, Request, scratch_directory, scratch_in_memory};
 use crate::repository::catalogue::{Backup, SetIndex};
 use crate::settings::SetSettings;
 use crate::telemetry::{Check, Event};
@@ -71,13 +71,16 @@ impl Handler<DrillDue> for Verifier {
 pub(super) fn begin(tools: &Tools, ctx: &mut Context<Verifier>) {
     // A drill may live on though its actor was restarted: then what is there is its own.
     if let Some(turn) = tools.world.drills.turn_at_once() {
-        let scratch = scratch_directory(&tools.world.settings().backup.backup_directory);
+        let world = tools.world.clone();
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            match drill::clear(&scratch) {
-                Ok(false) => {}
-                Ok(true) => tracing::info!("what an interrupted drill left was cleared"),
-                Err(error) => tracing::warn!("clear {}: {error}", scratch.display()),
+            let on_disk = scratch_directory(&world.settings().backup.backup_directory);
+            for scratch in [on_disk, scratch_in_memory(&world.repository)] {
+                match drill::clear(&scratch) {
+                    Ok(false) => {}
+                    Ok(true) => tracing::info!("what an interrupted drill left was cleared"),
+                    Err(error) => tracing::warn!("clear {}: {error}", scratch.display()),
+                }
             }
         });
     }
@@ -164,7 +167,12 @@ impl Tools {
             let _turn = turn;
             // One that takes the process down is not held again at once.
             remember(&world, &set.name, |history| history.started(now), None);
-            let scratch = scratch_directory(&world.settings().backup.backup_directory);
+            let content = backup.content.as_ref();
+            let encrypted = content.is_some_and(|content| !content.manifest.envelope.recipients.is_empty());
+            let scratch = match encrypted {
+                true => scratch_in_memory(&world.repository),
+                false => scratch_directory(&world.settings().backup.backup_directory),
+            };
             let nonce = fastrand::u128(..);
             let request = Request { set: &set, backup: &backup, scratch: &scratch, nonce, now };
             drill::drill(&world.repository, &request, &progress)

@@ -42,10 +42,11 @@ pub fn list(list: &BackupList, look: &Look) -> String {
 
 /// What is out of the ordinary about a backup.
 fn notes(backup: &BackupSummary) -> Vec<String> {
+    let encrypted = (!backup.recipients.is_empty()).then(|| "encrypted".to_owned());
     let pinned = backup.pinned.then(|| "pinned".to_owned());
     // Of a backup whose manifest is lost nothing is known.
     let moved = (!backup.consistent && backup.sequence.is_some()).then(|| "files changed while read".to_owned());
-    [pinned, moved, backup.fault.clone()].into_iter().flatten().collect()
+    [encrypted, pinned, moved, backup.fault.clone()].into_iter().flatten().collect()
 }
 
 /// Everything about a backup.

@@ -6,6 +6,7 @@
 
 use crate::actors::KEPT_STATE;
 use crate::core::Digest;
+use crate::keys;
 use crate::repository::state::{Loaded, load_from};
 use crate::settings::{KEPT, KeptSettings, Refused, Settings, SettingsErrors, Sources};
 
@@ -74,7 +75,8 @@ fn kept(settings: &Settings) -> Option<(String, String)> {
     }
     let directory = &settings.backup.backup_directory;
     let storage = crate::daemon::storage(directory).ok()?;
-    let kept: KeptSettings = load_from(storage.as_ref(), KEPT_STATE).ok().and_then(Loaded::value)?;
+    let keys = keys::salvage(settings, |_| {});
+    let kept: KeptSettings = load_from(storage.as_ref(), &keys, KEPT_STATE).ok().and_then(Loaded::value)?;
     Some((format!("the state of {}", directory.display()), kept.text))
 }
 

@@ -376,6 +376,7 @@ fn details() -> BackupDetails {
             consistent: true,
             size_bytes: 7,
             stored_bytes: 9,
+            recipients: vec![],
         },
         manifest_sha256: None,
         files: vec![],

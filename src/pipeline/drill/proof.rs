@@ -60,7 +60,7 @@ pub(super) fn fresh_file_comes_back(
     }
     let content =
         repository.read_manifest(&created.backup).map_err(|error| lost("its manifest cannot be read", error.into()))?;
-    compare(&back, &content.manifest.body.files, Validation::Json, &Progress::default())?;
+    compare(&back, content.manifest.files(), Validation::Json, &Progress::default())?;
 
     for object in &content.manifest.envelope.objects {
         let object = place.join(layout::object(&object.name).as_str());

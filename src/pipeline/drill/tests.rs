@@ -133,7 +133,7 @@ fn files_that_are_expected_to_parse_and_do_not_fail_the_drill() {
         path: "a.json".into(),
         size_bytes: 1,
         sha256: crate::core::Digest::of(b"{"),
-        ..content.manifest.body.files[0].clone()
+        ..content.manifest.files()[0].clone()
     };
     let compare = |validation| compare::compare(&root, std::slice::from_ref(&entry), validation, &Progress::default());
     assert!(matches!(compare(Validation::Json), Err(DrillError::Invalid { .. })));

@@ -158,6 +158,15 @@ fn aside(paths: &[PathBuf]) -> String {
 }
 
 impl RestoreError {
+    /// Whether it is encrypted, and no identity opens it.
+    pub const fn needs_identity(&self) -> bool {
+        match self {
+            Self::Manifest { source, .. } => matches!(source, ReadError::NoIdentity(_)),
+            Self::Content { fault, .. } => fault.needs_identity(),
+            _ => false,
+        }
+    }
+
     /// Whether the backup itself is at fault: damaged, not merely unreadable.
     pub const fn is_damage(&self) -> bool {
         match self {

@@ -36,10 +36,11 @@ impl<'m> Selection<'m> {
     }
 
     fn add(&mut self, pick: &Pick, manifest: &'m Manifest) -> Result<(), RestoreError> {
-        let files = &manifest.body.files;
+        let files = manifest.files();
         // What was absent before a restore is absent again after it is undone; of any other backup it says nothing.
         let is_safety = manifest.envelope.kind == BackupKind::PreRestore;
-        let absent: &[String] = if is_safety { &manifest.body.missing } else { &[] };
+        let missing = manifest.body.as_ref().map_or(&[][..], |body| &body.missing);
+        let absent = if is_safety { missing } else { &[] };
         let wanted = |path: &str| pick.paths.as_ref().is_none_or(|paths| paths.iter().any(|wanted| wanted == path));
         for path in pick.paths.iter().flatten() {
             if !files.iter().any(|file| file.path == *path) && !absent.contains(path) {
@@ -93,7 +94,7 @@ impl<'m> Selection<'m> {
         let Ok(found) = source.and_then(|source| source.look(&live.set.files)) else { return };
         let catalogue = repository.catalogue();
         let backups = catalogue.set(&live.set.name).map_or(&[][..], |index| index.backups());
-        let has = |backup: &Manifest, path: &str| backup.body.files.iter().any(|file| file.path == path);
+        let has = |backup: &Manifest, path: &str| backup.files().iter().any(|file| file.path == path);
         for (path, found) in found {
             if self.files.contains_key(path.as_str()) || restored.skipped.iter().any(|(skipped, _)| *skipped == path) {
                 continue;

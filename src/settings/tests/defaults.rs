@@ -160,6 +160,8 @@ fn relocated(mut settings: Settings) -> Settings {
     forget(&mut settings.config_directory);
     forget(&mut settings.log_directory);
     forget(&mut settings.backup.backup_directory);
+    forget(&mut settings.encryption.identity);
+    forget(&mut settings.encryption.recipients);
     settings.settings_file.iter_mut().for_each(forget);
     settings.settings_text = None;
     settings.explained.clear();

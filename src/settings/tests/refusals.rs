@@ -88,8 +88,8 @@ fn a_value_out_of_range_is_refused() {
             "backup_interval_hours: 0 (FILE [backup].backup_interval_hours) is not allowed: give a whole number from 1 to 8760",
         ),
         (
-            "backup.encryption_enabled = true",
-            "encryption_enabled: true (FILE [backup].encryption_enabled) is not allowed: encryption is not available yet, give false",
+            "backup.encryption_enabled = 1",
+            "encryption_enabled: 1 (FILE [backup].encryption_enabled) is not allowed: give true or false",
         ),
         (
             "[backup.priority_levels.low]\nfrequency_hours = 0",
@@ -252,11 +252,11 @@ fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
         ("max_backups = 3", "max_backups: 3 (FILE max_backups) is not a setting: give it as [backup].max_backups"),
         (
             "\"a[999999999999]\" = 1",
-            "a[999999999999]: 1 (FILE a[999999999999]) is not a setting: known here are backup, sets, replicas, http, audit, recovery, supervision, scrub, drill, janitor, notify, logging",
+            "a[999999999999]: 1 (FILE a[999999999999]) is not a setting: known here are backup, sets, replicas, http, audit, recovery, supervision, scrub, drill, encryption, janitor, notify, logging",
         ),
         (
             "\"line\\nbreak\" = 1",
-            r"line\nbreak: 1 (FILE line\nbreak) is not a setting: known here are backup, sets, replicas, http, audit, recovery, supervision, scrub, drill, janitor, notify, logging",
+            r"line\nbreak: 1 (FILE line\nbreak) is not a setting: known here are backup, sets, replicas, http, audit, recovery, supervision, scrub, drill, encryption, janitor, notify, logging",
         ),
     ] {
         assert_eq!(line(toml), expected, "{toml}");

@@ -37,6 +37,7 @@ impl Event {
             Self::CleanupCompleted { .. } => "CleanupCompleted",
             Self::CleanupFailed { .. } => "CleanupFailed",
             Self::CleanupHeld { .. } => "CleanupHeld",
+            Self::KeyChanged { .. } => "KeyChanged",
             Self::ClockSuspect { .. } => "ClockSuspect",
             Self::Pinned => "Pinned",
             Self::Unpinned => "Unpinned",
@@ -91,6 +92,7 @@ impl Event {
             | Self::RestoreStarted { .. }
             | Self::CleanupStarted { .. }
             | Self::CleanupHeld { .. }
+            | Self::KeyChanged { .. }
             | Self::ModeChanged { .. } => Outcome::Info,
         }
     }
@@ -157,6 +159,7 @@ impl Event {
                 "digest": hold.digest.to_string(),
                 "planned": reasons(planned),
             }),
+            Self::KeyChanged { before, recipients } => json!({"before": before, "recipients": recipients}),
             Self::ClockSuspect { fault, accepted } => {
                 json!({"suspect": fault.is_some(), "fault": fault, "accepted": accepted})
             }
