@@ -131,6 +131,7 @@ fn versions_are_kept_for_thirty_days_after_they_were_replaced_unless_another_num
 #[test]
 fn the_recovery_flag_starts_in_recovery_mode() {
     let installation = Installation::new();
+    assert_eq!(common::code(installation.run(&["init"]).status), 0);
     let daemon = installation.start_listening(&[("FIOVANA_RECOVERY_MODE", "true")]);
     let mode = daemon.wait("recovery mode", |daemon| {
         let mode = daemon.status()["mode"].clone();
