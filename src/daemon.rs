@@ -3,6 +3,7 @@
 //! Hazard: a service that half started looks alive and protects nothing. Everything that can be refused is refused
 //! here, in order, before the first actor runs: settings, the lock, the repository, the port.
 
+mod doors;
 pub mod emergency;
 mod guard;
 pub mod keys;
@@ -12,7 +13,7 @@ mod twin;
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,9 +25,9 @@ use crate::actors::{self, ACTORS, Role, Running, World};
 use crate::api::ReplicaCreated;
 use crate::clock::{Clock, SystemClock};
 use crate::core::ReplicaName;
-use crate::http;
+use crate::http::{self, Certificate, Entrances, SocketError, TlsError};
 use crate::keys::{self as key_files, KeyError};
-use crate::repository::lock::{Lock, LockError, holder};
+use crate::repository::lock::{Lock, LockError};
 use crate::repository::replica::{Replica, ReplicaError};
 use crate::repository::{OpenError, Repository};
 use crate::settings::{LogFormat, Settings, SettingsErrors, Sources};
@@ -93,6 +94,21 @@ pub enum Failure {
         #[source]
         source: io::Error,
     },
+    /// The address of the metrics is taken, or not ours.
+    #[error("serve metrics on {address}: another program may use this port; set [http].metrics_bind to another")]
+    BindMetrics {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The socket of this machine cannot be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// What the API is to be encrypted with cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The API is not on loopback, and there are no tokens to protect it.
     #[error("the API at {0} needs tokens, and the file of them cannot be used")]
     Tokens(SocketAddr, #[source] TokensError),
@@ -127,13 +143,13 @@ pub fn run(options: Options) -> Result<(), Failure> {
         (settings, None)
     };
     settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let listener = listen(&settings)?;
-    let address = listener.local_addr().map_err(|error| Failure::System("tell the port", error))?;
-    if !address.ip().is_loopback() {
+    let entrances = doors::open(&settings)?;
+    let address = doors::address(&entrances.api)?;
+    if !address.ip().is_loopback() && entrances.certificate.is_none() {
         tracing::warn!("the API is served on {address} without encryption: tokens and files can be read on the way");
     }
     let Opened { mut lock, repository, opening } = opening::open(&settings, clock.as_ref(), Role::Daemon)?;
-    if let Err(error) = lock.announce(address.to_string()) {
+    if let Err(error) = lock.announce(doors::for_commands(&entrances)?.to_string()) {
         // Commands will say that they cannot reach us; backups go on.
         tracing::warn!("{}", chain(&error));
     }
@@ -142,24 +158,12 @@ pub fn run(options: Options) -> Result<(), Failure> {
     if rejected.is_some() {
         world.set_rejected_settings(rejected);
     }
-    actix::System::new().block_on(serve(world, listener, address, tokens, clock, options.sources))
-}
-
-/// Takes the port first: where that fails, nothing was created yet. If it is another instance of this service that has
-/// it, that is said.
-fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
-    let address = settings.http.bind;
-    http::bind(address).or_else(|source| match holder(&settings.backup.backup_directory) {
-        Some(holder) => Err(Failure::Lock(LockError::Held(Some(holder)))),
-        None if settings.recovery_mode => emergency::listen(address),
-        None => Err(Failure::Bind { address, source }),
-    })
+    actix::System::new().block_on(serve(world, entrances, tokens, clock, options.sources))
 }
 
 async fn serve(
     world: World,
-    listener: TcpListener,
-    address: SocketAddr,
+    entrances: Entrances,
     tokens: Tokens,
     clock: Arc<dyn Clock>,
     sources: Sources,
@@ -169,7 +173,7 @@ async fn serve(
     let mut interrupt = watch_signal(SignalKind::interrupt())?;
     let mut hangup = watch_signal(SignalKind::hangup())?;
     let (settings, loaded) = (world.settings(), world.rejected_settings().is_none());
-    tracing::info!("listening on http://{address}");
+    doors::tell(&entrances)?;
     let mut running = actors::start(world).await;
     if running.service.mode().name == "recovery" {
         tracing::warn!(
@@ -181,10 +185,9 @@ async fn serve(
     #[cfg(feature = "chaos")]
     actors::chaos::obey_standard_input(running.service.clone());
     let service = running.service.clone();
-    let server = http::serve(listener, service.clone(), tokens, clock, Arc::new(Requests(service)))
-        .map_err(|source| Failure::Bind { address, source })?;
-    let handle = server.handle();
-    let serving = actix_rt::spawn(server);
+    let (certificate, open_files) = (entrances.certificate.clone(), doors::raise_open_files());
+    let serving = http::serve(entrances, open_files, &service, tokens, clock, Arc::new(Requests(service.clone())))
+        .map_err(|error| Failure::System("serve the API", error))?;
     actix_rt::spawn(guard::watch(running.service.clone(), settings.supervision.heartbeat));
     if loaded {
         running.keep_settings(&settings).await;
@@ -194,7 +197,10 @@ async fn serve(
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&running, &sources).await,
+            _ = hangup.recv() => {
+                reload(&running, &sources).await;
+                certificate.as_ref().inspect(|certificate| renew(certificate));
+            }
             _ = &mut running.supervisor => return Err(Failure::SupervisorDied),
         }
     }
@@ -202,8 +208,7 @@ async fn serve(
     tracing::info!("stopping: work under way is finished first; interrupt again to stop at once");
     let stop = async {
         running.stop().await;
-        handle.stop(true).await;
-        let _ = serving.await;
+        serving.stop().await;
     };
     tokio::select! {
         () = stop => {}
@@ -248,6 +253,14 @@ async fn reload(running: &Running, sources: &Sources) {
         Err(panic) => tracing::error!("the settings were not reloaded: {panic}"),
     }
     systemd::ready(&guard::status(&running.service));
+}
+
+/// Reads the certificate anew, from the same files.
+fn renew(certificate: &Certificate) {
+    match certificate.reload() {
+        Ok(()) => tracing::info!("the TLS certificate was read again"),
+        Err(error) => tracing::error!("the TLS certificate stays as it was: {}", chain(&error)),
+    }
 }
 
 struct Requests(Service);

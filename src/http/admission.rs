@@ -18,8 +18,9 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// The names this service answers to: `localhost`, the loopback addresses and the one it is bound to, at any port, for
 /// a port may be forwarded.
 pub(super) struct Hosts {
-    /// The address it is bound to.
-    pub bound: IpAddr,
+    bound: IpAddr,
+    /// Whether whoever gets here may look at all there is, by any name.
+    is_public: bool,
 }
 
 /// Whether the request may be answered; the problem is the answer if it may not. A bearer of a token may address this
@@ -53,8 +54,26 @@ fn addressee(request: &HttpRequest) -> Result<&str, Problem> {
 }
 
 impl Hosts {
+    /// Those of the API, bound to this address.
+    pub fn of_api(bound: IpAddr) -> Self {
+        Self { bound, is_public: false }
+    }
+
+    /// Those of the metrics, bound to this address: off loopback they are for everybody in that network.
+    pub fn of_metrics(bound: IpAddr) -> Self {
+        Self { bound, is_public: !bound.is_loopback() }
+    }
+
+    /// Whether every call needs a token here.
+    pub fn need_tokens(&self) -> bool {
+        !self.bound.is_loopback() && !self.is_public
+    }
+
     /// Whether `authority`, a host with or without a port, is one of them.
     fn include(&self, authority: &str) -> bool {
+        if self.is_public {
+            return true;
+        }
         let Some(host) = without_port(authority) else { return false };
         let address = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(inner) => inner.parse().map(IpAddr::V6),
@@ -126,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_service_answers_to_loopback_and_its_own_address_only() {
-        let hosts = Hosts { bound: "192.0.2.7".parse().unwrap() };
+        let hosts = Hosts::of_api("192.0.2.7".parse().unwrap());
         for good in ["localhost", "LocalHost:1", "127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:8080", "192.0.2.7:80"] {
             assert!(hosts.include(good), "{good}");
         }
@@ -154,6 +173,16 @@ mod tests {
         ] {
             assert!(!hosts.include(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn metrics_have_any_name_off_loopback_only_and_need_no_token_anywhere() {
+        let (near, far) = (Hosts::of_metrics([127, 0, 0, 1].into()), Hosts::of_metrics([192, 0, 2, 7].into()));
+        assert!(far.include("fiovana.example:9469") && !near.include("fiovana.example:9469"));
+        assert!(!near.need_tokens() && !far.need_tokens());
+        assert!(
+            Hosts::of_api([192, 0, 2, 7].into()).need_tokens() && !Hosts::of_api([127, 0, 0, 1].into()).need_tokens()
+        );
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::api::Api;
 use super::auth;
 use super::problem::tell;
 use super::shared::Shared;
+use super::socket::LocalUser;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 64;
@@ -60,6 +61,11 @@ pub(super) async fn exchange<A: Api>(
 
 /// The caller, by name if a token says it, if the request may be answered.
 async fn let_in<A: Api>(shared: &Shared<A>, request: &HttpRequest, caller: Caller) -> Result<Caller, Problem> {
+    if let Some(user) = request.conn_data::<LocalUser>() {
+        shared.admit_user(*user, &caller)?;
+        admit(request, &shared.hosts, true, shared.limits.body_bytes)?;
+        return Ok(caller);
+    }
     let token = auth::presented(request)?.map(str::to_owned);
     let need = auth::need(request.match_pattern().as_deref(), request.method());
     let peer = request.peer_addr().map(|peer| peer.ip());
@@ -82,12 +88,12 @@ impl FromRequest for Caller {
 }
 
 fn caller(request: &HttpRequest) -> Caller {
-    let peer = request.peer_addr().map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string());
-    Caller {
-        principal: format!("http:{peer}"),
-        correlation_id: given_id(request).unwrap_or_else(fresh_id),
-        progress: Arc::default(),
-    }
+    let principal = match (request.conn_data::<LocalUser>(), request.peer_addr()) {
+        (Some(user), _) => user.to_string(),
+        (None, Some(peer)) => format!("http:{}", peer.ip()),
+        (None, None) => "http:unknown".to_owned(),
+    };
+    Caller { principal, correlation_id: given_id(request).unwrap_or_else(fresh_id), progress: Arc::default() }
 }
 
 /// The id that the client chose, if it chose one, and one that can stand in a log line as it is.

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(super) struct Limits {
     /// Threads that answer.
     pub workers: usize,
-    /// Connections at a time.
+    /// Connections at a time. Beyond them nobody is let in until one ends, as each does that is silent for too long.
     pub connections: usize,
     /// Threads for questions that may touch the disk.
     pub blocking_threads: usize,
@@ -39,7 +39,7 @@ impl Limits {
     /// Generous for people and scripts on one machine.
     pub const DEFAULT: Self = Self {
         workers: 2,
-        connections: 256,
+        connections: 4096,
         blocking_threads: 16,
         operations: 32,
         downloads: 8,
@@ -52,4 +52,15 @@ impl Limits {
         keep_alive: Duration::from_secs(30),
         shutdown_seconds: 30,
     };
+
+    /// The same for a process that may have so many files open: half of them are left to its work.
+    pub fn within(open_files: u64) -> Self {
+        let half = usize::try_from(open_files / 2).unwrap_or(usize::MAX);
+        Self { connections: Self::DEFAULT.connections.min(half).max(Self::DEFAULT.workers), ..Self::DEFAULT }
+    }
+
+    /// For an entrance beside that of the API: a few known clients.
+    pub fn beside(self) -> Self {
+        Self { workers: 1, connections: 64, blocking_threads: self.blocking_threads / 2, ..self }
+    }
 }

@@ -12,6 +12,7 @@ mod admission;
 mod api;
 mod auth;
 mod call;
+mod entrances;
 mod exchange;
 mod handlers;
 mod jobs;
@@ -22,6 +23,8 @@ mod patience;
 mod problem;
 mod routes;
 mod shared;
+mod socket;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -30,18 +33,21 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use actix_web::dev::Server;
-use actix_web::middleware::from_fn;
-use actix_web::web::Data;
-use actix_web::{App, HttpServer};
+use actix_web::web::{Data, ServiceConfig};
 
 use crate::actors::service::{Caller, Service};
 use crate::clock::Clock;
 use crate::tokens::Tokens;
 
+use self::admission::Hosts;
 use self::api::Api;
+use self::entrances::{Entrance, serve_at};
 use self::limits::Limits;
 use self::shared::Shared;
+
+pub use self::entrances::{Entrances, Serving};
+pub use self::socket::{Socket, SocketError};
+pub use self::tls::{Certificate, TlsError};
 
 /// Learns of every request that was answered.
 pub trait RequestObserver: Send + Sync + 'static {
@@ -59,46 +65,46 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address)
 }
 
-/// Serves `service` on `listener` from now on, in threads of its own. The answer is to be awaited within an actix
-/// system; it ends after [`Server::handle`] was told to stop. A graceful stop waits for the answers under way, at most
-/// half a minute. Signals are left to the caller. Where `listener` is not on loopback, every call needs one of `tokens`.
+/// Serves `service` at `entrances` from now on, in threads of its own, with as many connections as `open_files`, the most
+/// that this process may have, let it. Called within an actix system. Signals are left to the caller. Where the API's
+/// address is not on loopback, every call needs one of `tokens`; the metrics' own address needs none.
 pub fn serve(
-    listener: TcpListener,
-    service: Service,
+    entrances: Entrances,
+    open_files: u64,
+    service: &Service,
     tokens: Tokens,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn RequestObserver>,
-) -> io::Result<Server> {
-    serve_any(listener, service, tokens, clock, observer, Limits::DEFAULT)
+) -> io::Result<Serving> {
+    let Entrances { api, certificate, commands, socket, metrics } = entrances;
+    let limits = Limits::within(open_files);
+    let shared = |hosts| {
+        let (tokens, clock, observer) = (tokens.clone(), clock.clone(), observer.clone());
+        Data::new(Shared::new(service.clone(), tokens, clock, observer, hosts, limits))
+    };
+    let calls = shared(Hosts::of_api(api.local_addr()?.ip()));
+    let mut servers = vec![serve_at([Entrance::of_api(api, certificate)], &calls, api_routes::<Service>(), limits)?];
+    let beside: Vec<_> = Entrance::of_commands(commands, socket.as_ref())?;
+    if !beside.is_empty() {
+        servers.push(serve_at(beside, &calls, api_routes::<Service>(), limits.beside())?);
+    }
+    if let Some(listener) = metrics {
+        let telling = shared(Hosts::of_metrics(listener.local_addr()?.ip()));
+        servers.push(serve_at(
+            [Entrance::Plain(listener)],
+            &telling,
+            routes::metrics_alone::<Service>,
+            limits.beside(),
+        )?);
+    }
+    Ok(Serving::begin(servers, socket))
 }
 
-fn serve_any<A: Api>(
-    listener: TcpListener,
-    api: A,
-    tokens: Tokens,
-    clock: Arc<dyn Clock>,
-    observer: Arc<dyn RequestObserver>,
-    limits: Limits,
-) -> io::Result<Server> {
-    let bound = listener.local_addr()?.ip();
-    let shared = Data::new(Shared::new(api, tokens, clock, observer, bound, limits));
+/// All calls, and the document that describes them.
+fn api_routes<A: Api>() -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
     let document = Data::new(openapi::document(&routes::calls::<A>()));
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(shared.clone())
-            .app_data(document.clone())
-            .app_data(limits)
-            .configure(routes::routes::<A>)
-            .wrap(from_fn(exchange::exchange::<A>))
-    });
-    let server = server
-        .workers(limits.workers)
-        .max_connections(limits.connections / limits.workers)
-        .worker_max_blocking_threads(limits.blocking_threads / limits.workers)
-        .client_request_timeout(limits.head_timeout)
-        .keep_alive(limits.keep_alive)
-        .shutdown_timeout(limits.shutdown_seconds)
-        .disable_signals()
-        .listen(listener)?;
-    Ok(server.run())
+    move |config| {
+        config.app_data(document.clone());
+        routes::routes::<A>(config);
+    }
 }

@@ -102,8 +102,20 @@ pub(super) fn calls<A: Api>() -> Vec<Call> {
 
 /// All routes: those of one path together.
 pub(super) fn routes<A: Api>(config: &mut ServiceConfig) {
+    route(config, calls::<A>());
+    config.default_service(to(|request| no_such_path(request, "GET /api/status tells what there is")));
+}
+
+/// What may be looked at by whoever may look at metrics.
+pub(super) fn metrics_alone<A: Api>(config: &mut ServiceConfig) {
+    let open = calls::<A>().into_iter().filter(|call| ["/metrics", "/healthz", "/readyz"].contains(&call.path));
+    route(config, open);
+    config.default_service(to(|request| no_such_path(request, "there are /metrics, /healthz and /readyz here")));
+}
+
+fn route(config: &mut ServiceConfig, calls: impl IntoIterator<Item = Call>) {
     let mut paths: Vec<(&'static str, Vec<Call>)> = vec![];
-    for call in calls::<A>() {
+    for call in calls {
         match paths.iter_mut().find(|(path, _)| *path == call.path) {
             Some((_, calls)) => calls.push(call),
             None => paths.push((call.path, vec![call])),
@@ -114,7 +126,6 @@ pub(super) fn routes<A: Api>(config: &mut ServiceConfig) {
         let resource = only(path, allowed.join(", "));
         config.service(calls.into_iter().fold(resource, |resource, call| resource.route(guarded(call))));
     }
-    config.default_service(to(no_such_path));
 }
 
 /// What is got may also be had without its body.
@@ -143,8 +154,8 @@ fn wrong_method(request: &HttpRequest, allowed: &str) -> HttpResponse {
     response
 }
 
-async fn no_such_path(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let detail = format!("there is nothing at {}: GET /api/status tells what there is", shown(request.path()));
+async fn no_such_path(request: HttpRequest, hint: &str) -> Result<HttpResponse, Problem> {
+    let detail = format!("there is nothing at {}: {hint}", shown(request.path()));
     Err(Problem::new(NotFound, detail))
 }
 

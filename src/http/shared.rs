@@ -20,6 +20,7 @@ use super::api::Api;
 use super::auth::{self, Need, Rejections};
 use super::jobs::Jobs;
 use super::limits::Limits;
+use super::socket::LocalUser;
 
 /// What all requests share.
 pub(super) struct Shared<A> {
@@ -42,7 +43,7 @@ impl<A: Api> Shared<A> {
         tokens: Tokens,
         clock: Arc<dyn Clock>,
         observer: Arc<dyn RequestObserver>,
-        bound: IpAddr,
+        hosts: Hosts,
         limits: Limits,
     ) -> Self {
         let operations = Arc::new(Semaphore::new(limits.operations));
@@ -59,7 +60,7 @@ impl<A: Api> Shared<A> {
             rejections,
             clock,
             observer,
-            hosts: Hosts { bound },
+            hosts,
             limits,
         }
     }
@@ -76,7 +77,7 @@ impl<A: Api> Shared<A> {
             None => None,
             Some(token) => Some(self.identify(token).await?.ok_or_else(|| self.reject(caller, peer))?),
         };
-        auth::decide(need, bearer.as_ref(), !self.hosts.bound.is_loopback())?;
+        auth::decide(need, bearer.as_ref(), self.hosts.need_tokens())?;
         Ok(bearer)
     }
 
@@ -87,6 +88,21 @@ impl<A: Api> Shared<A> {
             // Told in full to the operator only: the answer goes to somebody who is not known.
             tracing::error!(error = &error as &dyn std::error::Error, "no token can be checked");
             Problem::new(ProblemKind::Unavailable, "tokens cannot be checked now: the service's log says why")
+        })
+    }
+
+    /// Lets a user of this machine in who may do everything here, and nobody else.
+    pub fn admit_user(&self, user: LocalUser, caller: &Caller) -> Result<(), Problem> {
+        if user.is_trusted() {
+            return Ok(());
+        }
+        let refused = self.reject(caller, None);
+        Err(match refused.kind {
+            ProblemKind::Unauthorized => {
+                let detail = "this socket is for the service's own user and root: use the API's address, with a token";
+                Problem::new(ProblemKind::Forbidden, detail)
+            }
+            _ => refused,
         })
     }
 

@@ -42,7 +42,7 @@ impl Settings {
         self.backup.backup_directory.clone_from(&running.backup.backup_directory);
         self.log_directory.clone_from(&running.log_directory);
         self.recovery_mode = running.recovery_mode;
-        self.http = running.http;
+        self.http.clone_from(&running.http);
         self.logging = running.logging;
         self.supervision = running.supervision;
         (self, changes)

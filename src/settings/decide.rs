@@ -16,8 +16,8 @@ use super::sets::{self, Decided, Grounds};
 use super::sources::{self, SettingsText, Sources};
 use super::stated::{self, StatedBackup, Statements};
 use super::{
-    BackupConfig, BackupPriorityConfig, HttpSettings, LogFormat, LogLevel, LoggingSettings, RecoverySettings,
-    ScrubSettings, Settings, builtin, conflicts, supervision, variables,
+    BackupConfig, BackupPriorityConfig, LogFormat, LogLevel, LoggingSettings, RecoverySettings, ScrubSettings,
+    Settings, builtin, conflicts, supervision, variables,
 };
 
 /// The settings that `sources` ask for, with built-in values where something is wrong; `errors` says what. `instead`
@@ -70,9 +70,7 @@ pub(super) fn settings(sources: &Sources, instead: Option<&str>, errors: &mut Ve
         sets: decided.into_iter().map(|Decided { set, .. }| set).collect(),
         replicas,
         backup,
-        http: HttpSettings {
-            bind: ledger.note("http.bind", prevailing(&[&stated.bind], ([127, 0, 0, 1], 8080).into())),
-        },
+        http: stated.http.decide(&mut ledger, errors),
         audit: stated.audit.decide(&mut ledger),
         recovery,
         supervision: supervision::decide(&stated, &mut ledger, errors),

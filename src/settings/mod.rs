@@ -19,6 +19,7 @@ mod duration;
 mod encryption;
 mod error;
 mod file_patterns;
+mod http;
 mod janitor;
 mod kept;
 mod logging;
@@ -36,7 +37,6 @@ mod variables;
 mod tests;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,6 +51,7 @@ pub use drill::DrillSettings;
 pub use encryption::EncryptionSettings;
 pub use error::{Place, SettingsError, SettingsErrors};
 pub use file_patterns::{FilePatternError, FilePatterns, MAX_PATTERN_BYTES, MAX_PATTERNS};
+pub use http::{HttpSettings, TlsFiles};
 pub use janitor::JanitorSettings;
 pub use kept::{KEPT, KeptSettings};
 pub use logging::{LogFormat, LogLevel, LoggingSettings, WordSyntax};
@@ -140,13 +141,6 @@ pub struct BackupPriorityConfig {
     pub max_size_mb: u64,
     /// Which versions of its sets go when there are too many.
     pub policy: Policy,
-}
-
-/// The HTTP API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HttpSettings {
-    /// The address and port it is served on; port 0 is any free one. Off loopback every call needs a token.
-    pub bind: SocketAddr,
 }
 
 /// When to enter recovery mode, and how files are restored.

@@ -3,7 +3,6 @@
 //! Hazard: once defaults are mixed in, nobody can tell what an operator asked for from what was merely never said,
 //! and the rule "explicit beats built in" is lost. Here every value is still an `Option`.
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,11 +18,12 @@ use super::drill::StatedDrill;
 use super::encryption::StatedEncryption;
 use super::error::SettingsError;
 use super::file_patterns::FilePatterns;
+use super::http::StatedHttp;
 use super::janitor::StatedJanitor;
 use super::notify::StatedNotify;
 use super::origin::{Said, Shown};
 use super::replicas::{self, StatedReplica};
-use super::values::{Raw, Read, address, command, directory, files, flag, time, whole, word};
+use super::values::{Raw, Read, command, directory, files, flag, time, whole, word};
 use super::{LogFormat, LogLevel};
 
 /// A value, if somebody said it.
@@ -42,7 +42,7 @@ pub(super) struct Statements {
     pub backup: StatedBackup,
     pub sets: Vec<StatedSet>,
     pub replicas: Option<Vec<StatedReplica>>,
-    pub bind: Stated<SocketAddr>,
+    pub http: StatedHttp,
     pub audit: StatedAudit,
     pub integrity_failures: Stated<u32>,
     pub window_minutes: Stated<u32>,
@@ -136,9 +136,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
     let sets = sets.into_iter().map(|(name, section)| read_set(layers, name, section, errors)).collect();
     let replicas = replicas::read(layers.sources, &mut top, errors);
 
-    let mut http = top.section("http");
-    let bind = http.take("bind", address);
-    http.finish(errors);
+    let http = StatedHttp::read(top.section("http"), layers.sources, errors);
 
     let mut audit = top.section("audit");
     let stated_audit = StatedAudit::read(&mut audit);
@@ -185,7 +183,7 @@ pub(super) fn read(layers: &Layers, document: Table, errors: &mut Vec<SettingsEr
         backup,
         sets,
         replicas,
-        bind,
+        http,
         audit: stated_audit,
         integrity_failures,
         window_minutes,

@@ -116,10 +116,29 @@ pub(super) fn time(range: RangeInclusive<Duration>) -> impl Fn(&Raw) -> Read<Dur
 
 /// A directory, made absolute.
 pub(super) fn directory(sources: &Sources) -> impl Fn(&Raw) -> Read<PathBuf> {
-    move |raw| {
-        let path = raw.text().filter(|path| !path.is_empty() && !path.contains('\0'));
-        path.map(|path| sources.absolute(Path::new(path))).ok_or_else(|| "give the path of a directory".to_owned())
+    |raw| path(raw, sources).ok_or_else(|| "give the path of a directory".to_owned())
+}
+
+/// A file, made absolute.
+pub(super) fn file(sources: &Sources) -> impl Fn(&Raw) -> Read<PathBuf> {
+    |raw| path(raw, sources).ok_or_else(|| "give the path of a file".to_owned())
+}
+
+/// Where a Unix socket is to be, made absolute.
+pub(super) fn socket(sources: &Sources) -> impl Fn(&Raw) -> Read<PathBuf> {
+    /// What fits into the address of a socket, unix(7).
+    const MOST_BYTES: usize = 107;
+    |raw| {
+        let path = path(raw, sources).filter(|path| path.as_os_str().len() <= MOST_BYTES);
+        path.ok_or_else(|| {
+            format!("give the path of a socket to be, of at most {MOST_BYTES} bytes once it is absolute")
+        })
     }
+}
+
+fn path(raw: &Raw, sources: &Sources) -> Option<PathBuf> {
+    let path = raw.text().filter(|path| !path.is_empty() && !path.contains('\0'));
+    path.map(|path| sources.absolute(Path::new(path)))
 }
 
 /// One of the words that `T` is spelt with.

@@ -19,12 +19,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use actix_web::web::Data;
 
 use crate::api::{Problem, ProblemKind};
 use crate::clock::SystemClock;
 
+use super::entrances::{Entrance, serve_at};
 use super::limits::Limits;
-use super::{RequestObserver, bind, serve_any};
+use super::shared::Shared;
+use super::{Hosts, RequestObserver, api_routes, bind};
 use crate::actors::service::Caller;
 use crate::tokens::Tokens;
 use fake::Fake;
@@ -73,8 +76,10 @@ impl Door {
         let (api, observer) = (fake.clone(), Arc::clone(&observed));
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async {
-                let server =
-                    serve_any(listener, api, tokens, Arc::new(SystemClock::start()), observer, limits).unwrap();
+                let hosts = Hosts::of_api(address.ip());
+                let shared = Shared::new(api, tokens, Arc::new(SystemClock::start()), observer, hosts, limits);
+                let entrance = [Entrance::Plain(listener)];
+                let server = serve_at(entrance, &Data::new(shared), api_routes::<Fake>(), limits).unwrap();
                 sender.send(server.handle()).unwrap();
                 server.await.unwrap();
             });

@@ -76,7 +76,8 @@ fn the_backup_configuration_is_that_of_the_procedures() {
 fn everything_else_has_its_default() {
     let house = House::empty();
     let settings = house.load();
-    assert_eq!(settings.http.bind.to_string(), "127.0.0.1:8080");
+    let bind = ([127, 0, 0, 1], 8080).into();
+    assert_eq!(settings.http, HttpSettings { bind, metrics_bind: None, unix_socket: None, tls: None });
     let recovery = RecoverySettings {
         integrity_failures: 3,
         window_minutes: 60,

@@ -183,6 +183,22 @@ fn a_value_out_of_range_is_refused() {
             "http.bind = 'localhost:80'",
             r#"http.bind: "localhost:80" (FILE [http].bind) is not allowed: give an address and a port such as 127.0.0.1:8080"#,
         ),
+        (
+            "http.metrics_bind = '127.0.0.1:8080'",
+            "http.metrics_bind: 127.0.0.1:8080 (FILE [http].metrics_bind) is not allowed: give another address or port than bind (built in), which serves metrics too",
+        ),
+        (
+            "http.tls_key = '/etc/tls.key'",
+            "http.tls_key: /etc/tls.key (FILE [http].tls_key) is not allowed: give its tls_certificate too",
+        ),
+        (
+            "http.tls_certificate = '/etc/tls.crt'",
+            "http.tls_certificate: /etc/tls.crt (FILE [http].tls_certificate) is not allowed: give its tls_key too",
+        ),
+        (
+            "http.unix_socket = ''",
+            r#"http.unix_socket: "" (FILE [http].unix_socket) is not allowed: give the path of a socket to be, of at most 107 bytes once it is absolute"#,
+        ),
     ] {
         assert_eq!(line(toml), expected, "{toml}");
     }
