@@ -154,7 +154,33 @@ impl Tokens {
         }
     }
 
+    /// The token in a file that was made for a client: the last word of its first line, so that a line of the service's
+    /// own file will do.
+    pub fn given(&self) -> Result<String, TokensError> {
+        let text = self.text()?;
+        let (line, words) = lines(&text).next().unwrap_or((1, ""));
+        match words.split_whitespace().last() {
+            Some(token) if token.len() >= MIN_TOKEN_BYTES && token.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Ok(token.to_owned())
+            }
+            _ => Err(TokensError::Line {
+                path: self.path.clone(),
+                line,
+                fault: "there is no token of 32 characters or more",
+            }),
+        }
+    }
+
     fn read(&self) -> Result<Vec<(Bearer, String)>, TokensError> {
+        let text = self.text()?;
+        lines(&text)
+            .map(|(line, words)| {
+                entry(words).map_err(|fault| TokensError::Line { path: self.path.clone(), line, fault })
+            })
+            .collect()
+    }
+
+    fn text(&self) -> Result<String, TokensError> {
         let file = File::open(&self.path).map_err(|error| self.failed("read", error))?;
         let metadata = file.metadata().map_err(|error| self.failed("read", error))?;
         let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
@@ -163,12 +189,7 @@ impl Tokens {
         }
         let mut text = String::new();
         file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(|error| self.failed("read", error))?;
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
-        lines
-            .map(|(index, line)| {
-                entry(line).map_err(|fault| TokensError::Line { path: self.path.clone(), line: index + 1, fault })
-            })
-            .collect()
+        Ok(text)
     }
 
     fn fresh(&self) -> Result<String, TokensError> {
@@ -182,6 +203,12 @@ impl Tokens {
     fn failed(&self, action: &'static str, source: io::Error) -> TokensError {
         TokensError::Io { action, path: self.path.clone(), source }
     }
+}
+
+/// The lines that say something, each with its number, from 1.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let numbered = text.lines().enumerate().map(|(index, line)| (index + 1, line));
+    numbered.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
 }
 
 fn entry(line: &str) -> Result<(Bearer, String), &'static str> {
@@ -271,6 +298,21 @@ mod tests {
         for mode in [0o640, 0o604, 0o660] {
             std::fs::set_permissions(&tokens.path, std::fs::Permissions::from_mode(mode)).unwrap();
             assert!(matches!(tokens.bearer("x"), Err(TokensError::TooOpen { .. })), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_client_may_have_a_token_alone_or_a_line_of_the_service() {
+        let token = "0123456789abcdef0123456789abcdef";
+        for text in [format!("{token}\n"), format!("# mine\n\noperate cli {token}\nread other {}\n", "1".repeat(32))] {
+            let (_directory, tokens) = with(&text);
+            assert_eq!(tokens.given().unwrap(), token);
+        }
+        for (text, at) in [("", 1), ("# nothing\n", 1), ("\nshort-s3cr3t\n", 2)] {
+            let (_directory, tokens) = with(text);
+            let error = tokens.given().unwrap_err();
+            assert!(matches!(error, TokensError::Line { line, .. } if line == at), "{text:?}: {error}");
+            assert!(!error.to_string().contains("s3cr3t"), "{error}");
         }
     }
 

@@ -18,6 +18,8 @@ use crate::core::{BackupRef, ReplicaName, SetName};
 use crate::keys::is_recipient;
 use crate::settings::LogFormat;
 
+use super::url::ServiceUrl;
+
 const EXAMPLES: &str = "\
 Examples:
   fiovana-app                                  run the service
@@ -55,6 +57,12 @@ pub struct Global {
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub json: bool,
+    /// Ask the service at this address, such as https://app.example:8443 [env: FIOVANA_URL]
+    #[arg(long, global = true, value_name = "URL")]
+    pub url: Option<ServiceUrl>,
+    /// File with the token that the service at --url wants, readable by its owner only [env: FIOVANA_TOKEN_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// How log lines look: human or json
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,

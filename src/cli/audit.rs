@@ -9,10 +9,11 @@ use super::arguments::TailArguments;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
+use super::place::Place;
 use super::render;
 use crate::actors::problems::chain;
 use crate::actors::{AUDIT_LOG, trail};
-use crate::api::AuditQuery;
+use crate::api::{AuditPage, AuditQuery};
 use crate::daemon;
 use crate::repository::Repository;
 use crate::settings::Settings;
@@ -35,14 +36,32 @@ pub fn verify(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Fail
 }
 
 /// Shows records.
-pub fn tail(arguments: TailArguments, settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
+pub fn tail(arguments: TailArguments, place: &Place, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let TailArguments { follow, event, set, since, after, limit } = arguments;
-    let path = settings.log_directory.join(AUDIT_LOG);
-    let mut repository = repository(settings, output);
     let set = set.map(|set| set.to_string());
-    let mut query = AuditQuery { event, set, since, after, limit };
+    let query = AuditQuery { event, set, since, after, limit };
+    match place {
+        Place::There(remote) => follow_pages(query, follow, output, |query| Ok(remote.audit(query)?)),
+        Place::Here(settings) => {
+            let path = settings.log_directory.join(AUDIT_LOG);
+            let mut repository = repository(settings, output);
+            follow_pages(query, follow, output, |query| {
+                repository = repository.take().or_else(|| daemon::open_readonly(settings).ok());
+                Ok(trail::page(&path, repository.as_ref(), query)?)
+            })
+        }
+    }
+}
+
+/// Shows pages as they come; one, unless more are to be followed.
+fn follow_pages(
+    mut query: AuditQuery,
+    follow: bool,
+    output: &mut Output<'_>,
+    mut page_of: impl FnMut(&AuditQuery) -> Result<AuditPage, Failure>,
+) -> Result<Exit, Failure> {
     loop {
-        let page = trail::page(&path, repository.as_ref(), &query)?;
+        let page = page_of(&query)?;
         for record in &page.records {
             output.document(record, render::record)?;
         }
@@ -52,9 +71,6 @@ pub fn tail(arguments: TailArguments, settings: &Settings, output: &mut Output<'
         query = AuditQuery { after: Some(page.next), limit: None, ..query };
         if page.records.is_empty() {
             std::thread::sleep(LOOK_EVERY);
-        }
-        if repository.is_none() {
-            repository = daemon::open_readonly(settings).ok();
         }
     }
 }

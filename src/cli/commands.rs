@@ -3,14 +3,17 @@
 //! Hazard: a command that needs the service where reading would do, so that nothing can be seen while the service
 //! hangs. What only reads asks a service that answers, and otherwise reads for itself.
 
-use super::arguments::{Against, Forgettable, ListArguments, Recovery, RestoreArguments, Sets};
+use std::path::Path;
+
+use super::arguments::{Against, Forgettable, ListArguments, Recovery, Sets};
 use super::batch::{Batch, BatchFailure};
 use super::client::Client;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
+use super::place::Place;
 use super::reader::Reader;
-use super::remote::{PATIENCE, Remote, RemoteError};
+use super::remote::{PATIENCE, Refusal, Remote, RemoteError};
 use super::render;
 use crate::actors::problems::chain;
 use crate::api::{
@@ -57,19 +60,23 @@ pub enum Work {
 }
 
 /// Does what needs the service: asks the one that runs, or is it for as long as the work takes.
-pub fn work(work: Work, settings: Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    with_client(settings, async |client: &Client| perform(work, client, output).await)
+pub fn work(work: Work, place: Place, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    with_client(place, async |client: &Client| perform(work, client, output).await)
 }
 
 /// Does what needs the service, which is the one that runs, or this process for as long as it takes.
-pub fn with_client<T>(settings: Settings, body: impl AsyncFnOnce(&Client) -> Result<T, Failure>) -> Result<T, Failure> {
-    match reach(&settings)? {
-        Some(remote) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Failure::Runtime)?;
-            runtime.block_on(body(&Client::Remote(remote)))
-        }
-        None => daemon::with_service(settings, async |service| body(&Client::Local(Box::new(service))).await)?,
-    }
+pub fn with_client<T>(place: Place, body: impl AsyncFnOnce(&Client) -> Result<T, Failure>) -> Result<T, Failure> {
+    let remote = match place {
+        Place::There(remote) => remote,
+        Place::Here(settings) => match reach(&settings)? {
+            Some(remote) => remote,
+            None => {
+                return daemon::with_service(*settings, async |service| body(&Client::Local(Box::new(service))).await)?;
+            }
+        },
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Failure::Runtime)?;
+    runtime.block_on(body(&Client::Remote(remote)))
 }
 
 /// The service that holds the repository; `None` if nobody does.
@@ -80,15 +87,26 @@ pub fn reach(settings: &Settings) -> Result<Option<Remote>, RemoteError> {
     Ok(Some(Remote::reach(directory, holder, PATIENCE)?.with_token(token)))
 }
 
-/// The same for what can be read without it: a service that does not answer is mentioned and left alone.
-fn reach_to_read(settings: &Settings, output: &mut Output<'_>) -> Option<Remote> {
-    reach(settings).unwrap_or_else(|error| {
-        if !matches!(error, RemoteError::NoApi { .. }) {
+/// What can be read without the service: it is asked if it answers, and otherwise mentioned and left alone.
+fn read<T>(
+    place: &Place,
+    output: &mut Output<'_>,
+    ask: impl FnOnce(&Remote) -> Result<T, Refusal>,
+    look: impl FnOnce(&Reader<'_>) -> Result<T, Problem>,
+) -> Result<T, Failure> {
+    let settings = match place {
+        Place::There(remote) => return Ok(ask(remote)?),
+        Place::Here(settings) => settings,
+    };
+    match reach(settings) {
+        Ok(Some(remote)) => return Ok(ask(&remote)?),
+        Ok(None) | Err(RemoteError::NoApi { .. }) => {}
+        Err(error) => {
             output.message(&chain(&error));
             output.message("reading the repository without it");
         }
-        None
-    })
+    }
+    Ok(look(&Reader::open(settings)?)?)
 }
 
 async fn perform(work: Work, client: &Client, output: &mut Output<'_>) -> Result<Exit, Failure> {
@@ -249,52 +267,51 @@ fn told(name: &str, failure: Failure, output: &mut Output<'_>) -> Result<BatchFa
 }
 
 /// Lists backups.
-pub fn list(arguments: ListArguments, settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
+pub fn list(arguments: ListArguments, place: &Place, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let query = ListQuery {
         set: arguments.set.as_ref().map(ToString::to_string),
         limit: arguments.limit,
         after: arguments.after.as_ref().map(ToString::to_string),
     };
-    let page = match reach_to_read(settings, output) {
-        Some(remote) => remote.list(&query)?,
-        None => Reader::open(settings)?.list(&query)?,
-    };
+    let page = read(place, output, |remote| remote.list(&query), |reader| reader.list(&query))?;
     output.document(&page, render::list)?;
     Ok(Exit::Done)
 }
 
 /// Shows a backup.
-pub fn show(reference: &BackupRef, settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let backup = match reach_to_read(settings, output) {
-        Some(remote) => remote.show(reference)?,
-        None => Reader::open(settings)?.show(reference)?,
-    };
+pub fn show(reference: &BackupRef, place: &Place, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let backup = read(place, output, |remote| remote.show(reference), |reader| reader.show(reference))?;
     output.document(&backup, render::details)?;
     Ok(Exit::Done)
 }
 
-/// Shows what differs. Read here, whether the service runs or not: who may read both sides needs no token.
-pub fn diff(
-    before: &BackupRef,
-    after: &Against,
-    settings: &Settings,
-    output: &mut Output<'_>,
-) -> Result<Exit, Failure> {
+/// Shows what differs. What is here is read here, whether the service runs or not: who may read both sides needs no
+/// token.
+pub fn diff(before: &BackupRef, after: &Against, place: &Place, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let after = match after {
         Against::Live => None,
         Against::Backup(reference) => Some(reference),
     };
-    output.document(&Reader::open(settings)?.diff(before, after)?, render::diff)?;
+    let differences = match place {
+        Place::There(remote) => remote.diff(before, after)?,
+        Place::Here(settings) => Reader::open(settings)?.diff(before, after)?,
+    };
+    output.document(&differences, render::diff)?;
     Ok(Exit::Done)
 }
 
-/// Restores in place through the service, elsewhere without it.
-pub fn restore(arguments: RestoreArguments, settings: Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let RestoreArguments { set, id, to, files, replace_logs, ignore_ownership, allow_invalid } = arguments;
-    let options = RestoreOptions { file: None, files, replace_logs, ignore_ownership, allow_invalid };
-    let Some(to) = to else { return work(Work::Restore(set, id, options), settings, output) };
-    let directory = std::path::absolute(to).map_err(Failure::WorkingDirectory)?;
-    let outcome = Reader::open(&settings)?.restore_to(&set, &id, options.paths(), &directory)?;
+/// Restores into a directory, without the service.
+pub fn restore_to(
+    directory: &Path,
+    set: &SetName,
+    reference: &BackupRef,
+    files: Vec<String>,
+    settings: &Settings,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let directory = std::path::absolute(directory).map_err(Failure::WorkingDirectory)?;
+    let paths = (!files.is_empty()).then_some(files);
+    let outcome = Reader::open(settings)?.restore_to(set, reference, paths, &directory)?;
     output.document(&outcome, render::restored)?;
     Ok(Exit::of_restore(&outcome))
 }

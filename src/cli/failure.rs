@@ -8,7 +8,7 @@ use std::io;
 
 use super::exit::Exit;
 use super::remote::RemoteError;
-use crate::api::Problem;
+use crate::api::{Problem, ProblemKind};
 use crate::daemon;
 use crate::keys::KeyError;
 use crate::settings::SettingsErrors;
@@ -52,6 +52,17 @@ impl Failure {
         }
     }
 
+    /// The same as a document: `--json` never leaves a program with nothing to read.
+    pub fn problem(&self) -> Problem {
+        let kind = match self {
+            Self::Problem(problem) => return problem.clone(),
+            _ if self.exit() == Exit::Usage => ProblemKind::BadRequest,
+            Self::Daemon(_) | Self::Remote(_) => ProblemKind::Unavailable,
+            _ => ProblemKind::Internal,
+        };
+        Problem::new(kind, chain(self))
+    }
+
     /// What to print: one line a problem, each with its causes; then advice.
     pub fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = chain(self).lines().map(str::to_owned).collect();
@@ -68,7 +79,6 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::ProblemKind;
 
     #[test]
     fn good_backups_are_advice_on_a_second_line() {

@@ -18,6 +18,7 @@ mod failure;
 mod keys;
 mod moment;
 mod output;
+mod place;
 mod progress;
 mod reader;
 mod recover;
@@ -30,19 +31,21 @@ mod table;
 #[cfg(test)]
 mod test_service;
 mod text;
+mod url;
 
 use std::io;
 
 use arguments::Clock as ClockCommand;
+use arguments::RestoreArguments;
 pub use arguments::{Arguments, Command, parse};
 use commands::Work;
 pub use exit::Exit;
 use failure::Failure;
 use output::{Look, Output};
+use place::Setup;
 
+use crate::api::RestoreOptions;
 use crate::clock::{Clock, SystemClock};
-use crate::daemon::emergency::Salvaged;
-use crate::settings::{Settings, Sources};
 
 /// Does what was typed, and prints what came of it.
 pub fn run(arguments: Arguments) -> Exit {
@@ -68,45 +71,35 @@ pub fn explain(instead: &clap::Error) -> Exit {
 
 fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let Arguments { global, command } = arguments;
-    let log_format = global.log_format;
-    let sources = Sources {
-        config_argument: global.config,
-        environment: std::env::vars_os().collect(),
-        working_directory: std::env::current_dir().map_err(Failure::WorkingDirectory)?,
-    };
+    let setup = Setup::of(global)?;
     let Some(command) = command else {
+        let (sources, log_format) = setup.service()?;
         return service::run(sources, log_format, output);
     };
-    let load = |output: &mut Output<'_>| -> Result<Settings, Failure> {
-        let mut settings = Settings::load(&sources)?;
-        settings.logging.format = log_format.unwrap_or(settings.logging.format);
-        output.warnings(&settings.warnings);
-        Ok(settings)
-    };
-    let salvage = |output: &mut Output<'_>| -> Settings {
-        let salvaged = Salvaged::from(&sources);
-        salvaged.findings().iter().for_each(|finding| output.message(&format!("found: {finding}")));
-        salvaged.settings
-    };
-    // What only looks works at the worst of times, too.
-    let make_out = |output: &mut Output<'_>| match load(output) {
-        Err(Failure::Settings(_)) => Ok(salvage(output)),
-        loaded => loaded,
-    };
     let work = match command {
-        Command::Config(what) => return config::run(what, &sources, output),
-        Command::Key(what) => return keys::run(what, &load(output)?, output),
-        Command::Init { replica: None } => return commands::init(&load(output)?, output),
-        Command::Init { replica: Some(name) } => return commands::init_replica(&name, &load(output)?, output),
-        Command::List(arguments) => return commands::list(arguments, &make_out(output)?, output),
-        Command::Show { id } => return commands::show(&id, &make_out(output)?, output),
-        Command::Diff { id, against } => return commands::diff(&id, &against, &make_out(output)?, output),
-        Command::Restore(arguments) => {
-            let settings = if arguments.to.is_some() { make_out(output) } else { load(output) };
-            return commands::restore(arguments, settings?, output);
+        Command::Config(what) => return config::run(what, setup.sources_here("config")?, output),
+        Command::Key(what) => return keys::run(what, &setup.here("key", output)?, output),
+        Command::Init { replica: None } => return commands::init(&setup.here("init", output)?, output),
+        Command::Init { replica: Some(name) } => {
+            return commands::init_replica(&name, &setup.here("init", output)?, output);
+        }
+        Command::List(arguments) => return commands::list(arguments, &setup.place_to_look(output)?, output),
+        Command::Show { id } => return commands::show(&id, &setup.place_to_look(output)?, output),
+        Command::Diff { id, against } => return commands::diff(&id, &against, &setup.place_to_look(output)?, output),
+        Command::Restore(RestoreArguments { to: Some(directory), set, id, files, .. }) => {
+            let settings = setup.here_to_look("restore --to", output)?;
+            return commands::restore_to(&directory, &set, &id, files, &settings, output);
+        }
+        Command::Restore(RestoreArguments {
+            set, id, files, replace_logs, ignore_ownership, allow_invalid, ..
+        }) => {
+            let options = RestoreOptions { file: None, files, replace_logs, ignore_ownership, allow_invalid };
+            Work::Restore(set, id, options)
         }
         // The settings themselves may be among what is broken or gone.
-        Command::Recover(arguments) => return recover::recover(arguments, salvage(output), output),
+        Command::Recover(arguments) => {
+            return recover::recover(&arguments, setup.place_whatever_happened(output)?, output);
+        }
         Command::Backup { set } => Work::Backup(set),
         Command::Verify { id, all: _ } => id.map_or(Work::VerifyAll, Work::Verify),
         Command::Prune { dry_run: true, .. } => Work::PrunePlan,
@@ -116,11 +109,11 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
         Command::Forget { what, confirm } => Work::Forget(what, confirm),
         Command::Drill { set, all: _ } => set.map_or(Work::DrillAll, Work::Drill),
         Command::Clock(ClockCommand::Accept) => Work::AcceptClock,
-        Command::Status => return commands::work(Work::Status, make_out(output)?, output),
-        Command::Audit(arguments::Audit::Verify) => return audit::verify(&load(output)?, output),
-        Command::Audit(arguments::Audit::Tail(wanted)) => return audit::tail(wanted, &load(output)?, output),
+        Command::Status => return commands::work(Work::Status, setup.place_to_look(output)?, output),
+        Command::Audit(arguments::Audit::Verify) => return audit::verify(&setup.here("audit verify", output)?, output),
+        Command::Audit(arguments::Audit::Tail(wanted)) => return audit::tail(wanted, &setup.place(output)?, output),
         Command::Audit(arguments::Audit::Accept) => Work::AcceptAudit,
         Command::Recovery(recovery) => Work::Recovery(recovery),
     };
-    commands::work(work, load(output)?, output)
+    commands::work(work, setup.place(output)?, output)
 }

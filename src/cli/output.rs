@@ -106,10 +106,10 @@ impl<'a> Output<'a> {
         warnings.iter().for_each(|warning| self.message(&format!("warning: {warning}")));
     }
 
-    /// Tells why a command was not done; a problem is also the document that it results in.
+    /// Tells why a command was not done; as JSON that is also the document that it results in.
     pub fn failure(&mut self, failure: &Failure) {
-        if let (true, Failure::Problem(problem)) = (self.json, failure)
-            && let Err(unprinted) = self.document(problem, |_, _| String::new())
+        if self.json
+            && let Err(unprinted) = self.document(&failure.problem(), |_, _| String::new())
         {
             unprinted.lines().iter().for_each(|line| self.message(line));
         }

@@ -15,10 +15,11 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::moment;
 use super::output::Output;
+use super::place::Place;
 use super::reader::Reader;
 use super::render;
+use super::text::count;
 use crate::api::{ApplyOptions, ApplyOutcome, ModeDocument, PlanDocument, PlanOptions, Problem, ProblemKind};
-use crate::settings::Settings;
 
 /// How often a plan that changes under our hands is shown again.
 const MAX_PLANS: u32 = 3;
@@ -39,15 +40,18 @@ pub struct Recovered {
 }
 
 /// Plans, asks, applies, validates, leaves recovery mode.
-pub fn recover(arguments: RecoverArguments, settings: Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let options = asked(&arguments, output)?;
-    if arguments.dry_run && reach(&settings)?.is_none() {
-        let plan = Reader::open(&settings)?.plan(&options)?;
-        show(&plan, &settings, output)?;
+pub fn recover(arguments: &RecoverArguments, place: Place, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let options = asked(arguments, output)?;
+    if let Place::Here(settings) = &place
+        && arguments.dry_run
+        && reach(settings)?.is_none()
+    {
+        let plan = Reader::open(settings)?.plan(&options)?;
+        show(&plan, &place, output)?;
         return Ok(Exit::of_plan(&plan));
     }
-    let known = settings.clone();
-    with_client(settings, async |client: &Client| drive(&arguments, &options, client, &known, output).await)
+    let known = place.clone();
+    with_client(place, async |client: &Client| drive(arguments, &options, client, &known, output).await)
 }
 
 fn asked(arguments: &RecoverArguments, output: &Output<'_>) -> Result<PlanOptions, Failure> {
@@ -60,18 +64,18 @@ async fn drive(
     arguments: &RecoverArguments,
     options: &PlanOptions,
     client: &Client,
-    settings: &Settings,
+    place: &Place,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let mut plan = client.plan(options).await?;
     if arguments.dry_run {
-        show(&plan, settings, output)?;
+        show(&plan, place, output)?;
         return Ok(Exit::of_plan(&plan));
     }
     for _plan in 0..MAX_PLANS {
         let in_recovery = client.status()?.mode.name == "recovery";
         output.part(&plan, render::plan)?;
-        changes(&plan, settings, output)?;
+        changes(&plan, place, output)?;
         if plan.restores == 0 && !in_recovery {
             let (exit, mode) = (Exit::of_plan(&plan), client.status()?.mode);
             output.document(&Recovered { plan, outcome: None, mode }, |_, _| String::new())?;
@@ -96,19 +100,24 @@ async fn drive(
 }
 
 /// Shows a plan that is all there is to see.
-fn show(plan: &PlanDocument, settings: &Settings, output: &mut Output<'_>) -> Result<(), Failure> {
+fn show(plan: &PlanDocument, place: &Place, output: &mut Output<'_>) -> Result<(), Failure> {
     output.document(plan, render::plan)?;
-    changes(plan, settings, output)
+    changes(plan, place, output)
 }
 
 /// Shows what would change in files that are there, as far as that can be told here: read from the repository and the
 /// live files themselves, which needs no token.
-fn changes(plan: &PlanDocument, settings: &Settings, output: &mut Output<'_>) -> Result<(), Failure> {
+fn changes(plan: &PlanDocument, place: &Place, output: &mut Output<'_>) -> Result<(), Failure> {
     let replaced = plan.entries.iter().filter_map(|entry| Some((entry, entry.chosen()?)));
     let replaced: Vec<_> = replaced.filter(|(_, chosen)| chosen.replaces.is_some()).collect();
     if replaced.is_empty() || output.is_json() {
         return Ok(());
     }
+    let Place::Here(settings) = place else {
+        return output.part(&replaced.len(), |files, _| {
+            format!("{}: see what would change by fiovana-app diff ID\n\n", count(*files, "file"))
+        });
+    };
     // The plan holds without it.
     let Ok(reader) = Reader::open(settings) else { return Ok(()) };
     for (entry, chosen) in replaced.iter().take(MAX_CHANGED_FILES) {

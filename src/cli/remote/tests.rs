@@ -70,7 +70,10 @@ fn an_answer_of_another_kind_is_no_result() {
     for script in [|_: &str| Some((200, "<html>".into())), |_: &str| Some((500, "oops".into()))] {
         let service = TestService::start(script);
         let refusal = service.remote().status().unwrap_err();
-        assert!(matches!(refusal, Refusal::Remote(RemoteError::Foreign { pid: 4711, .. })), "{refusal}");
+        assert!(
+            matches!(refusal, Refusal::Remote(RemoteError::Foreign { peer: Peer::Process(4711), .. })),
+            "{refusal}"
+        );
     }
 }
 
@@ -95,4 +98,41 @@ fn a_holder_without_an_api_is_named_with_what_to_do() {
     let expected = "/backups is in use by process 4711 on here, which has no API: \
                     wait until it is done, or stop it: kill 4711";
     assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn an_address_is_asked_with_the_token_and_named_in_what_goes_wrong() {
+    let service = TestService::start(|_| Some((200, "<html>".into())));
+    let url: ServiceUrl = format!("http://{}", service.holder().api.unwrap()).parse().unwrap();
+    let remote = Remote::at(&url, PATIENCE).unwrap().with_token(Some("t".repeat(32)));
+    let Err(Refusal::Remote(error)) = remote.status() else { panic!("an answer") };
+    assert!(
+        error.to_string().starts_with(&format!("the service at {url} answered 200 with something else")),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_address_where_nobody_or_a_stranger_answers_is_no_service() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Remote::at(&format!("http://{free}").parse().unwrap(), PATIENCE).unwrap_err();
+    assert!(
+        chain(&nobody).contains("nothing answers at http://127.0.0.1:") && chain(&nobody).contains("refused"),
+        "{nobody}"
+    );
+
+    let service = TestService::start(|_| Some((404, "<html>".into())));
+    let url: ServiceUrl = format!("http://{}/elsewhere", service.holder().api.unwrap()).parse().unwrap();
+    let stranger = Remote::at(&url, PATIENCE).unwrap_err();
+    assert!(stranger.to_string().contains("is no fiovana-app (GET /healthz: 404)"), "{stranger}");
+}
+
+#[test]
+fn a_refused_token_is_advised_on_in_the_words_of_a_command_line() {
+    let service = TestService::start(|_| refusal(&Problem::new(ProblemKind::Unauthorized, "send a header")));
+    let url: ServiceUrl = format!("http://{}", service.holder().api.unwrap()).parse().unwrap();
+    let none = Remote::at(&url, PATIENCE).unwrap().status().unwrap_err();
+    assert!(none.to_string().contains("wants a token") && none.to_string().contains("--token-file"), "{none}");
+    let wrong = Remote::at(&url, PATIENCE).unwrap().with_token(Some("t".repeat(32))).status().unwrap_err();
+    assert!(wrong.to_string().contains("does not know the token"), "{wrong}");
 }
