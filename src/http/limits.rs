@@ -4,7 +4,11 @@
 
 use std::time::Duration;
 
-/// What requests may take. Heads are bounded by actix: 96 headers, 128 KiB.
+/// How many connections the kernel keeps for us that were not let in yet: beyond them, who knocks must knock again.
+pub(super) const BACKLOG: i32 = 1024;
+
+/// What requests may take. One thing is not bounded in time: a chunked body that nobody wanted, and that goes on after
+/// it was answered, keeps its connection until the client hangs up, for actix reads it to its end. Heads are bounded by actix: 96 headers, 128 KiB.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Threads that answer.

@@ -5,8 +5,8 @@
 //! everything it may take is bounded (`limits`), work that was begun is finished whoever hangs up (`shared`), and
 //! whatever goes wrong is told as one kind of document (`problem`).
 //!
-//! What is answered where is on one screen: `routes`. Heads that are no HTTP/1.x never get this far: actix answers
-//! them with a bare 400 and closes the connection.
+//! What is answered where is on one screen: `routes`. Heads that are no HTTP/1.x, too slow or too large never
+//! get this far: actix answers them with a bare 400, 408 or 431 and closes the connection.
 
 mod admission;
 mod api;
@@ -62,7 +62,9 @@ pub trait RequestObserver: Send + Sync + 'static {
 
 /// Takes an address, so that its being in use is told before anything else happens. Port 0 takes any free port.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address)
+    let listener = TcpListener::bind(address)?;
+    rustix::net::listen(&listener, limits::BACKLOG)?;
+    Ok(listener)
 }
 
 /// Serves `service` at `entrances` from now on, in threads of its own, with as many connections as `open_files`, the most

@@ -10,6 +10,7 @@ mod janitor;
 mod limits;
 mod logs;
 mod measure;
+mod serving;
 mod telling;
 
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ fn main() {
     janitor::collection(root, &mut table);
     telling::scrape(&root.join("scrape"), &mut table);
     telling::audit(&root.join("audit"), &mut table);
+    serving::answers(&root.join("serving"), mib, &mut table);
     table.print();
 }
 

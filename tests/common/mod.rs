@@ -56,6 +56,14 @@ pub fn wait_for<T>(what: impl Fn() -> String, mut ask: impl FnMut() -> Option<T>
     }
 }
 
+/// Seconds that `work` took, and what it returned.
+#[expect(clippy::disallowed_methods, reason = "a bound of a test")]
+pub fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
+    let begun = Instant::now();
+    let result = work();
+    (begun.elapsed().as_secs_f64(), result)
+}
+
 /// A directory with the sample configuration, in which the program can be started.
 pub struct Installation {
     directory: TempDir,
@@ -341,6 +349,13 @@ impl Daemon {
             sets.iter().all(settled).then_some(())
         });
         self
+    }
+
+    /// The most memory that it has had at a time (`VmHWM`, proc(5)).
+    pub fn peak_memory_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
     }
 
     /// kill -9.
