@@ -10,6 +10,7 @@ use crate::core::mode::IllegalEvent;
 use crate::core::{BackupId, SetName};
 use crate::pipeline::archive::ArchiveError;
 use crate::pipeline::content::ContentFault;
+use crate::pipeline::export::ExportError;
 use crate::pipeline::forget::Refusal;
 use crate::pipeline::restore::RestoreError;
 use crate::repository::catalogue::{Backup, Unresolved};
@@ -78,6 +79,18 @@ pub fn of_restore(repository: &Repository, set: &SetName, ids: &[BackupId], erro
         problem.detail = format!("{}; it said: {said}", problem.detail);
     }
     problem
+}
+
+/// Why a backup was not exported.
+pub fn of_export(repository: &Repository, backup: &Backup, error: &ExportError) -> Problem {
+    let detail = || format!("export {}: {}", backup.id, chain(error));
+    match error {
+        ExportError::Content { path, fault } => of_content(repository, backup, path, fault),
+        ExportError::Io(_, error) if error.kind() == std::io::ErrorKind::StorageFull => {
+            Problem::new(ProblemKind::NoSpace, detail())
+        }
+        ExportError::Taken(_) | ExportError::Io(..) => Problem::new(ProblemKind::Target, detail()),
+    }
 }
 
 /// Why the manifest of a backup, of which a file is wanted, could not be had.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::api::MAX_LIST;
 use crate::core::backup_id::BackupIdSyntax;
@@ -18,6 +18,7 @@ use crate::core::{BackupRef, ReplicaName, SetName};
 use crate::keys::is_recipient;
 use crate::settings::LogFormat;
 
+use super::examples;
 use super::url::ServiceUrl;
 
 const EXAMPLES: &str = "\
@@ -72,24 +73,29 @@ pub struct Global {
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Create the repository in the backup directory
+    #[command(after_help = examples::INIT)]
     Init {
         /// Begin this replica instead, where the one that was there is gone for good
         #[arg(long, value_name = "NAME")]
         replica: Option<ReplicaName>,
     },
     /// Back up a set now, and read it back
+    #[command(after_help = examples::BACKUP)]
     Backup {
         /// The set, or `all` for every enabled one
         set: Sets,
     },
     /// List backups, newest first
+    #[command(after_help = examples::LIST)]
     List(ListArguments),
     /// Show everything about a backup, its files included
+    #[command(after_help = examples::SHOW)]
     Show {
         /// Its id, or a unique beginning of it
         id: BackupRef,
     },
     /// Show what differs between a backup and what is live, or another backup; secrets are hidden
+    #[command(after_help = examples::DIFF)]
     Diff {
         /// The id of a backup, or a unique beginning of it
         id: BackupRef,
@@ -123,6 +129,7 @@ Examples:
   fiovana-app recover --set security --yes")]
     Recover(RecoverArguments),
     /// Read backups whole and check every hash
+    #[command(after_help = examples::VERIFY)]
     #[command(group = clap::ArgGroup::new("which").required(true))]
     Verify {
         /// The id of a backup, or a unique beginning of it
@@ -189,6 +196,7 @@ Examples:
         confirm: Option<PlanDigest>,
     },
     /// Restore the newest good backup into a scratch directory, and compare
+    #[command(after_help = examples::DRILL)]
     #[command(group = clap::ArgGroup::new("drilled").required(true))]
     Drill {
         /// The set
@@ -201,7 +209,17 @@ Examples:
     /// Say that the clock is right, whatever contradicts it
     #[command(subcommand)]
     Clock(Clock),
+    /// Write a backup's files into one archive
+    #[command(after_help = examples::EXPORT)]
+    Export {
+        /// Its id, or a unique beginning of it
+        id: BackupRef,
+        /// The archive, a tar file compressed by zstd; one that is there is never written over
+        #[arg(value_name = "FILE.tar.zst")]
+        archive: PathBuf,
+    },
     /// Show everything at a glance
+    #[command(after_help = examples::STATUS)]
     Status,
     /// Check, show or accept the audit log
     #[command(subcommand)]
@@ -215,12 +233,43 @@ Examples:
     /// Make, change, list or try the keys that backups are encrypted with
     #[command(subcommand)]
     Key(Key),
+    /// Print what a shell needs to complete commands
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: CompletedShell,
+    },
+    /// Print the manual page
+    #[command(after_help = examples::MAN)]
+    Man,
+}
+
+/// A shell that can complete commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CompletedShell {
+    /// The GNU shell.
+    Bash,
+    /// The Z shell.
+    Zsh,
+    /// The friendly one.
+    Fish,
+}
+
+impl From<CompletedShell> for clap_complete::Shell {
+    fn from(shell: CompletedShell) -> Self {
+        match shell {
+            CompletedShell::Bash => Self::Bash,
+            CompletedShell::Zsh => Self::Zsh,
+            CompletedShell::Fish => Self::Fish,
+        }
+    }
 }
 
 /// The keys.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Key {
     /// Make an identity, which opens backups; one that is there is never written over
+    #[command(after_help = examples::KEY_INIT)]
     Init,
     /// Encrypt for one more from the next backup on
     #[command(after_help = "\
@@ -232,14 +281,17 @@ Example:
         recipient: String,
     },
     /// Encrypt no longer for this one; what is encrypted for it stays so
+    #[command(after_help = examples::KEY_REMOVE)]
     RemoveRecipient {
         /// The recipient, or its fingerprint as `key list` shows it
         recipient: String,
     },
     /// Show every key, and how many backups it opens
+    #[command(after_help = examples::KEY_LIST)]
     #[command(visible_alias = "show")]
     List,
     /// Open the newest backup of each set with the identity at hand
+    #[command(after_help = examples::KEY_CHECK)]
     Check,
 }
 
@@ -313,10 +365,13 @@ pub struct RecoverArguments {
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Audit {
     /// Prove the whole chain, or name the first record that breaks it
+    #[command(after_help = examples::AUDIT_VERIFY)]
     Verify,
     /// Show records, newest last
+    #[command(after_help = examples::AUDIT_TAIL)]
     Tail(TailArguments),
     /// Accept what is wrong with the chain now, and say so in the log
+    #[command(after_help = examples::AUDIT_ACCEPT)]
     Accept,
 }
 
@@ -347,10 +402,13 @@ pub struct TailArguments {
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Recovery {
     /// Enter recovery mode: no schedules, nothing is deleted
+    #[command(after_help = examples::RECOVERY_ENTER)]
     Enter,
     /// Show the mode, and what `recover` would do
+    #[command(after_help = examples::RECOVERY_STATUS)]
     Status,
     /// Leave recovery mode
+    #[command(after_help = examples::RECOVERY_EXIT)]
     Exit {
         /// A loss to accept, by the name that `status` shows
         #[arg(long, value_name = "NAME")]
@@ -375,8 +433,10 @@ Example:
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
 pub enum Config {
     /// Print every effective value and who said it
+    #[command(after_help = examples::CONFIG_SHOW)]
     Show,
     /// Say whether the settings are valid
+    #[command(after_help = examples::CONFIG_CHECK)]
     Check,
 }
 

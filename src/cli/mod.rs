@@ -13,7 +13,9 @@ mod batch;
 mod client;
 mod commands;
 mod config;
+mod examples;
 mod exit;
+mod export;
 mod failure;
 mod keys;
 mod moment;
@@ -27,6 +29,7 @@ mod render;
 #[cfg(test)]
 mod samples;
 mod service;
+mod shell;
 mod table;
 #[cfg(test)]
 mod test_service;
@@ -78,6 +81,11 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
     };
     let work = match command {
         Command::Config(what) => return config::run(what, setup.sources_here("config")?, output),
+        Command::Export { id, archive } => {
+            return export::export(&id, &archive, &setup.here_to_look("export", output)?, output);
+        }
+        Command::Completions { shell } => return output.text(&shell::completions(shell)),
+        Command::Man => return output.text(&shell::manual().map_err(Failure::Output)?),
         Command::Key(what) => return keys::run(what, &setup.here("key", output)?, output),
         Command::Init { replica: None } => return commands::init(&setup.here("init", output)?, output),
         Command::Init { replica: Some(name) } => {

@@ -10,6 +10,7 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::exit::Exit;
 use super::failure::Failure;
 
 /// The longest reply to a question that is read.
@@ -66,6 +67,12 @@ impl<'a> Output<'a> {
         let mut text = serde_json::to_string(document).map_err(|error| Failure::Output(error.into()))?;
         text.push('\n');
         self.write(&text)
+    }
+
+    /// Prints text that is for another program, which is the same with `--json` and without.
+    pub fn text(&mut self, text: &str) -> Result<Exit, Failure> {
+        self.write(text)?;
+        Ok(Exit::Done)
     }
 
     /// Prints a part of a result as soon as it is there; as JSON it comes with the whole.

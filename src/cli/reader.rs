@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::export::ExportOutcome;
 use super::failure::Failure;
 use super::progress::Bar;
 use crate::actors::{diff, problems, recovery, view};
@@ -15,6 +16,7 @@ use crate::api::{
 use crate::core::{BackupId, BackupRef, SetName};
 use crate::daemon;
 use crate::pipeline::Progress;
+use crate::pipeline::export::export;
 use crate::pipeline::restore::{Pick, Rules, restore_to};
 use crate::repository::Repository;
 use crate::settings::Settings;
@@ -55,6 +57,28 @@ impl<'s> Reader<'s> {
     pub fn plan(&self, options: &PlanOptions) -> Result<PlanDocument, Problem> {
         let ask = recovery::ask(self.settings, options)?;
         Ok(PlanDocument::new(recovery::look(&self.repository, self.settings, &ask), options.clone()))
+    }
+
+    /// Writes a backup's files into an archive, given absolute.
+    pub fn export(&self, reference: &BackupRef, archive: &Path) -> Result<ExportOutcome, Problem> {
+        let backup = view::resolve(&self.repository, None, &reference.to_string())?;
+        let manifest = self.repository.read_opened_manifest(&backup);
+        let content =
+            manifest.map_err(|error| problems::of_reading(&self.repository, &backup, "its manifest", &error))?;
+        let files = content.manifest.files().to_vec();
+        let progress = Arc::new(Progress::default());
+        let _bar = Bar::show("export", &progress);
+        let count = files.len();
+        let exported = export(&self.repository, files, archive, &progress)
+            .map_err(|error| problems::of_export(&self.repository, &backup, &error))?;
+        Ok(ExportOutcome {
+            id: backup.id,
+            set: backup.set,
+            archive: archive.display().to_string(),
+            files: count,
+            size_bytes: exported.size_bytes,
+            archive_bytes: exported.archive_bytes,
+        })
     }
 
     /// Restores a backup, or these files of it, into a directory, given absolute.

@@ -9,6 +9,7 @@ pub mod capture;
 pub mod compare;
 pub mod content;
 pub mod drill;
+pub mod export;
 pub mod fetch;
 pub mod forget;
 pub mod heal;

@@ -1,0 +1,58 @@
+//! `export`: a backup as one archive.
+//!
+//! Hazard: an archive that can only be made while everything works. It is made from the bytes of the repository, by this
+//! process, whether the service runs or not.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::{Look, Output, plain};
+use super::reader::Reader;
+use super::text::{count, size};
+use crate::core::{BackupId, BackupRef, SetName};
+use crate::settings::Settings;
+
+/// What was exported.
+#[derive(Debug, Serialize)]
+pub struct ExportOutcome {
+    /// The backup.
+    pub id: BackupId,
+    /// Its set.
+    pub set: SetName,
+    /// The archive, by its absolute path.
+    pub archive: String,
+    /// How many files it holds.
+    pub files: usize,
+    /// How much they measure.
+    pub size_bytes: u64,
+    /// How much the archive measures.
+    pub archive_bytes: u64,
+}
+
+/// Writes the archive.
+pub fn export(
+    reference: &BackupRef,
+    archive: &Path,
+    settings: &Settings,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let archive = std::path::absolute(archive).map_err(Failure::WorkingDirectory)?;
+    let outcome = Reader::open(settings)?.export(reference, &archive)?;
+    output.document(&outcome, exported)?;
+    Ok(Exit::Done)
+}
+
+fn exported(outcome: &ExportOutcome, _: &Look) -> String {
+    let ExportOutcome { id, set, archive, files, size_bytes, archive_bytes } = outcome;
+    format!(
+        "exported {set}: {id}\n  {}, {} in {}: {}\n  to open it: tar --zstd -xf {}\n",
+        count(*files, "file"),
+        size(*size_bytes),
+        size(*archive_bytes),
+        plain(archive),
+        plain(archive),
+    )
+}

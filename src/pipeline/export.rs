@@ -1,0 +1,185 @@
+//! A backup as one file that any machine can open: `tar --zstd -xf`.
+//!
+//! Hazard: half an archive under the name of a whole one, found when it is needed. It is written aside, every byte is
+//! checked on its way in, and only what is whole and durable gets its name; nothing that has that name is replaced.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use tar::{Builder, EntryType, Header};
+
+use super::Progress;
+use super::content::ContentFault;
+use super::fetch::Fetch;
+use crate::repository::Repository;
+use crate::repository::wire::FileEntry;
+
+/// As for objects: the fastest level that compresses text well.
+const LEVEL: i32 = 1;
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exported {
+    /// How much the files measure.
+    pub size_bytes: u64,
+    /// How much the archive measures.
+    pub archive_bytes: u64,
+}
+
+/// Why there is no archive.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// Its name is taken.
+    #[error("{} is there already, and nothing is written over: give another name", .0.display())]
+    Taken(PathBuf),
+    /// It could not be written.
+    #[error("write {}", .0.display())]
+    Io(PathBuf, #[source] io::Error),
+    /// What a file holds could not be had.
+    #[error("read {path:?}")]
+    Content {
+        /// The file.
+        path: String,
+        /// Why not.
+        #[source]
+        fault: ContentFault,
+    },
+}
+
+/// Writes these files of a backup into an archive at `target`, readable by its owner only.
+pub fn export(
+    repository: &Repository,
+    files: Vec<FileEntry>,
+    target: &Path,
+    progress: &Progress,
+) -> Result<Exported, ExportError> {
+    let failed = |error| ExportError::Io(target.to_owned(), error);
+    if target.symlink_metadata().is_ok() {
+        return Err(ExportError::Taken(target.to_owned()));
+    }
+    let aside = Aside::create(target).map_err(failed)?;
+    let size_bytes = files.iter().map(|file| file.size_bytes).sum();
+    progress.expect(size_bytes);
+    let mut archive = Builder::new(zstd::Encoder::new(&aside.file, LEVEL).map_err(failed)?);
+    for file in files {
+        add(&mut archive, repository, file, progress, target)?;
+    }
+    archive.into_inner().and_then(zstd::Encoder::finish).map_err(failed)?;
+    let archive_bytes = aside.file.metadata().map_err(failed)?.len();
+    aside.publish(target).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => ExportError::Taken(target.to_owned()),
+        _ => failed(error),
+    })?;
+    Ok(Exported { size_bytes, archive_bytes })
+}
+
+fn add(
+    archive: &mut Builder<impl Write>,
+    repository: &Repository,
+    file: FileEntry,
+    progress: &Progress,
+    target: &Path,
+) -> Result<(), ExportError> {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::Regular);
+    header.set_size(file.size_bytes);
+    header.set_mode(file.mode);
+    let fields = fields(&file);
+    let path = file.path.clone();
+    let mut content = Content { fetch: Fetch::new(file), repository, progress, chunk: vec![], at: 0, fault: None };
+    let written = archive.append_pax_extensions(fields.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
+    let written = written.and_then(|()| {
+        // What stands in the extended header counts; a name that is too long for this one is in no need of it.
+        if header.set_path(&path).is_err() {
+            header.set_path("long-name")?;
+        }
+        header.set_cksum();
+        archive.append(&header, &mut content)
+    });
+    match (written, content.fault) {
+        (_, Some(fault)) => Err(ExportError::Content { path, fault }),
+        (Err(error), None) => Err(ExportError::Io(target.to_owned(), error)),
+        (Ok(()), None) => Ok(()),
+    }
+}
+
+/// What an old header has no room for (POSIX pax): long names, large owners, times to the nanosecond, attributes.
+fn fields(file: &FileEntry) -> Vec<(String, Vec<u8>)> {
+    let mtime = format!("{}.{:09}", file.modified.timestamp(), file.modified.timestamp_subsec_nanos());
+    let mut fields = vec![
+        ("path".to_owned(), file.path.clone().into_bytes()),
+        ("mtime".to_owned(), mtime.into_bytes()),
+        ("uid".to_owned(), file.uid.to_string().into_bytes()),
+        ("gid".to_owned(), file.gid.to_string().into_bytes()),
+    ];
+    let attributes = file.xattrs.iter();
+    // The manifest holds nothing else than hexadecimal.
+    let attributes = attributes.filter_map(|(name, hex)| Some((name, base16ct::lower::decode_vec(hex).ok()?)));
+    fields.extend(attributes.map(|(name, value)| (format!("SCHILY.xattr.{name}"), value)));
+    fields
+}
+
+/// The content of a file, chunk by chunk, each checked before it is given.
+struct Content<'a> {
+    fetch: Fetch,
+    repository: &'a Repository,
+    progress: &'a Progress,
+    chunk: Vec<u8>,
+    at: usize,
+    fault: Option<ContentFault>,
+}
+
+impl Read for Content<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.chunk.len() {
+            match self.fetch.next(self.repository) {
+                None => return Ok(0),
+                Some(Ok(chunk)) => {
+                    self.progress.advance(chunk.len() as u64).map_err(io::Error::other)?;
+                    (self.chunk, self.at) = (chunk, 0);
+                }
+                Some(Err(fault)) => {
+                    self.fault = Some(fault);
+                    return Err(io::Error::other("the content is not there"));
+                }
+            }
+        }
+        let length = buffer.len().min(self.chunk.len() - self.at);
+        buffer[..length].copy_from_slice(&self.chunk[self.at..self.at + length]);
+        self.at += length;
+        Ok(length)
+    }
+}
+
+/// A file beside its target; gone when this is dropped before it has its name.
+struct Aside {
+    file: File,
+    path: PathBuf,
+    directory: PathBuf,
+}
+
+impl Aside {
+    fn create(target: &Path) -> io::Result<Self> {
+        let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let path = directory.join(format!(".fiovana-export-{:016x}", fastrand::u64(..)));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        Ok(Self { file, path, directory: directory.to_owned() })
+    }
+
+    /// Gives it the name, which nothing may have, once it is durable.
+    fn publish(self, target: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE)?;
+        File::open(&self.directory)?.sync_all()
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // After it got its name there is nothing here.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
