@@ -10,7 +10,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use common::{Daemon, Installation, files, repository};
 use serde_json::Value;
 
-const SWEEP_EACH_SECOND: &str = "[janitor]\ninterval = \"1s\"\n";
+/// Without a replica: it would bring back what a test renames.
+const SWEEP_EACH_SECOND: &str = "replicas = []\n[janitor]\ninterval = \"1s\"\n";
 
 /// Makes so many more versions of the security set; returns their ids, oldest first.
 fn versions(installation: &Installation, daemon: &Daemon, count: usize) -> Vec<String> {

@@ -103,6 +103,18 @@ impl Repository {
         })
     }
 
+    /// Whether a stored file must be there now. What is deleted is unknown here before it goes, so one that is absent, and
+    /// is not expected, was no loss.
+    pub fn expects(&self, file: &StoredFile) -> bool {
+        let catalogue = self.catalogue();
+        match file {
+            StoredFile::Object(name) => catalogue.object(name).is_some() || catalogue.is_referenced(name),
+            StoredFile::Manifest(_, id) => catalogue.get(*id).is_some(),
+            StoredFile::Pin(_, id) => catalogue.get(*id).is_some_and(|backup| backup.pinned),
+            StoredFile::Pruned(_) | StoredFile::Repository => true,
+        }
+    }
+
     /// Whether these bytes are those of a stored file; why not, if they are not.
     pub fn check_stored(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), String> {
         match file {
