@@ -111,7 +111,7 @@ impl Repository {
             StoredFile::Object(name) => catalogue.object(name).is_some() || catalogue.is_referenced(name),
             StoredFile::Manifest(_, id) => catalogue.get(*id).is_some(),
             StoredFile::Pin(_, id) => catalogue.get(*id).is_some_and(|backup| backup.pinned),
-            StoredFile::Pruned(_) | StoredFile::Repository => true,
+            StoredFile::Pruned(_) | StoredFile::Repository | StoredFile::Instructions => true,
         }
     }
 
