@@ -176,6 +176,13 @@ fn a_damaged_object_is_healed_by_the_next_scheduled_backup_of_the_same_content()
             let lost = objects.iter().filter(|object| touched.contains(&layout::object(&object.name).to_string()));
             let lost: BTreeSet<_> = lost.map(|object| object.name).collect();
             let repaired = match scheduled(&repository, source) {
+                // What is encrypted never comes out the same twice: it is stored once more, and what was lost stays lost.
+                Archived::Created(created) if site::keys().recipients().is_some() => {
+                    assert!(!lost.is_empty(), "nothing of {} was lost", source.set.name);
+                    site::read_back(&repository, &created, hour(60)).expect("it reads back");
+                    assert_eq!(site::content(&repository, &created.backup), source.files());
+                    continue;
+                }
                 Archived::Unchanged { repaired, .. } => repaired,
                 Archived::Created(created) => {
                     site::read_back(&repository, &created, hour(60)).expect("it reads back");
@@ -195,7 +202,11 @@ fn a_damaged_object_is_healed_by_the_next_scheduled_backup_of_the_same_content()
         for (id, (backup, files)) in &whole.backups {
             let still_live =
                 whole.sources.iter().any(|source| backup.set == source.set.name && source.files() == *files);
-            assert!(live.contains(id) || !still_live, "{id} is not healed, and its source has all of it");
+            let is_encrypted = site::keys().recipients().is_some();
+            assert!(
+                live.contains(id) || !still_live || is_encrypted,
+                "{id} is not healed, and its source has all of it"
+            );
         }
     });
 }
