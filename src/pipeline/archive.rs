@@ -153,7 +153,9 @@ fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> 
             directory: request.set.source.display().to_string(),
         });
     }
+    // What holds the same and has lost some of it is no reason not to make a backup.
     if request.kind == BackupKind::Scheduled
+        && !writer.superseded()
         && let Some(same) = unchanged(repository, request.set, &keys.fingerprints(), &captured)
     {
         memory.remember(repository, request.set, same.id, &captured);
@@ -354,6 +356,8 @@ struct Written {
     stored: HashMap<ChunkKey, Digest>,
     proven: HashSet<Digest>,
     repaired: Vec<Digest>,
+    /// Whether an object that should have been shared was not right, and another has its content now.
+    superseded: bool,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -387,7 +391,9 @@ impl<'a> ObjectWriter<'a> {
             return Ok(shared.object);
         }
         let object = self.write(content)?;
-        locked(&self.written).stored.insert(key, object);
+        let mut written = locked(&self.written);
+        written.superseded |= shared.is_some_and(|shared| shared.object != object);
+        written.stored.insert(key, object);
         Ok(object)
     }
 
@@ -436,6 +442,11 @@ impl<'a> ObjectWriter<'a> {
             healed_from: Some("the source, by a backup".into()),
         };
         self.repository.mend(&file, &right.stored, &note)
+    }
+
+    /// Whether content that was stored already had to be stored again under another name.
+    fn superseded(&self) -> bool {
+        locked(&self.written).superseded
     }
 
     /// The objects that were repaired so far.
