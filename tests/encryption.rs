@@ -124,6 +124,25 @@ fn nothing_of_what_is_backed_up_is_stored_in_the_clear_not_even_after_kills() {
     assert!(!Path::new("/dev/shm").join(scratch_name(&installation)).exists(), "the drill's scratch is gone");
 }
 
+#[test]
+fn what_recovery_finds_to_be_lost_is_told_and_not_written_down_in_the_clear() {
+    let installation = encrypting();
+    let secrets = secrets(&installation);
+    let lost = "circuit_breaker_config.json";
+    files::write(&installation.path("config").join(lost), "{ half a file");
+    let daemon = installation.start();
+    daemon.settle();
+    assert_eq!(code(daemon.terminate()), 0);
+    let daemon = installation.start_with(&[("FIOVANA_RECOVERY_MODE", "true")]);
+    let (exit, said) = run(&installation, &["recover", "--yes"]);
+    assert_ne!(exit, 0, "there is nothing to bring {lost} back from: {said}");
+    let told = daemon.get("/api/recovery").text;
+    assert!(told.contains(&format!("security/{lost}")), "{told}");
+    let (found, looked_at) = leaks(&installation.path("backups"), &secrets);
+    assert!(found.is_empty() && looked_at > 5, "{found:#?}");
+    assert_eq!(code(daemon.terminate()), 0);
+}
+
 fn scratch_name(installation: &Installation) -> String {
     let document: Value = serde_json::from_slice(&files::read(&installation.path("backups/repository.json"))).unwrap();
     format!("fiovana-app-drill-{}", document["id"].as_str().unwrap())

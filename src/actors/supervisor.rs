@@ -38,6 +38,15 @@ pub(super) struct ModeDocument {
     window: IntegrityWindow,
 }
 
+impl ModeDocument {
+    /// What is written down. Where backups are encrypted, no file is named in the clear: what was found lost is found again
+    /// by the next validation.
+    fn of(world: &World, mode: Mode, window: IntegrityWindow) -> Self {
+        let encrypted = world.repository.keys().recipients().is_some();
+        Self { mode: if encrypted { mode.without_names() } else { mode }, window }
+    }
+}
+
 /// Something that may change the mode; answered when it has, and its effects are under way.
 #[derive(Message)]
 #[rtype(result = "Result<(), Problem>")]
@@ -241,7 +250,7 @@ impl CarryOut {
 
     async fn persist(&mut self, persistence: Persistence) -> Result<(), Problem> {
         let world = self.world.clone();
-        let document = ModeDocument { mode: self.next.clone(), window: self.window.clone() };
+        let document = ModeDocument::of(&world, self.next.clone(), self.window.clone());
         let work =
             tokio::task::spawn_blocking(move || world.repository.save_state(MODE, &document, Durability::Durable));
         let failure = match work.await {
@@ -334,7 +343,7 @@ impl Handler<IntegrityFailure> for Supervisor {
         self.window = self.window.clone().with_settings(limit, window_minutes);
         let verdict = self.window.record(self.world.clock.now());
         // The count must survive a restart even when it changes nothing yet.
-        let document = ModeDocument { mode: self.world.mode().mode, window: self.window.clone() };
+        let document = ModeDocument::of(&self.world, self.world.mode().mode, self.window.clone());
         let world = self.world.clone();
         if !matches!(document.mode, Mode::Starting | Mode::Stopping) {
             tokio::task::spawn_blocking(move || {

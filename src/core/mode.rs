@@ -87,6 +87,14 @@ impl Mode {
     /// Every name a mode can have.
     pub const NAMES: [&'static str; 5] = ["starting", "normal", "degraded", "recovery", "stopping"];
 
+    /// The same without the names of what was found to be lost: as if no validation had ended yet.
+    pub fn without_names(mut self) -> Self {
+        if let Self::Recovery { phase: RecoveryPhase::AwaitingDecision { losses }, .. } = &mut self {
+            losses.clear();
+        }
+        self
+    }
+
     /// Whether retention and garbage collection may delete.
     pub const fn allows_deletion(&self) -> bool {
         matches!(self, Self::Normal | Self::Degraded { .. })
