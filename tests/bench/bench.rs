@@ -28,7 +28,7 @@ use fiovana_app::pipeline::scrub::{self, Rotation};
 use fiovana_app::pipeline::verify::{self, Verdict};
 use fiovana_app::repository::Repository;
 use fiovana_app::repository::catalogue::{Backup, Finding};
-use fiovana_app::repository::encryption::Keys;
+use fiovana_app::repository::encryption::{Keys, Recipients, Sealing};
 use fiovana_app::repository::{layout, manifest};
 use fiovana_app::settings::{SetSettings, Settings, Sources};
 use fiovana_app::storage::local::Local;
@@ -152,6 +152,8 @@ fn large(root: &Path, mib: u64, table: &mut Table) {
     let (replicating, ()) = timed(|| replicate(&site, &root.join("replica")));
     table.row("replicate everything", replicating, "cp of what is stored, synced", copied);
 
+    encrypted(root, &source, (first, back), table);
+
     let to = root.join("restored");
     let (restoring, ()) = timed(|| site.restore(&created.backup, &to));
     assert!(limits::same(&files, &to), "what came back is not what was backed up");
@@ -166,6 +168,19 @@ fn large(root: &Path, mib: u64, table: &mut Table) {
     table.row("1 % appended, read back", appended, "openssl dgst -sha256", openssl);
     assert!(created.proven.len() as u64 >= mib * 9 / 10, "little was shared: {}", created.proven.len());
     table.note("peak memory", format!("{:.0} MiB", measure::peak_mib()));
+}
+
+/// A first backup of the same files with encryption on, beside the same without.
+fn encrypted(root: &Path, source: &Path, (plain, plain_back): (f64, f64), table: &mut Table) {
+    let root = root.join("encrypted");
+    let site = Site::new(&root, source, "[\"*.log\"]");
+    let identity = age::x25519::Identity::generate();
+    let recipients = Recipients::new([identity.to_public()]).expect("a recipient");
+    site.repository.set_keys(Keys::new(Sealing::For(recipients), [identity]));
+    let (first, created) = timed(|| site.archive_new(BackupKind::Scheduled));
+    let (back, ()) = timed(|| site.read_back(&created));
+    table.row("first backup, encrypted", first, "first backup", plain);
+    table.row("first backup, encrypted, read back", first + back, "first backup, read back", plain + plain_back);
 }
 
 /// Begins a replica and gives it all that there is, read again after it was written.
