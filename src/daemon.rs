@@ -27,6 +27,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::core::ReplicaName;
 use crate::http::{self, Certificate, Entrances, SocketError, TlsError};
 use crate::keys::{self as key_files, KeyError};
+use crate::private_file::PrivateFileError;
 use crate::repository::lock::{Lock, LockError};
 use crate::repository::replica::{Replica, ReplicaError};
 use crate::repository::{OpenError, Repository};
@@ -34,7 +35,7 @@ use crate::settings::{LogFormat, Settings, SettingsErrors, Sources};
 use crate::storage::local::Local;
 use crate::storage::{Storage, StorageError};
 use crate::telemetry::{LoggingError, Metrics, MetricsError, init_logging};
-use crate::tokens::{Tokens, TokensError};
+use crate::tokens::Tokens;
 use emergency::Salvaged;
 use opening::Opened;
 
@@ -111,7 +112,7 @@ pub enum Failure {
     Tls(#[from] TlsError),
     /// The API is not on loopback, and there are no tokens to protect it.
     #[error("the API at {0} needs tokens, and the file of them cannot be used")]
-    Tokens(SocketAddr, #[source] TokensError),
+    Tokens(SocketAddr, #[source] PrivateFileError),
     /// The keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyError),

@@ -7,13 +7,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use age::secrecy::ExposeSecret;
 use age::x25519::{Identity, Recipient};
 use zeroize::Zeroizing;
 
+use crate::private_file::{PrivateFileError, require_private};
 use crate::repository::encryption::{Keys, MAX_RECIPIENTS, Recipients, Sealing, fingerprint};
 use crate::settings::{EncryptionSettings, Settings};
 
@@ -34,37 +35,9 @@ pub enum KeyError {
         /// Where recipients would be.
         recipients: PathBuf,
     },
-    /// A file could not be read or written.
-    #[error("{action} {}", .path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// Others can read it, or it is somebody else's.
-    #[error("{} can be read by others (mode {mode:04o}, owner {owner}): chmod 600 it, and make it your own", .path.display())]
-    TooOpen {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-        /// Its owner's number.
-        owner: u32,
-    },
-    /// A line is not what it should be. The line itself is not shown: it may hold a key.
-    #[error("{} line {line}: {fault}", .path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// Which line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        fault: &'static str,
-    },
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] PrivateFileError),
     /// A file has no key, or too many.
     #[error("{} {fault}", .path.display())]
     Content {
@@ -137,22 +110,15 @@ fn recipients(settings: &EncryptionSettings, identities: &[Identity]) -> Result<
     Recipients::new(recipients).ok_or_else(none)
 }
 
-fn require_private(path: &Path, file: &File) -> Result<(), KeyError> {
-    let metadata = file.metadata().map_err(|error| failed("read", path, error))?;
-    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
-    if mode & 0o077 != 0 || owner != rustix::process::geteuid().as_raw() {
-        return Err(KeyError::TooOpen { path: path.to_owned(), mode, owner });
-    }
-    Ok(())
-}
-
 /// The keys in a file, one to a line; at least one.
 fn parse<K: std::str::FromStr>(path: &Path, file: File, fault: &'static str) -> Result<Vec<K>, KeyError> {
     let mut text = Zeroizing::new(String::new());
     file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(|error| failed("read", path, error))?;
     let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let keys: Result<Vec<K>, KeyError> = lines
-        .map(|(index, line)| line.parse().map_err(|_| KeyError::Line { path: path.to_owned(), line: index + 1, fault }))
+        .map(|(index, line)| {
+            line.parse().map_err(|_| PrivateFileError::Line { path: path.to_owned(), line: index + 1, fault }.into())
+        })
         .collect();
     let content = |fault| KeyError::Content { path: path.to_owned(), fault };
     match keys? {
@@ -251,7 +217,7 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 }
 
 fn failed(action: &'static str, path: &Path, source: io::Error) -> KeyError {
-    KeyError::Io { action, path: path.to_owned(), source }
+    PrivateFileError::Io { action, path: path.to_owned(), source }.into()
 }
 
 /// Whether this can be a recipient: `age1` and 58 more characters.

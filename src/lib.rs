@@ -34,6 +34,7 @@ pub mod daemon;
 pub mod http;
 pub mod keys;
 pub mod pipeline;
+pub mod private_file;
 pub mod repository;
 pub mod settings;
 pub mod storage;

@@ -12,12 +12,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
+
+use crate::private_file::{PrivateFileError, require_private};
 
 /// The most that a file of tokens may measure, and the shortest token that is worth its name.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -55,42 +57,6 @@ pub struct Bearer {
     pub right: Right,
 }
 
-/// Why a file of tokens cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TokensError {
-    /// It could not be read or made.
-    #[error("{action} {}", .path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// Others can read it, or it is somebody else's.
-    #[error("{} can be read by others (mode {mode:04o}, owner {owner}): chmod 600 it, and make it your own", .path.display())]
-    TooOpen {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-        /// Its owner's number.
-        owner: u32,
-    },
-    /// A line is not what it should be. The line itself is not shown: it may hold a token.
-    #[error("{} line {line}: {fault}", .path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// Which line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        fault: &'static str,
-    },
-}
-
 /// A file of tokens. It is read each time a token is presented, so that one that was taken out is worthless at once.
 #[derive(Clone, Debug)]
 pub struct Tokens {
@@ -105,7 +71,7 @@ impl Tokens {
 
     /// Makes the file, with a fresh token of each right, unless there is one; and reads it, so that one that cannot be
     /// used is found out now.
-    pub fn prepare(&self) -> Result<(), TokensError> {
+    pub fn prepare(&self) -> Result<(), PrivateFileError> {
         let text = format!("{HEAD}operate  cli      {}\nread     monitor  {}\n", self.fresh()?, self.fresh()?);
         let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path);
         match created {
@@ -124,7 +90,7 @@ impl Tokens {
     }
 
     /// Whose `token` this is; `None` if it is nobody's.
-    pub fn bearer(&self, token: &str) -> Result<Option<Bearer>, TokensError> {
+    pub fn bearer(&self, token: &str) -> Result<Option<Bearer>, PrivateFileError> {
         let presented = Sha256::digest(token.as_bytes());
         let entries = self.read()?;
         // Every entry is looked at, so that the time tells nothing of which was nearest.
@@ -139,13 +105,13 @@ impl Tokens {
 
     /// A token that may do everything, for commands of the file's owner; `None` for anybody else, and if
     /// there is no such token.
-    pub fn own(&self) -> Result<Option<String>, TokensError> {
+    pub fn own(&self) -> Result<Option<String>, PrivateFileError> {
         match self.read() {
             Ok(entries) => {
                 let mut operate = entries.into_iter().filter(|(bearer, _)| bearer.right == Right::Operate);
                 Ok(operate.next().map(|(_, token)| token))
             }
-            Err(TokensError::Io { source, .. })
+            Err(PrivateFileError::Io { source, .. })
                 if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) =>
             {
                 Ok(None)
@@ -156,14 +122,14 @@ impl Tokens {
 
     /// The token in a file that was made for a client: the last word of its first line, so that a line of the service's
     /// own file will do.
-    pub fn given(&self) -> Result<String, TokensError> {
+    pub fn given(&self) -> Result<String, PrivateFileError> {
         let text = self.text()?;
         let (line, words) = lines(&text).next().unwrap_or((1, ""));
         match words.split_whitespace().last() {
             Some(token) if token.len() >= MIN_TOKEN_BYTES && token.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 Ok(token.to_owned())
             }
-            _ => Err(TokensError::Line {
+            _ => Err(PrivateFileError::Line {
                 path: self.path.clone(),
                 line,
                 fault: "there is no token of 32 characters or more",
@@ -171,28 +137,24 @@ impl Tokens {
         }
     }
 
-    fn read(&self) -> Result<Vec<(Bearer, String)>, TokensError> {
+    fn read(&self) -> Result<Vec<(Bearer, String)>, PrivateFileError> {
         let text = self.text()?;
         lines(&text)
             .map(|(line, words)| {
-                entry(words).map_err(|fault| TokensError::Line { path: self.path.clone(), line, fault })
+                entry(words).map_err(|fault| PrivateFileError::Line { path: self.path.clone(), line, fault })
             })
             .collect()
     }
 
-    fn text(&self) -> Result<String, TokensError> {
+    fn text(&self) -> Result<String, PrivateFileError> {
         let file = File::open(&self.path).map_err(|error| self.failed("read", error))?;
-        let metadata = file.metadata().map_err(|error| self.failed("read", error))?;
-        let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
-        if mode & 0o077 != 0 || owner != rustix::process::geteuid().as_raw() {
-            return Err(TokensError::TooOpen { path: self.path.clone(), mode, owner });
-        }
+        require_private(&self.path, &file)?;
         let mut text = String::new();
         file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(|error| self.failed("read", error))?;
         Ok(text)
     }
 
-    fn fresh(&self) -> Result<String, TokensError> {
+    fn fresh(&self) -> Result<String, PrivateFileError> {
         let mut bytes = [0u8; 32];
         // At most 256 bytes are always given whole, getrandom(2) says.
         getrandom(&mut bytes, GetRandomFlags::empty())
@@ -200,8 +162,8 @@ impl Tokens {
         Ok(base16ct::lower::encode_string(&bytes))
     }
 
-    fn failed(&self, action: &'static str, source: io::Error) -> TokensError {
-        TokensError::Io { action, path: self.path.clone(), source }
+    fn failed(&self, action: &'static str, source: io::Error) -> PrivateFileError {
+        PrivateFileError::Io { action, path: self.path.clone(), source }
     }
 }
 
@@ -297,7 +259,7 @@ mod tests {
         tokens.prepare().unwrap();
         for mode in [0o640, 0o604, 0o660] {
             std::fs::set_permissions(&tokens.path, std::fs::Permissions::from_mode(mode)).unwrap();
-            assert!(matches!(tokens.bearer("x"), Err(TokensError::TooOpen { .. })), "{mode:o}");
+            assert!(matches!(tokens.bearer("x"), Err(PrivateFileError::TooOpen { .. })), "{mode:o}");
         }
     }
 
@@ -311,7 +273,7 @@ mod tests {
         for (text, at) in [("", 1), ("# nothing\n", 1), ("\nshort-s3cr3t\n", 2)] {
             let (_directory, tokens) = with(text);
             let error = tokens.given().unwrap_err();
-            assert!(matches!(error, TokensError::Line { line, .. } if line == at), "{text:?}: {error}");
+            assert!(matches!(error, PrivateFileError::Line { line, .. } if line == at), "{text:?}: {error}");
             assert!(!error.to_string().contains("s3cr3t"), "{error}");
         }
     }
@@ -328,7 +290,7 @@ mod tests {
         ] {
             let (_directory, tokens) = with(&format!("# fine\n\n{text}"));
             let error = tokens.bearer("x").unwrap_err();
-            assert!(matches!(error, TokensError::Line { line: 3, .. }), "{text:?}");
+            assert!(matches!(error, PrivateFileError::Line { line: 3, .. }), "{text:?}");
             assert!(!error.to_string().contains("s3cr3t"), "{error}");
         }
     }

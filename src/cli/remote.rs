@@ -22,8 +22,8 @@ use crate::api::{
     VerifyOutcome,
 };
 use crate::core::{BackupRef, SetName};
+use crate::private_file::PrivateFileError;
 use crate::repository::lock::Holder;
-use crate::tokens::TokensError;
 
 /// How long a service may take to connect to, and to answer what it need not work for.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -113,7 +113,7 @@ pub enum RemoteError {
     },
     /// The tokens of the API cannot be used.
     #[error(transparent)]
-    Tokens(#[from] TokensError),
+    Tokens(#[from] PrivateFileError),
     /// The answer is no document of this version.
     #[error("{peer} answered {status} with something else than was expected: is it of another version?")]
     Foreign {

@@ -12,11 +12,12 @@ use std::path::Path;
 use super::Failure;
 use crate::core::BackupState;
 use crate::http;
+use crate::private_file::PrivateFileError;
 use crate::repository::Repository;
 use crate::repository::lock::{Lock, LockError};
 use crate::repository::reserve::MIN_FREE_BYTES;
 use crate::settings::Settings;
-use crate::tokens::{Tokens, TokensError};
+use crate::tokens::Tokens;
 pub use salvage::Salvaged;
 
 /// Where to listen, in this order, until one address can be had.
@@ -79,7 +80,7 @@ pub fn survey(settings: &Settings, repository: &Repository) {
 }
 
 /// Puts tokens that cannot be understood aside, and makes new ones: nobody could have used them.
-pub fn replace_tokens(path: &Path, tokens: &Tokens) -> Result<(), TokensError> {
+pub fn replace_tokens(path: &Path, tokens: &Tokens) -> Result<(), PrivateFileError> {
     let aside = path.with_extension("damaged");
     if std::fs::rename(path, &aside).is_ok() {
         found(&format!(

@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -17,6 +16,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, ServerConfig};
 
+use crate::private_file::{PrivateFileError, require_private};
 use crate::settings::TlsFiles;
 
 /// The most that a certificate with those that vouch for it, or a key, may measure.
@@ -35,15 +35,8 @@ pub enum TlsError {
         source: io::Error,
     },
     /// Others can read the key.
-    #[error("the TLS key {} can be read by others (mode {mode:04o}, owner {owner}): chmod 600 it, and make it your own", .path.display())]
-    TooOpen {
-        /// The key.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-        /// Its owner's number.
-        owner: u32,
-    },
+    #[error("use the TLS key")]
+    Open(#[source] PrivateFileError),
     /// There is no PEM of the right kind in the file.
     #[error("{} holds no {what} in PEM that can be read", .path.display())]
     NotPem {
@@ -126,11 +119,7 @@ fn open(path: &Path) -> Result<File, TlsError> {
 
 fn open_private(path: &Path) -> Result<File, TlsError> {
     let file = open(path)?;
-    let metadata = file.metadata().map_err(|source| TlsError::Io { path: path.to_owned(), source })?;
-    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
-    if mode & 0o077 != 0 || owner != rustix::process::geteuid().as_raw() {
-        return Err(TlsError::TooOpen { path: path.to_owned(), mode, owner });
-    }
+    require_private(path, &file).map_err(TlsError::Open)?;
     Ok(file)
 }
 

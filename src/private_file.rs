@@ -1,0 +1,56 @@
+//! Files with secrets in them.
+//!
+//! Hazard: a secret that others can read is none. A file that is not its owner's alone is refused, not quietly used; and
+//! no message shows what is in one.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Why a private file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivateFileError {
+    /// It could not be read or made.
+    #[error("{action} {}", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Others can read it, or it is somebody else's.
+    #[error("{} can be read by others (mode {mode:04o}, owner {owner}): chmod 600 it, and make it your own", .path.display())]
+    TooOpen {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// Its owner's number.
+        owner: u32,
+    },
+    /// A line is not what it should be. The line itself is not shown: it may hold a secret.
+    #[error("{} line {line}: {fault}", .path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
+}
+
+/// Refuses an open file that others than this process's user can read.
+pub fn require_private(path: &Path, file: &File) -> Result<(), PrivateFileError> {
+    let failed = |source| PrivateFileError::Io { action: "read", path: path.to_owned(), source };
+    let metadata = file.metadata().map_err(failed)?;
+    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
+    if mode & 0o077 != 0 || owner != rustix::process::geteuid().as_raw() {
+        return Err(PrivateFileError::TooOpen { path: path.to_owned(), mode, owner });
+    }
+    Ok(())
+}
