@@ -33,7 +33,10 @@ fn off_loopback_every_call_needs_a_token_and_the_command_line_has_one() {
     assert_eq!(daemon.get("/healthz").status, 200);
     assert_eq!(status_as(&daemon, &token(&installation, "read")), 200);
     assert_eq!(status_as(&daemon, "wrong"), 401);
-    let command = installation.run(&["backup", "security", "--json"]);
+    let command = daemon.wait("the first scheduled backup to be out of the way", |_| {
+        let command = installation.run(&["backup", "security", "--json"]);
+        (!String::from_utf8_lossy(&command.stderr).contains("is being backed up")).then_some(command)
+    });
     assert_eq!(command.status.code(), Some(0), "{}", String::from_utf8_lossy(&command.stderr));
     assert_eq!(daemon.terminate().code(), Some(0));
     let records = chained_records(&installation.path("logs/security_audit.log"));
