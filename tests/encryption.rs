@@ -210,6 +210,34 @@ fn a_host_without_an_identity_backs_up_verifies_and_forgets_and_says_that_it_can
     assert_eq!(files::read(&to.join("small-secret-name.txt")), SECRET.as_bytes());
 }
 
+#[test]
+fn what_only_an_older_backup_has_is_kept_by_a_host_that_cannot_look_into_it() {
+    let installation = encrypting();
+    let recipient = identity_line(&installation, "# public key: ");
+    std::fs::remove_file(installation.path("fiovana-app.key")).unwrap();
+    files::write(&installation.path("fiovana-app.recipients"), format!("{recipient}\n"));
+    let id = |backup: Value| backup["id"].as_str().unwrap().to_owned();
+    let daemon = installation.start();
+    let with_both = id(daemon.settle().backup_when_free("notes"));
+    std::fs::remove_file(installation.path("notes/launch-codes-of-1977.txt")).unwrap();
+    let with_one = id(daemon.backup_when_free("notes"));
+    files::write(&installation.path("notes/small-secret-name.txt"), "another secret");
+    let newest = id(daemon.backup_when_free("notes"));
+    assert_eq!(code(daemon.terminate()), 0);
+
+    // Nothing of the files is known any more when there are too many.
+    let daemon = installation.start_with(&[("FIOVANA_MAX_BACKUPS", "1")]);
+    daemon.settle();
+    let (exit, said) = run(&installation, &["prune"]);
+    assert_eq!(exit, 0, "{said}");
+    let left = daemon.wait("what is due to be deleted", |daemon| {
+        let left: Vec<String> = daemon.list("notes").into_iter().map(id).collect();
+        (!left.contains(&with_one)).then_some(left)
+    });
+    assert!(left.contains(&newest) && left.contains(&with_both), "{left:?}");
+    assert_eq!(code(daemon.terminate()), 0);
+}
+
 fn identity_line(installation: &Installation, beginning: &str) -> String {
     let text = String::from_utf8(files::read(&installation.path("fiovana-app.key"))).unwrap();
     text.lines().find_map(|line| line.strip_prefix(beginning)).unwrap().to_owned()
