@@ -172,10 +172,13 @@ impl Service {
     /// Brings recovery to where a plan may be applied, and has that begun.
     async fn request_restore(&self, caller: &Caller) -> Result<(), Problem> {
         for _turn in 0..MAX_TURNS {
-            match self.at_rest().await?.mode.phase() {
-                Some(RecoveryPhase::Validated) => self.asked(ModeEvent::PlanRequested, caller).await?,
-                // Whether it is time for it, the machine judges, and says.
-                _ => return self.asked(ModeEvent::RestoreRequested, caller).await,
+            let is_validated = matches!(self.at_rest().await?.mode.phase(), Some(RecoveryPhase::Validated));
+            let event = if is_validated { ModeEvent::PlanRequested } else { ModeEvent::RestoreRequested };
+            match self.asked(event, caller).await {
+                Ok(()) if is_validated => {}
+                // At rest either is allowed, so that it went on by itself between the look and the request.
+                Err(problem) if problem.kind == ProblemKind::WrongMode && self.world.mode().mode.is_recovery() => {}
+                asked => return asked,
             }
         }
         Err(Problem::new(ProblemKind::Busy, "recovery is looking at what changed meanwhile: try again"))
