@@ -326,6 +326,7 @@ fn private(installation: &Installation, text: &str) {
 #[test]
 fn in_recovery_mode_the_service_comes_up_without_its_keys_and_says_what_is_missing() {
     let installation = encrypting();
+    let secrets = secrets(&installation);
     let daemon = installation.start();
     daemon.settle();
     assert_eq!(code(daemon.terminate()), 0);
@@ -335,6 +336,8 @@ fn in_recovery_mode_the_service_comes_up_without_its_keys_and_says_what_is_missi
     let answer = daemon.post("/api/backup/notes");
     assert!(answer.status == 422 && answer.text.contains("nothing was backed up"), "{}", answer.text);
     assert_eq!(code(daemon.terminate()), 0);
+    let (found, _) = leaks(&installation.path("backups"), &secrets);
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]

@@ -42,8 +42,8 @@ impl ModeDocument {
     /// What is written down. Where backups are encrypted, no file is named in the clear: what was found lost is found again
     /// by the next validation.
     fn of(world: &World, mode: Mode, window: IntegrityWindow) -> Self {
-        let encrypted = world.repository.keys().recipients().is_some();
-        Self { mode: if encrypted { mode.without_names() } else { mode }, window }
+        let is_secret = world.repository.keys().is_secret();
+        Self { mode: if is_secret { mode.without_names() } else { mode }, window }
     }
 }
 

@@ -100,6 +100,11 @@ impl Keys {
         Self { sealing, identities }
     }
 
+    /// Whether nothing that backups hold may be written in the clear, be it known for whom to encrypt it or not.
+    pub const fn is_secret(&self) -> bool {
+        !matches!(self.sealing, Sealing::Plain)
+    }
+
     /// For whom new backups are encrypted; `None` if for nobody, or if it is not known.
     pub const fn recipients(&self) -> Option<&Recipients> {
         if let Sealing::For(recipients) = &self.sealing { Some(recipients) } else { None }

@@ -41,7 +41,7 @@ pub enum ManifestFault {
 
 /// A manifest as it stands in its file; the body is [`Body`], or an age file that holds one, in base64.
 #[derive(Serialize, Deserialize)]
-struct Document<'a, B: ?Sized> {
+struct Document<'a, B> {
     envelope: std::borrow::Cow<'a, Envelope>,
     body: B,
 }

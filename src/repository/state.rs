@@ -86,14 +86,15 @@ impl Repository {
         self.save(&layout::state(name), value, None, durability)
     }
 
-    /// The same for a value that names files or shows what they hold: encrypted where backups are.
+    /// The same for a value that names files or shows what they hold: encrypted where backups are, and not written where they
+    /// should be and cannot.
     pub fn save_private_state<T: Serialize>(
         &self,
         name: &'static str,
         value: &T,
         durability: Durability,
     ) -> Result<(), StorageError> {
-        self.save(&layout::state(name), value, self.keys().recipients(), durability)
+        self.save_private(&layout::state(name), value, durability)
     }
 
     /// What a set's state file says; `name` is a plain word.
@@ -116,7 +117,7 @@ impl Repository {
         self.save(&layout::set_state(name, set), value, None, durability)
     }
 
-    /// The same for a value that names files or shows what they hold: encrypted where backups are.
+    /// The same for a value that names files or shows what they hold: see [`Repository::save_private_state`].
     pub fn save_private_set_state<T: Serialize>(
         &self,
         name: &'static str,
@@ -124,7 +125,20 @@ impl Repository {
         value: &T,
         durability: Durability,
     ) -> Result<(), StorageError> {
-        self.save(&layout::set_state(name, set), value, self.keys().recipients(), durability)
+        self.save_private(&layout::set_state(name, set), value, durability)
+    }
+
+    fn save_private<T: Serialize>(
+        &self,
+        path: &StoragePath,
+        value: &T,
+        durability: Durability,
+    ) -> Result<(), StorageError> {
+        let keys = self.keys();
+        match keys.recipients() {
+            None if keys.is_secret() => Ok(()),
+            recipients => self.save(path, value, recipients, durability),
+        }
     }
 
     fn save<T: Serialize>(
