@@ -8,16 +8,23 @@ use std::any::Any;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 
-use actix_web::dev::{Extensions, Server, ServerHandle};
+use actix_http::{HttpService, Protocol, Request, TlsAcceptorConfig};
+use actix_server::{GracefulShutdownSignal, Server, ServerHandle};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
+use actix_web::body::BoxBody;
+use actix_web::dev::{AppConfig, Extensions, Service, ServiceFactory, ServiceResponse, fn_service};
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::UnixStream;
 use actix_web::web::{Data, ServiceConfig};
-use actix_web::{App, HttpServer};
+use actix_web::{App, Error};
 use futures_util::future::join_all;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::task::JoinHandle;
 
 use super::api::Api;
+use super::connections::{Bounded, Refusal};
 use super::exchange;
 use super::limits::Limits;
 use super::shared::Shared;
@@ -89,34 +96,102 @@ pub(super) fn serve_at<A: Api>(
     routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
     limits: Limits,
 ) -> io::Result<Server> {
-    let shared = shared.clone();
-    let app = move || {
-        let app = App::new().app_data(shared.clone()).app_data(limits);
-        app.configure(routes.clone()).wrap(from_fn(exchange::exchange::<A>))
-    };
-    let mut server = HttpServer::new(app)
+    let mut server = Server::build()
         .workers(limits.workers)
-        .max_connections(limits.connections / limits.workers)
+        .max_concurrent_connections((limits.connections + limits.refusals) / limits.workers)
         .worker_max_blocking_threads(limits.blocking_threads / limits.workers)
-        .client_request_timeout(limits.head_timeout)
-        .tls_handshake_timeout(limits.head_timeout)
-        .keep_alive(limits.keep_alive)
         .shutdown_timeout(limits.shutdown_seconds)
-        .on_connect(note_user)
         .disable_signals();
+    let front = Front { shared: shared.clone(), routes, limits, stopping: server.graceful_shutdown_signal() };
     for entrance in entrances {
+        let front = front.clone();
         server = match entrance {
-            Entrance::Plain(listener) => server.listen(listener)?,
-            Entrance::Encrypted(listener, certificate) => server.listen_rustls_0_23(listener, certificate.config()?)?,
-            Entrance::Local(listener) => server.listen_uds(listener)?,
+            Entrance::Plain(listener) => {
+                bound_delivery(&listener, limits)?;
+                server.listen("plain", listener, move || front.bounded(front.http().tcp(), Refusal::over_http))?
+            }
+            Entrance::Encrypted(listener, certificate) => {
+                bound_delivery(&listener, limits)?;
+                let config = certificate.config()?;
+                server.listen("encrypted", listener, move || {
+                    let handshake = TlsAcceptorConfig::default().handshake_timeout(limits.head_timeout);
+                    let https = front.http().rustls_0_23_with_config(config.clone(), handshake);
+                    front.bounded(https, Refusal::silent)
+                })?
+            }
+            Entrance::Local(listener) => server.listen_uds("local", listener, move || {
+                let named = fn_service(async |io: UnixStream| Ok((io, Protocol::Http1, None)));
+                front.bounded(named.and_then(front.http()), Refusal::over_http)
+            })?,
         };
     }
     Ok(server.run())
 }
 
+/// Has the kernel give up a connection whose client does not take what it was sent (tcp(7), TCP_USER_TIMEOUT). Whoever
+/// comes to this socket has it from there.
+fn bound_delivery(listener: &TcpListener, limits: Limits) -> io::Result<()> {
+    let milliseconds = u32::try_from(limits.delivery.as_millis()).unwrap_or(u32::MAX);
+    Ok(set_tcp_user_timeout(listener, milliseconds)?)
+}
+
+/// What is behind each entrance.
+struct Front<A: Api, R> {
+    shared: Data<Shared<A>>,
+    routes: R,
+    limits: Limits,
+    stopping: GracefulShutdownSignal,
+}
+
+impl<A: Api, R: Clone> Clone for Front<A, R> {
+    fn clone(&self) -> Self {
+        let (shared, routes, stopping) = (self.shared.clone(), self.routes.clone(), self.stopping.clone());
+        Self { shared, routes, limits: self.limits, stopping }
+    }
+}
+
+impl<A: Api, R: Fn(&mut ServiceConfig) + Clone + Send + 'static> Front<A, R> {
+    /// HTTP/1.1 over connections of this kind.
+    fn http<Io: 'static>(
+        &self,
+    ) -> HttpService<
+        Io,
+        impl ServiceFactory<
+            Request,
+            Config = (),
+            Response = ServiceResponse<BoxBody>,
+            Error = Error,
+            InitError = (),
+            Future: 'static,
+            Service: Service<Request, Future: 'static>,
+        > + use<A, R, Io>,
+        BoxBody,
+    > {
+        let stopping = self.stopping.clone();
+        let app = App::new().app_data(self.shared.clone()).app_data(self.limits);
+        let app = app.configure(self.routes.clone()).wrap(from_fn(exchange::exchange::<A>));
+        HttpService::build()
+            .keep_alive(self.limits.keep_alive)
+            .client_request_timeout(self.limits.head_timeout)
+            .client_disconnect_timeout(self.limits.linger)
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .on_connect_ext(note_user)
+            .finish(map_config(app.into_factory(), |()| AppConfig::default()))
+    }
+
+    fn bounded<F>(&self, inner: F, refusal: fn(Arc<dyn Fn() + Send + Sync>) -> Refusal) -> Bounded<F> {
+        let observer = Arc::clone(&self.shared.observer);
+        let told = Arc::new(move || observer.observed("unmatched", "other", 503, 0.0));
+        Bounded { inner, most: self.limits.connections / self.limits.workers, refusal: refusal(told) }
+    }
+}
+
 /// Notes who is at the other end, where the machine knows it.
-fn note_user(connection: &dyn Any, noted: &mut Extensions) {
-    if let Some(stream) = connection.downcast_ref::<UnixStream>() {
+fn note_user<Io: 'static>(connection: &Io, noted: &mut Extensions) {
+    if let Some(stream) = (connection as &dyn Any).downcast_ref::<UnixStream>() {
         noted.insert(LocalUser(stream.peer_cred().ok().map(|peer| peer.uid())));
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Hazard: an answer that cannot be tied to the audit log, is kept by a cache, or was never counted.
 
+use std::cell::RefCell;
 use std::future::{Ready, ready};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::body::BoxBody;
@@ -12,6 +14,8 @@ use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
+use futures_util::StreamExt;
+use futures_util::stream::poll_fn;
 
 use crate::actors::service::Caller;
 use crate::api::{Problem, ProblemKind};
@@ -19,6 +23,7 @@ use crate::api::{Problem, ProblemKind};
 use super::admission::admit;
 use super::api::Api;
 use super::auth;
+use super::connections::{Keeping, UnderWay};
 use super::problem::tell;
 use super::shared::Shared;
 use super::socket::LocalUser;
@@ -29,13 +34,16 @@ const MAX_REQUEST_ID_BYTES: usize = 64;
 /// Identifies, admits and counts a request; completes its answer.
 pub(super) async fn exchange<A: Api>(
     shared: Data<Shared<A>>,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse, Error> {
     let begun = shared.clock.uptime();
     let method = known(request.method());
     let caller = caller(request.request());
     let id = caller.correlation_id.clone();
+
+    let under_way = UnderWay::here();
+    let unread = keep_payload(&mut request);
 
     let response = match let_in(&shared, request.request(), caller).await {
         Ok(caller) => {
@@ -56,7 +64,20 @@ pub(super) async fn exchange<A: Api>(
     let seconds = shared.clock.uptime().saturating_sub(begun).as_secs_f64();
     let route = route.as_deref().unwrap_or("unmatched");
     shared.observer.observed(route, method, response.status().as_u16(), seconds);
-    Ok(response)
+    Ok(response.map_body(|_, body| BoxBody::new(Keeping::new(body, (under_way, unread)))))
+}
+
+/// Keeps what is left of the request's body until it was answered. If its end has not come by then, the client did not
+/// want it to be read; as long as it is kept, actix closes the connection, where it would otherwise read on for ever.
+fn keep_payload(request: &mut ServiceRequest) -> Option<Rc<RefCell<Payload>>> {
+    let payload = match request.take_payload() {
+        Payload::None => return None,
+        payload => Rc::new(RefCell::new(payload)),
+    };
+    let read = Rc::clone(&payload);
+    let stream = poll_fn(move |context| read.borrow_mut().poll_next_unpin(context));
+    request.set_payload(Payload::Stream { payload: Box::pin(stream) });
+    Some(payload)
 }
 
 /// The caller, by name if a token says it, if the request may be answered.
@@ -106,7 +127,8 @@ fn given_id(request: &HttpRequest) -> Option<String> {
     well_formed.then(|| id.to_owned())
 }
 
-fn fresh_id() -> String {
+/// An id that no other request has.
+pub(super) fn fresh_id() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 

@@ -7,14 +7,15 @@ use std::time::Duration;
 /// How many connections the kernel keeps for us that were not let in yet: beyond them, who knocks must knock again.
 pub(super) const BACKLOG: i32 = 1024;
 
-/// What requests may take. One thing is not bounded in time: a chunked body that nobody wanted, and that goes on after
-/// it was answered, keeps its connection until the client hangs up, for actix reads it to its end. Heads are bounded by actix: 96 headers, 128 KiB.
+/// What requests may take. Heads are bounded by actix: 96 headers, 128 KiB.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Threads that answer.
     pub workers: usize,
-    /// Connections at a time. Beyond them nobody is let in until one ends, as each does that is silent for too long.
+    /// Connections at a time. Who comes then takes the place of who was idle for longest.
     pub connections: usize,
+    /// Beyond them, who is being told that something is under way on each. Further ones wait in the kernel's queue.
+    pub refusals: usize,
     /// Threads for questions that may touch the disk.
     pub blocking_threads: usize,
     /// Operations at a time.
@@ -35,6 +36,10 @@ pub(super) struct Limits {
     pub body_timeout: Duration,
     /// How long a connection may be idle.
     pub keep_alive: Duration,
+    /// How long a client may go on sending what nobody will read, after it was answered.
+    pub linger: Duration,
+    /// How long the kernel keeps what a client does not take.
+    pub delivery: Duration,
     /// How long a graceful stop waits for answers under way.
     pub shutdown_seconds: u64,
 }
@@ -44,6 +49,7 @@ impl Limits {
     pub const DEFAULT: Self = Self {
         workers: 2,
         connections: 4096,
+        refusals: 512,
         blocking_threads: 16,
         operations: 32,
         downloads: 8,
@@ -54,17 +60,20 @@ impl Limits {
         head_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(10),
         keep_alive: Duration::from_secs(30),
+        linger: Duration::from_secs(1),
+        delivery: Duration::from_secs(30),
         shutdown_seconds: 30,
     };
 
     /// The same for a process that may have so many files open: half of them are left to its work.
     pub fn within(open_files: u64) -> Self {
         let half = usize::try_from(open_files / 2).unwrap_or(usize::MAX);
-        Self { connections: Self::DEFAULT.connections.min(half).max(Self::DEFAULT.workers), ..Self::DEFAULT }
+        let connections = Self::DEFAULT.connections.min(half - half / 8).max(Self::DEFAULT.workers);
+        Self { connections, refusals: Self::DEFAULT.refusals.min(half / 8), ..Self::DEFAULT }
     }
 
     /// For an entrance beside that of the API: a few known clients.
     pub fn beside(self) -> Self {
-        Self { workers: 1, connections: 64, blocking_threads: self.blocking_threads / 2, ..self }
+        Self { workers: 1, connections: 64, refusals: 8, blocking_threads: self.blocking_threads / 2, ..self }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Hazard: a port on loopback is open to every program of the machine and, through a browser, to every web page its
 //! users look at; and restoring is a powerful call. So a request is admitted before it is understood (`admission`),
-//! everything it may take is bounded (`limits`), work that was begun is finished whoever hangs up (`shared`), and
-//! whatever goes wrong is told as one kind of document (`problem`).
+//! everything it may take is bounded (`limits`), who sits there and asks nothing gives way to who does (`connections`),
+//! work that was begun is finished whoever hangs up (`shared`), and whatever goes wrong is told as one kind of document
+//! (`problem`).
 //!
 //! What is answered where is on one screen: `routes`. Heads that are no HTTP/1.x, too slow or too large never
 //! get this far: actix answers them with a bare 400, 408 or 431 and closes the connection.
@@ -12,6 +13,7 @@ mod admission;
 mod api;
 mod auth;
 mod call;
+mod connections;
 mod entrances;
 mod exchange;
 mod handlers;

@@ -1,13 +1,14 @@
 //! Hanging up, crowding in, dawdling and panicking.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::api::ProblemKind;
 
 use super::super::limits::Limits;
 use super::fake::{ID, Stage};
-use super::{Door, Reply, request};
+use super::{Door, PATIENCE, Reply, request};
 
 /// Hangs up so hard that the server cannot miss it: closing with an answer unread resets the connection.
 fn begin_and_hang_up(door: &Door, line: &str) {
@@ -84,6 +85,93 @@ fn an_idle_connection_is_closed() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     assert!(answer.ends_with(b"ok\n"));
+}
+
+/// A request whose body nobody wants, up to and with its answer.
+fn unwanted_body(door: &Door) -> TcpStream {
+    let mut stream = door.connect();
+    stream
+        .write_all(b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        .unwrap();
+    assert!(stream.peek(&mut [0]).unwrap() > 0);
+    stream
+}
+
+#[test]
+fn a_body_that_goes_on_after_its_answer_is_not_read_for_ever() {
+    let door = Door::with(Limits { linger: Duration::from_millis(50), ..Limits::DEFAULT });
+    let mut silent = unwanted_body(&door);
+    assert_eq!(Reply::read(&mut silent).status, 404, "closed, though its end never came");
+
+    let mut endless = unwanted_body(&door);
+    endless.set_write_timeout(Some(PATIENCE)).unwrap();
+    let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
+    let refused = (0..1 << 14).find_map(|_| endless.write_all(&chunk).err()).expect("a gigabyte was read");
+    assert!(matches!(refused.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{refused}");
+}
+
+#[test]
+fn a_body_that_was_read_keeps_its_connection() {
+    let door = Door::open();
+    let mut stream = door.connect();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    for head in ["POST /api/backup/security", "POST /api/recovery/plan", "POST /api/prune"] {
+        let body = "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+        stream.write_all(format!("{head} HTTP/1.1\r\nHost: localhost\r\n{body}").as_bytes()).unwrap();
+        let heads: Vec<String> =
+            answers.by_ref().lines().map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+        assert!(!heads.is_empty() && !heads.iter().any(|line| line == "connection: close"), "{head}: {heads:?}");
+        let length = heads.iter().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        answers.read_exact(&mut vec![0; length.parse().unwrap()]).unwrap();
+    }
+}
+
+/// Whether the server has hung up.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let read = stream.read(&mut [0]);
+    stream.set_nonblocking(false).unwrap();
+    !matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock)
+}
+
+#[test]
+fn who_only_sits_there_gives_way_to_who_asks_for_something() {
+    let door = Door::with(Limits { workers: 1, connections: 4, ..Limits::DEFAULT });
+    let mut idle: Vec<TcpStream> = (0..20).map(|_| door.connect()).collect();
+    idle[19].write_all(b"GET /healthz HTTP/1.1\r\nHost: local").unwrap();
+    for _ in 0..3 {
+        assert_eq!(door.get("/api/status").status, 200);
+    }
+    let closed: Vec<bool> = idle.iter_mut().map(is_closed).collect();
+    let first_open = closed.iter().position(|closed| !closed).unwrap();
+    assert!((16..=17).contains(&first_open) && closed[first_open..].iter().all(|closed| !closed), "{closed:?}");
+    idle[19].write_all(b"host\r\nConnection: close\r\n\r\n").unwrap();
+    assert_eq!(Reply::read(&mut idle[19]).status, 200, "the last to come had its say");
+}
+
+#[test]
+fn where_something_is_under_way_on_each_connection_a_newcomer_is_told_so_at_once() {
+    let door = Door::with(Limits { workers: 1, connections: 2, ..Limits::DEFAULT });
+    let mut busy = [door.connect(), door.connect()];
+    for stream in &mut busy {
+        stream.write_all(&request("POST /api/backup/slow", &[], "")).unwrap();
+        assert_eq!(door.fake.stage(), Stage::Begun);
+    }
+    for line in ["GET /healthz", "GET /api/status"] {
+        let reply = door.send(line, &[], "");
+        reply.problem(ProblemKind::Unavailable);
+        assert_eq!(reply.header("retry-after"), Some("1"));
+    }
+    // Who says nothing is told, too.
+    Reply::read(&mut door.connect()).problem(ProblemKind::Unavailable);
+    door.fake.let_go();
+    door.fake.let_go();
+    for stream in &mut busy {
+        assert_eq!(Reply::read(stream).status, 201);
+    }
+    assert_eq!(door.get("/healthz").status, 200);
+    let refused = ("unmatched".to_owned(), "other".to_owned(), 503);
+    assert_eq!(door.observed().iter().filter(|one| **one == refused).count(), 3);
 }
 
 #[test]

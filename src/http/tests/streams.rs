@@ -75,17 +75,30 @@ fn stall(door: &Door, line: &str) -> TcpStream {
     stream
 }
 
-#[test]
-fn files_are_handed_out_to_a_bounded_number_and_not_for_ever_to_who_does_not_take_them() {
-    let door = Door::with(Limits { downloads: 1, body_patience: Duration::from_millis(100), ..Limits::DEFAULT });
-    let mut stalled = stall(&door, "GET /api/backup/2026/files/large");
-    // Until patience is over, which each answer shows: there is no other way to the one slot there is.
-    let replies = (0..10_000).map(|_| file(&door, "app.html"));
+/// The answers to downloads while there is one slot, which `stalled` holds, until there is one again.
+fn until_the_slot_is_free(door: &Door) -> Vec<Reply> {
+    let replies = (0..20_000).map(|_| file(door, "app.html"));
     let (refused, served): (Vec<Reply>, Vec<Reply>) = replies
         .scan(false, |over, reply| (!std::mem::replace(over, reply.status == 200)).then_some(reply))
         .partition(|reply| reply.status == 503);
     assert_eq!(served.len(), 1);
-    for reply in refused {
+    refused
+}
+
+#[test]
+fn the_kernel_gives_up_what_a_client_does_not_take() {
+    let (delivery, body_patience) = (Duration::from_millis(300), Duration::from_secs(3600));
+    let door = Door::with(Limits { downloads: 1, delivery, body_patience, ..Limits::DEFAULT });
+    let stalled = stall(&door, "GET /api/backup/2026/files/large");
+    until_the_slot_is_free(&door);
+    drop(stalled);
+}
+
+#[test]
+fn files_are_handed_out_to_a_bounded_number_and_not_for_ever_to_who_does_not_take_them() {
+    let door = Door::with(Limits { downloads: 1, body_patience: Duration::from_millis(100), ..Limits::DEFAULT });
+    let mut stalled = stall(&door, "GET /api/backup/2026/files/large");
+    for reply in until_the_slot_is_free(&door) {
         assert_eq!(reply.header("retry-after"), Some("1"));
     }
     let mut rest = Vec::new();
