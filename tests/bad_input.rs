@@ -127,6 +127,41 @@ fn a_source_that_is_no_plain_file_is_refused() {
 }
 
 #[test]
+fn what_patterns_reach_and_cannot_look_into_is_named_and_what_they_do_not_reach_is_left_alone() {
+    let sites = "[sets.sites]\nsource = \"./sites\"\nfiles = [\"*.conf\", \"*/*.conf\", \"deep/**\"]\n";
+    let installation = Installation::unprivileged();
+    files::write(&installation.path("config/fiovana.toml"), format!("{NO_CLEANUP}{sites}"));
+    let sites = installation.path("sites");
+    for directory in ["a", "elsewhere/of/others", "closed"] {
+        std::fs::create_dir_all(sites.join(directory)).unwrap();
+    }
+    for file in ["top.conf", "a/a.conf", "elsewhere/of/others/x.conf", "closed/c.conf"] {
+        files::write(&sites.join(file), file);
+    }
+    symlink("elsewhere/of/others", sites.join("linked")).unwrap();
+    symlink("top.conf", sites.join("no-directory")).unwrap();
+    // Neither is reached by a pattern.
+    files::write(&sites.join("elsewhere/of").join(OsStr::from_bytes(b"bad-\xff")), "x");
+    let deepest = sites.join("deep").join(["d"; 40].join("/"));
+    std::fs::create_dir_all(&deepest).unwrap();
+    files::write(&deepest.join("d.conf"), "deep");
+    files::set_mode(&sites.join("closed"), 0o000);
+    let daemon = installation.start();
+
+    let backup = daemon.backup_when_free("sites");
+    let names = |list: &str| -> Vec<String> {
+        let texts = backup[list].as_array().unwrap().iter();
+        texts.map(|one| one["path"].as_str().or(one.as_str()).unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("files"), ["a/a.conf", "top.conf"], "{backup}");
+    let unread = names("unreadable");
+    assert!(unread.len() == 3 && unread[0].starts_with("closed/") && unread[2] == "linked/", "{backup}");
+    assert!(unread[1].starts_with("deep/d/d/") && unread[1].ends_with("/d/"), "{backup}");
+    let mode = &daemon.status()["mode"];
+    assert_eq!(mode["name"], "normal", "{mode}");
+}
+
+#[test]
 fn a_restore_over_what_is_no_plain_file_is_refused() {
     let installation = Installation::with_settings(NO_CLEANUP);
     let daemon = installation.start();

@@ -13,7 +13,7 @@ use sha2::Digest as _;
 use crate::core::content::{is_log, is_validated};
 use crate::core::recovery_plan::{Ask, BackupFacts, FileCopy, FileFacts, Live, LiveState, SetFacts, plan};
 use crate::core::{Digest, SetName};
-use crate::pipeline::source::{Found, SourceDirectory, SourceError};
+use crate::pipeline::source::{Found, SourceDirectory, SourceError, is_directory};
 use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Content, SetIndex};
 use crate::settings::SetSettings;
@@ -125,7 +125,8 @@ fn named_files(set: &SetSettings, backups: &[(BackupFacts, Arc<Content>)]) -> BT
     let newest = backups.iter().max_by_key(|(backup, _)| backup.sequence);
     let body = newest.and_then(|(_, content)| content.manifest.body.as_ref());
     let unread = body.into_iter().flat_map(|body| &body.unreadable);
-    set.files.literals().map(str::to_owned).chain(unread.map(|file| file.path.clone())).collect()
+    let unread = unread.map(|file| file.path.clone()).filter(|path| !is_directory(path));
+    set.files.literals().map(str::to_owned).chain(unread).collect()
 }
 
 /// What is where a file should be.

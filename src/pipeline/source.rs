@@ -4,13 +4,15 @@
 //! Every path is opened beneath the source with no symlink followed (openat2(2), `RESOLVE_BENEATH`).
 
 use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, statat};
+use rustix::io::Errno;
 
 use super::stage::STAGED_PREFIX;
 use crate::settings::FilePatterns;
@@ -83,6 +85,11 @@ pub enum Found {
     Unreadable(String),
 }
 
+/// Whether this path of something that could not be read is a directory's, whose files nobody knows.
+pub fn is_directory(path: &str) -> bool {
+    path.ends_with('/')
+}
+
 /// An open source directory.
 #[derive(Debug)]
 pub struct SourceDirectory {
@@ -96,26 +103,20 @@ impl SourceDirectory {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(directory) => Ok(Self { directory, path: path.to_owned() }),
-            Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
-                Err(SourceError::NotADirectory(path.to_owned()))
-            }
+            Err(Errno::NOTDIR | Errno::LOOP) => Err(SourceError::NotADirectory(path.to_owned())),
             Err(error) => Err(SourceError::Directory(path.to_owned(), error.into())),
         }
     }
 
-    /// Looks at every file of the set: those it names, and those its patterns match, by path.
+    /// Looks at every file of the set: those it names, and those its patterns match, by path; and at directories that they
+    /// reach and that cannot be looked into, by paths with a slash at their end ([`is_directory`]).
     pub fn look(&self, files: &FilePatterns) -> Result<BTreeMap<String, Found>, SourceError> {
         let mut found = BTreeMap::new();
         for name in files.literals() {
             found.insert(name.to_owned(), self.look_at(name)?);
         }
         if files.has_globs() {
-            let mut matched = Vec::new();
-            self.walk("", 0, files, &mut matched)?;
-            for path in matched {
-                let at = self.look_at(&path)?;
-                found.entry(path).or_insert(at);
-            }
+            self.walk("", 0, files, &mut found)?;
         }
         Ok(found)
     }
@@ -125,11 +126,11 @@ impl SourceDirectory {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = match self.open_beneath(path, flags) {
             Ok(file) => file,
-            Err(rustix::io::Errno::NOENT) => return Ok(Found::Missing),
-            Err(rustix::io::Errno::LOOP | rustix::io::Errno::XDEV) => {
+            Err(Errno::NOENT) => return Ok(Found::Missing),
+            Err(Errno::LOOP | Errno::XDEV) => {
                 return Err(self.wrong(path, "reached by a symlink"));
             }
-            Err(rustix::io::Errno::NOTDIR) => return Err(self.wrong(path, "inside something that is no directory")),
+            Err(Errno::NOTDIR) => return Err(self.wrong(path, "inside something that is no directory")),
             Err(error) => return Ok(Found::Unreadable(io::Error::from(error).to_string())),
         };
         match rustix::fs::fstat(&file) {
@@ -145,7 +146,7 @@ impl SourceDirectory {
         let opened = self.open_beneath(path, flags).and_then(|file| Ok((rustix::fs::fstat(&file)?, file)));
         match opened {
             Ok((stat, file)) => Ok(Ok((File::from(file), self.plain(path, &stat)?))),
-            Err(rustix::io::Errno::LOOP) => Err(self.wrong(path, "a symlink")),
+            Err(Errno::LOOP) => Err(self.wrong(path, "a symlink")),
             Err(error) => Ok(Err(error.into())),
         }
     }
@@ -155,7 +156,7 @@ impl SourceDirectory {
         // With NO_SYMLINKS a symlink in the last place is refused as well, unless O_PATH and O_NOFOLLOW ask for itself.
         loop {
             match rustix::fs::openat2(&self.directory, path, flags, Mode::empty(), resolve) {
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                Err(Errno::AGAIN | Errno::INTR) => {}
                 result => return result,
             }
         }
@@ -174,49 +175,95 @@ impl SourceDirectory {
         SourceError::WrongType { path: self.path.join(path), what }
     }
 
-    /// Collects the files below `directory` that a pattern matches. Directories that are symlinks are not entered.
+    /// Collects what the patterns find in `directory`, a path with a slash at its end unless it is the source itself, and
+    /// below. What they may reach and cannot be looked into is found, too: what is below it is not backed up, and that must
+    /// not go unsaid.
     fn walk(
         &self,
         directory: &str,
         depth: usize,
         files: &FilePatterns,
-        matched: &mut Vec<String>,
+        found: &mut BTreeMap<String, Found>,
     ) -> Result<(), SourceError> {
-        let failed = |error: rustix::io::Errno| SourceError::Directory(self.path.join(directory), error.into());
-        let place = if directory.is_empty() { "." } else { directory };
-        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = match self.open_beneath(place, flags) {
-            Ok(opened) => opened,
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => return Ok(()),
-            Err(error) => return Err(failed(error)),
-        };
-        for entry in rustix::fs::Dir::new(opened).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_bytes();
-            if matches!(name, b"." | b"..") || name.starts_with(STAGED_PREFIX.as_bytes()) {
-                continue;
+        let entries = match self.entries(directory) {
+            Ok(entries) => entries,
+            // Gone, or another, since it was seen: the second look will tell.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            Err(error) if directory.is_empty() => {
+                return Err(SourceError::Directory(self.path.clone(), error.into()));
             }
-            let below = |name: &str| if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") };
-            let Ok(name) = std::str::from_utf8(name) else {
-                let shown = below(&String::from_utf8_lossy(name));
-                if entry.file_type() != FileType::Directory && files.is_match(&shown) {
-                    let raw = Path::new(directory).join(std::ffi::OsStr::from_bytes(name));
-                    return Err(SourceError::NotUtf8(self.path.join(raw)));
+            Err(error) => {
+                found.insert(directory.to_owned(), Found::Unreadable(io::Error::from(error).to_string()));
+                return Ok(());
+            }
+        };
+        for (name, kind) in entries {
+            let Ok(name) = name.to_str() else {
+                let shown = format!("{directory}{}", name.to_string_lossy());
+                if kind == FileType::Directory && files.may_reach_into(&shown) || files.is_match(&shown) {
+                    return Err(SourceError::NotUtf8(
+                        self.path.join(directory).join(OsStr::from_bytes(name.to_bytes())),
+                    ));
                 }
                 continue;
             };
-            let path = below(name);
-            match entry.file_type() {
-                FileType::Directory if depth < MAX_DEPTH => self.walk(&path, depth + 1, files, matched)?,
+            let path = format!("{directory}{name}");
+            let is_reached = || files.may_reach_into(&path);
+            match kind {
+                FileType::Directory if is_reached() && depth < MAX_DEPTH => {
+                    self.walk(&format!("{path}/"), depth + 1, files, found)?;
+                }
+                FileType::Directory if is_reached() => {
+                    let why = format!("more than {MAX_DEPTH} directories deep: make a set of its own of it");
+                    found.insert(format!("{path}/"), Found::Unreadable(why));
+                }
                 FileType::Directory => {}
-                _ if files.is_match(&path) => matched.push(path),
+                _ if files.is_match(&path) => {
+                    let at = self.look_at(&path)?;
+                    found.entry(path).or_insert(at);
+                }
+                FileType::Symlink if is_reached() && self.leads_to_a_directory(&path) => {
+                    let why = "a symlink to a directory, and none is followed: name the directory itself".to_owned();
+                    found.insert(format!("{path}/"), Found::Unreadable(why));
+                }
                 _ => {}
             }
-            if matched.len() > MAX_FILES {
+            if found.len() > MAX_FILES {
                 return Err(SourceError::TooMany(self.path.clone()));
             }
         }
         Ok(())
+    }
+
+    /// What is in a directory, but for what a restore has left there.
+    fn entries(&self, directory: &str) -> rustix::io::Result<Vec<(CString, FileType)>> {
+        let place = if directory.is_empty() { "." } else { directory };
+        let opened =
+            self.open_beneath(place, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
+        let mut entries = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&opened)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") || name.to_bytes().starts_with(STAGED_PREFIX.as_bytes()) {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Not every filesystem tells.
+                FileType::Unknown => match statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                    Err(Errno::NOENT) => continue,
+                    Err(error) => return Err(error),
+                },
+                kind => kind,
+            };
+            entries.push((name.to_owned(), kind));
+        }
+        Ok(entries)
+    }
+
+    fn leads_to_a_directory(&self, path: &str) -> bool {
+        let target = statat(&self.directory, path, AtFlags::empty());
+        target.is_ok_and(|target| FileType::from_raw_mode(target.st_mode) == FileType::Directory)
     }
 }
 

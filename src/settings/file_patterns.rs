@@ -113,7 +113,7 @@ impl FilePatterns {
     }
 
     /// Whether a pattern may name something inside `directory`, a relative path. In doubt it may.
-    pub(super) fn may_reach_into(&self, directory: &str) -> bool {
+    pub fn may_reach_into(&self, directory: &str) -> bool {
         let inside = |literal: &String| {
             literal.strip_prefix(directory).is_some_and(|rest| directory.is_empty() || rest.starts_with('/'))
         };
