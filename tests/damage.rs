@@ -9,6 +9,7 @@ mod repository;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fiovana_app::core::garbage::CollectionBlock;
 use fiovana_app::core::{BackupId, BackupKind, BackupState};
 use fiovana_app::pipeline::archive::Archived;
 use fiovana_app::pipeline::verify::Verdict;
@@ -266,6 +267,36 @@ fn a_lost_manifest_that_nobody_remembers_is_missed_by_its_sequence() {
             assert!(newest || index.lost(9).contains(&sequence), "{id} is gone, and nothing says so");
         }
     });
+}
+
+#[test]
+fn a_set_whose_manifests_are_gone_with_their_directory_is_missed_and_nothing_it_may_need_is_collected() {
+    let whole = Whole::new();
+    for source in &whole.sources {
+        let disk = whole.disk.after_kill();
+        let (set, directory) = (&source.set.name, format!("manifests/{}", source.set.name));
+        let touched: Vec<String> = paths(&disk).into_iter().filter(|path| path.starts_with(&directory)).collect();
+        disk.remove_tree_raw(&directory).expect("remove");
+        let (repository, _) = judge(&whole, &disk, &touched);
+        let hurt = whole.needing(&touched);
+        for id in &hurt {
+            let state = repository.catalogue().get(*id).map(Backup::state);
+            assert_eq!(state, Some(BackupState::Damaged), "{id} of {set}");
+        }
+        judge_sweep(&whole, &repository, &hurt, false);
+    }
+}
+
+#[test]
+fn where_every_manifest_is_gone_and_nothing_is_remembered_nothing_is_collected() {
+    let whole = Whole::new();
+    let disk = whole.disk.after_kill();
+    for directory in ["manifests", "state"] {
+        disk.remove_tree_raw(directory).expect("remove");
+    }
+    let repository = site::open(&disk).0;
+    assert_eq!(repository.catalogue().collection_block(), Some(CollectionBlock::NoBackups));
+    assert_eq!(site::collect_all(&repository), 0);
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub enum CollectionBlock {
     ManifestUnreadable(BackupId),
     /// A manifest is missing that nobody deleted.
     BackupLost(SetName, Sequence),
+    /// There is no manifest at all, and nothing is remembered of any.
+    NoBackups,
 }
 
 impl fmt::Display for CollectionBlock {
@@ -36,6 +38,10 @@ impl fmt::Display for CollectionBlock {
                 f,
                 "the manifest of {id} cannot be read, and may need any object: bring it back, or give it up with \
                  `fiovana-app forget {id}`"
+            ),
+            Self::NoBackups => f.write_str(
+                "there is no backup at all, and nothing tells of one: if there were any, bring their manifests back from a \
+                 replica before the next backup",
             ),
             Self::BackupLost(set, sequence) => write!(
                 f,

@@ -319,8 +319,12 @@ impl Catalogue {
         if let Some((set, sequence)) = self.sets().find_map(lost) {
             return Some(CollectionBlock::BackupLost(set, sequence));
         }
-        let unreadable = self.backups().find(|backup| backup.content.is_none());
-        unreadable.map(|backup| CollectionBlock::ManifestUnreadable(backup.id))
+        if let Some(backup) = self.backups().find(|backup| backup.content.is_none()) {
+            return Some(CollectionBlock::ManifestUnreadable(backup.id));
+        }
+        let is_known =
+            |(_, index): (&SetName, &SetIndex)| !index.backups.is_empty() || index.pruned.highest().is_some();
+        (!self.sets().any(is_known)).then_some(CollectionBlock::NoBackups)
     }
 
     /// Whether a manifest that can be read refers to this object.

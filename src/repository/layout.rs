@@ -82,6 +82,11 @@ pub fn set_state(name: &'static str, set: &SetName) -> StoragePath {
     well_formed(format!("{STATE}/{name}-{set}.json"))
 }
 
+/// The set whose state file of this name is called so; `None` for the name of any other.
+pub fn set_of_state(name: &'static str, file: &str) -> Option<SetName> {
+    file.strip_prefix(name)?.strip_prefix('-')?.strip_suffix(".json")?.parse().ok()
+}
+
 /// The file of audit records, from this one on, that could not be written to the log.
 pub fn kept_audit(first_seq: u64) -> StoragePath {
     well_formed(format!("{STATE}/{KEPT_AUDIT}{first_seq:020}{KEPT_AUDIT_ENDING}"))

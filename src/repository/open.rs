@@ -102,11 +102,15 @@ impl Repository {
             report.cleared = clear_leftovers(storage.as_ref())?;
         }
         let mut catalogue = Catalogue::of_objects(list_objects(storage.as_ref())?);
+        let mut sets = verification::remembered_sets(storage.as_ref())?;
         for name in storage.list_directories(&layout::top(layout::MANIFESTS))? {
             match name.parse::<SetName>() {
-                Ok(set) => read_set(storage.as_ref(), &set, &mut catalogue, &mut report)?,
+                Ok(set) => sets.extend([set]),
                 Err(error) => report.faults.push(format!("{}/{name}: {error}", layout::MANIFESTS)),
             }
+        }
+        for set in sets {
+            read_set(storage.as_ref(), &set, &mut catalogue, &mut report)?;
         }
         mark_incomplete(&mut catalogue);
         let (catalogue, keys) = (RwLock::new(catalogue), RwLock::default());

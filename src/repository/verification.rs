@@ -13,7 +13,7 @@ use super::catalogue::{Backup, Catalogue, Finding, Remembered, SetIndex};
 use super::encryption::Keys;
 use super::{Repository, WriteError, layout, state};
 use crate::core::{BackupId, Digest, Sequence, SetName};
-use crate::storage::{Durability, Storage};
+use crate::storage::{Durability, Storage, StorageError};
 
 const NAME: &str = "verification";
 
@@ -72,6 +72,13 @@ fn record(backup: &Backup) -> Option<FindingRecord> {
         Finding::Unverified | Finding::Unreadable(_) => None,
     };
     Some(FindingRecord { manifest: backup.digest()?, sequence: backup.sequence(), pinned: backup.pinned, outcome })
+}
+
+/// The sets of which something is remembered: one whose manifests are gone altogether, and their directory with them, is
+/// known by nothing else.
+pub(super) fn remembered_sets(storage: &dyn Storage) -> Result<BTreeSet<SetName>, StorageError> {
+    let files = storage.list(&layout::top(layout::STATE))?;
+    Ok(files.iter().filter_map(|file| layout::set_of_state(NAME, &file.name)).collect())
 }
 
 /// Applies what is remembered of a set to the catalogue; returns what is wrong with the record, if anything is.

@@ -173,6 +173,13 @@ impl Simulated {
         image.settle(path.as_ref())
     }
 
+    /// Takes a directory away with all that is below it, durably, and no operation.
+    pub fn remove_tree_raw(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        let image = &mut self.lock().image;
+        image.remove_tree(path.as_ref())?;
+        image.settle(path.as_ref())
+    }
+
     fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<()> {
         let image = &mut self.lock().image;
         let id = image.find(path)?;

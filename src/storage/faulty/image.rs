@@ -128,6 +128,14 @@ impl Image {
         }
     }
 
+    /// Takes a directory away, and all that is below it.
+    pub(super) fn remove_tree(&mut self, path: &Path) -> io::Result<()> {
+        let place = self.place(path)?;
+        self.at(&place).ok_or(ErrorKind::NotFound)?;
+        self.change(Change::Unlink(place));
+        Ok(())
+    }
+
     pub(super) fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
         let id = self.find(path)?;
         self.live_names(id)?;
