@@ -47,6 +47,16 @@ pub struct Options {
     pub log_format: Option<LogFormat>,
 }
 
+/// Why an address cannot be listened on, in words that lead on.
+fn unusable(why: &io::Error) -> &'static str {
+    match why.kind() {
+        io::ErrorKind::AddrInUse => "another program uses this port",
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address",
+        io::ErrorKind::PermissionDenied => "this user may not use this port",
+        _ => "it cannot be used",
+    }
+}
+
 /// Why the service could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -87,7 +97,7 @@ pub enum Failure {
     #[error(transparent)]
     Replica(#[from] ReplicaError),
     /// The address is taken, or not ours.
-    #[error("listen on {address}: another program may use this port; set [http].bind or FIOVANA_HTTP_BIND to another")]
+    #[error("listen on {address}: {}; set [http].bind or FIOVANA_HTTP_BIND to another", unusable(.source))]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -96,7 +106,7 @@ pub enum Failure {
         source: io::Error,
     },
     /// The address of the metrics is taken, or not ours.
-    #[error("serve metrics on {address}: another program may use this port; set [http].metrics_bind to another")]
+    #[error("serve metrics on {address}: {}; set [http].metrics_bind to another", unusable(.source))]
     BindMetrics {
         /// The address.
         address: SocketAddr,

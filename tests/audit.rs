@@ -359,6 +359,9 @@ fn records_are_shown_by_filter_and_page_and_as_they_come() {
     assert_eq!((numbers(&page), &page["next"]), (vec![1, 2, 3], &3.into()));
     assert_eq!(numbers(&daemon.get("/api/audit?after=3&limit=2").json()), [4, 5]);
     assert_eq!(daemon.get("/api/audit?limit=0").problem(400), "bad-request");
+    let started = |event: &str| numbers(&daemon.get(&format!("/api/audit?event={event}")).json());
+    assert!(!started("ServiceStarted").is_empty());
+    assert_eq!(started("servicestarted"), started("ServiceStarted"));
     assert_eq!(daemon.get("/api/audit?sett=x").problem(400), "bad-request");
     assert!(daemon.get("/api/audit?event=Nothing").json()["records"].as_array().unwrap().is_empty());
     let tail = installation.run(&["audit", "tail", "--event", "ServiceStarted", "--json"]);

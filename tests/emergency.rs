@@ -207,7 +207,10 @@ fn the_port_taken_by_a_stranger_is_another_port_and_said() {
     let bind = taken.to_string();
     let output = installation.run_with(&[], &[("FIOVANA_HTTP_BIND", &bind)]);
     assert_eq!(code(output.status), 1);
-    assert!(text(&output).contains("another program may use this port"), "{}", text(&output));
+    assert!(text(&output).contains("another program uses this port; set [http].bind"), "{}", text(&output));
+    // Of the block for documentation (RFC 5737): no machine has it.
+    let output = installation.run_with(&[], &[("FIOVANA_HTTP_BIND", "192.0.2.1:8080")]);
+    assert!(text(&output).contains("this machine has no such address"), "{}", text(&output));
     let daemon = installation.start_with(&[("FIOVANA_RECOVERY_MODE", "true"), ("FIOVANA_HTTP_BIND", &bind)]);
     assert_ne!(daemon.port(), taken.port().to_string());
     found(&daemon, &format!("{bind} cannot be listened on"));

@@ -25,7 +25,7 @@ const CLOCK_SLACK: TimeDelta = TimeDelta::days(1);
 /// Which records are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Only those of this event.
+    /// Only those of this event, in capitals or not.
     pub event: Option<String>,
     /// Only those about this set.
     pub set: Option<SetName>,
@@ -39,7 +39,7 @@ pub struct Wanted {
 
 impl Wanted {
     fn wants(&self, record: &Record) -> bool {
-        self.event.as_ref().is_none_or(|event| *event == record.event)
+        self.event.as_ref().is_none_or(|event| event.eq_ignore_ascii_case(&record.event))
             && self.set.as_ref().is_none_or(|set| Some(set) == record.set.as_ref())
             && self.since.is_none_or(|since| record.timestamp >= since)
     }

@@ -13,7 +13,10 @@ use crate::api::{Problem, ProblemKind};
 
 use super::problem::too_large;
 
+// Fetch Metadata Request Headers, W3C: browsers send them, and pages cannot set them.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// The names this service answers to: `localhost`, the loopback addresses and the one it is bound to, at any port, for
 /// a port may be forwarded.
@@ -31,7 +34,7 @@ pub(super) fn admit(request: &HttpRequest, hosts: &Hosts, has_token: bool, body_
     if !is_ours(host) || request.uri().authority().is_some_and(|named| !is_ours(named.as_str())) {
         return Err(forbidden(format!("this service does not answer to {host:?}: address it as localhost")));
     }
-    if !request.method().is_safe() && !is_from_here(request, host) {
+    if !is_from_here(request, host) && !is_followed_link(request) {
         return Err(forbidden("a page of another site sent this: only its own pages and programs may".to_owned()));
     }
     if !request.uri().path_and_query().is_none_or(|target| is_legible(target.as_str())) {
@@ -110,6 +113,12 @@ fn is_from_here(request: &HttpRequest, host: &str) -> bool {
     });
     let same_site = headers.get_all(SEC_FETCH_SITE).all(|site| ["same-origin", "none"].iter().any(|good| site == good));
     same_origin && same_site
+}
+
+/// Whether somebody followed a link of another site's page to a document of ours: they see it, and that page does not.
+fn is_followed_link(request: &HttpRequest) -> bool {
+    let has = |name, value: &str| request.headers().get_all(name).map(|given| given == value).eq([true]);
+    request.method().is_safe() && has(SEC_FETCH_MODE, "navigate") && has(SEC_FETCH_DEST, "document")
 }
 
 /// Whether every escape in `target` is one and the whole is text. What actix cannot read it replaces, so that two

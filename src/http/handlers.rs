@@ -13,10 +13,12 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, LOCATION};
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
 
+use crate::actors::problems::chain;
 use crate::actors::service::Caller;
 use crate::api::{JobOperation, ListQuery, Problem, ProblemKind, RestoreOptions};
 use crate::core::set_name::SetNameError;
@@ -53,7 +55,7 @@ pub(super) async fn backup<A: Api>(
 }
 
 pub(super) async fn list<A: Api>(shared: Data<Shared<A>>, request: HttpRequest) -> Answer {
-    let query = Query::<ListQuery>::from_query(request.query_string()).map_err(malformed)?.into_inner();
+    let query: ListQuery = query(&request)?;
     query.set.clone().map(set_name).transpose()?;
     query.after.clone().map(reference).transpose()?;
     ok(&shared.ask(move |api| api.list(&query)).await??)
@@ -132,6 +134,18 @@ pub(super) async fn ready<A: Api>(shared: Data<Shared<A>>) -> Answer {
         None => Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).body("ready\n")),
         Some(reason) => Err(Problem::new(ProblemKind::Unavailable, reason)),
     }
+}
+
+/// What stands behind the `?`.
+fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
+    let text = request.query_string();
+    let parsed = Query::<T>::from_query(text).map(Query::into_inner);
+    parsed.map_err(|error| {
+        // What is wrong with one parameter is told without its name, which is found by leaving out the others.
+        let wrong = text.split('&').find(|one| Query::<T>::from_query(one).is_err()).unwrap_or(text);
+        let shown: String = wrong.chars().take(80).collect();
+        malformed(format!("{shown:?} cannot be understood: {}", chain(&error).replace("Query deserialize error: ", "")))
+    })
 }
 
 fn ok(content: &impl Serialize) -> Answer {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::actors::problems::chain;
 use crate::actors::service::Caller;
 use crate::api::{Problem, ProblemKind};
 use crate::clock::Clock;
@@ -86,7 +87,7 @@ impl<A: Api> Shared<A> {
         let looked = actix_rt::task::spawn_blocking(move || tokens.bearer(&token)).await.map_err(|_| broken_off())?;
         looked.map_err(|error| {
             // Told in full to the operator only: the answer goes to somebody who is not known.
-            tracing::error!(error = &error as &dyn std::error::Error, "no token can be checked");
+            tracing::error!("no token can be checked: {}", chain(&error));
             Problem::new(ProblemKind::Unavailable, "tokens cannot be checked now: the service's log says why")
         })
     }

@@ -79,7 +79,10 @@ pub enum ArchiveError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// There is nothing to back up.
-    #[error("none of the set's files is there: {missing} missing, {unreadable} unreadable in {directory}")]
+    #[error(
+        "there is no file of the set in {directory} ({missing} missing, {unreadable} unreadable): see that it is the right \
+             directory, and that its patterns match"
+    )]
     NoFiles {
         /// How many are missing.
         missing: usize,

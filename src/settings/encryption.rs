@@ -14,7 +14,7 @@ use super::replicas::ReplicaSettings;
 use super::sets::Decided;
 use super::sources::Sources;
 use super::stated::Stated;
-use super::values::directory;
+use super::values::file;
 
 /// The files of keys in the working directory, where nobody says otherwise.
 const IDENTITY: &str = "fiovana-app.key";
@@ -46,8 +46,8 @@ impl StatedEncryption {
     /// Reads the section.
     pub fn read(mut section: Section, sources: &Sources, errors: &mut Vec<SettingsError>) -> Self {
         let stated = Self {
-            identity: section.take("identity", directory(sources)),
-            recipients: section.take("recipients", directory(sources)),
+            identity: section.take("identity", file(sources)),
+            recipients: section.take("recipients", file(sources)),
         };
         section.finish(errors);
         stated

@@ -3,9 +3,9 @@
 //! Hazard: a log of years does not fit into an answer: every answer is a page.
 
 use actix_web::HttpRequest;
-use actix_web::web::{Data, Query};
+use actix_web::web::Data;
 
-use super::{Answer, NoOptions, malformed, ok, set_name};
+use super::{Answer, NoOptions, malformed, ok, query, set_name};
 use crate::actors::service::Caller;
 use crate::api::AuditQuery;
 use crate::http::api::Api;
@@ -13,7 +13,7 @@ use crate::http::options::Options;
 use crate::http::shared::Shared;
 
 pub(in crate::http) async fn audit<A: Api>(shared: Data<Shared<A>>, request: HttpRequest) -> Answer {
-    let query = Query::<AuditQuery>::from_query(request.query_string()).map_err(malformed)?.into_inner();
+    let query: AuditQuery = query(&request)?;
     query.set.clone().map(set_name).transpose()?;
     if query.event.as_ref().is_some_and(|name| name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphabetic()))
     {

@@ -3,7 +3,7 @@
 //! Hazard: a decision for another plan than was seen. A plan is applied by its digest; without one it is refused.
 
 use actix_web::HttpRequest;
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -15,7 +15,7 @@ use super::super::api::Api;
 use super::super::jobs::Waits;
 use super::super::options::Options;
 use super::super::shared::Shared;
-use super::{Answer, NoOptions, malformed, ok};
+use super::{Answer, NoOptions, malformed, ok, query};
 
 /// How to leave recovery mode.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -63,7 +63,7 @@ pub(crate) async fn apply<A: Api>(
 }
 
 pub(crate) async fn diff<A: Api>(shared: Data<Shared<A>>, id: Path<String>, request: HttpRequest) -> Answer {
-    let query = Query::<DiffQuery>::from_query(request.query_string()).map_err(malformed)?.into_inner();
+    let query: DiffQuery = query(&request)?;
     let before: BackupRef = id.into_inner().parse().map_err(malformed)?;
     let after = query.against.filter(|against| against != "live");
     let after = after.map(|against| against.parse::<BackupRef>()).transpose().map_err(malformed)?;

@@ -104,6 +104,8 @@ fn a_malformed_query_is_400() {
     ] {
         door.get(&format!("/api/backup/list?{query}")).problem(ProblemKind::BadRequest);
     }
+    let problem = door.get("/api/audit?set=logs&limit=abc&after=1").problem(ProblemKind::BadRequest);
+    assert!(problem.detail.contains("\"limit=abc\" cannot be understood"), "{}", problem.detail);
     assert!(door.fake.calls().is_empty());
 }
 

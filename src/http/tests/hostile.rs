@@ -120,10 +120,22 @@ fn a_page_of_another_site_changes_nothing() {
         "Origin: http://localhost:8080\r\nOrigin: http://evil.example",
         "Origin: http://localhost:8080\r\nSec-Fetch-Site: cross-site",
     ] {
-        for line in ["POST /api/backup/security", restore.as_str(), "POST /api/recovery/exit", "DELETE /api/status"] {
+        for line in [
+            "POST /api/backup/security",
+            restore.as_str(),
+            "POST /api/recovery/exit",
+            "DELETE /api/status",
+            // Nothing that it could read, but a place among the followers, and how long an answer takes.
+            "GET /api/events",
+            "GET /api/prune",
+        ] {
             door.send(line, &[header], "").problem(ProblemKind::Forbidden);
         }
     }
+    let framed = ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"];
+    door.send("GET /api/events", &framed, "").problem(ProblemKind::Forbidden);
+    let posted = ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"];
+    door.send("POST /api/backup/security", &posted, "").problem(ProblemKind::Forbidden);
     assert!(door.fake.calls().is_empty());
 }
 
@@ -133,8 +145,9 @@ fn own_pages_programs_and_readers_are_let_in() {
     for header in ["Origin: http://localhost:8080", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: none", "A: b"] {
         assert_eq!(door.send("POST /api/backup/security", &[header], "").status, 201, "{header}");
     }
-    // A page may have it read; without CORS headers it learns nothing.
-    let reply = door.send("GET /api/status", &["Origin: http://evil.example", "Sec-Fetch-Site: cross-site"], "");
+    // Who follows a link reads what is there; the page with the link does not.
+    let followed = ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"];
+    let reply = door.send("GET /api/status", &followed, "");
     assert_eq!(reply.status, 200);
     assert!(!reply.headers.iter().any(|(name, _)| name.starts_with("access-control")));
 }
