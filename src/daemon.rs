@@ -34,10 +34,11 @@ use crate::repository::{OpenError, Repository};
 use crate::settings::{LogFormat, Settings, SettingsErrors, Sources};
 use crate::storage::local::Local;
 use crate::storage::{Storage, StorageError};
-use crate::telemetry::{LoggingError, Metrics, MetricsError, init_logging};
+use crate::telemetry::{LoggingError, Metrics, MetricsError, init_logging, warnings_on_standard_error};
 use crate::tokens::Tokens;
 use emergency::Salvaged;
 use opening::Opened;
+pub use opening::{Missing, Need};
 
 /// How the daemon is started.
 pub struct Options {
@@ -72,19 +73,15 @@ pub enum Failure {
     /// The repository cannot be opened.
     #[error(transparent)]
     Repository(#[from] OpenError),
-    /// What makes it a repository is damaged or lost, and the service is to mend that.
-    #[error("{0}: start the service, which mends that, and run `fiovana-app recover`")]
+    /// What makes it a repository is damaged or lost, and is mended by whoever recovers.
+    #[error("{0}: run `fiovana-app recover`, or start the service: either mends that")]
     RepositoryDamaged(OpenError),
-    /// The repository that was here is gone.
-    #[error(
-        "{} held a repository, as far as the audit log tells, and it is gone: mount its disk, or start with \
-         FIOVANA_RECOVERY_MODE=true to bring it back from a replica; `fiovana-app init` begins a new one",
-        .0.display()
-    )]
-    RepositoryGone(PathBuf),
+    /// There is no repository, and there was one, or a replica has it.
+    #[error("{}", .0.to_command())]
+    RepositoryMissing(Box<Missing>),
     /// There is no repository yet.
-    #[error("there is no repository in {} yet: start the daemon once, or run `fiovana-app init`", .0.display())]
-    NoRepository(PathBuf),
+    #[error("{}", .0.to_command())]
+    NoRepository(Box<Missing>),
     /// No replica of this name is configured.
     #[error("there is no replica {name} in the settings; there are: {known}")]
     UnknownReplica {
@@ -140,6 +137,13 @@ pub enum Failure {
     SupervisorDied,
 }
 
+impl From<Missing> for Failure {
+    fn from(missing: Missing) -> Self {
+        let make = if missing.is_none_yet() { Self::NoRepository } else { Self::RepositoryMissing };
+        make(Box::new(missing))
+    }
+}
+
 /// Runs the service until it is told to stop (SIGTERM, SIGINT).
 pub fn run(options: Options) -> Result<(), Failure> {
     let clock = Arc::new(SystemClock::start());
@@ -159,7 +163,8 @@ pub fn run(options: Options) -> Result<(), Failure> {
     if !address.ip().is_loopback() && entrances.certificate.is_none() {
         tracing::warn!("the API is served on {address} without encryption: tokens and files can be read on the way");
     }
-    let Opened { mut lock, repository, opening } = opening::open(&settings, clock.as_ref(), Role::Daemon)?;
+    let need = if settings.recovery_mode { Need::Emergency } else { Need::Ordinary };
+    let Opened { mut lock, repository, opening } = opening::open(&settings, clock.as_ref(), Role::Daemon, need)?;
     if let Err(error) = lock.announce(doors::for_commands(&entrances)?.to_string()) {
         // Commands will say that they cannot reach us; backups go on.
         tracing::warn!("{}", chain(&error));
@@ -287,13 +292,19 @@ impl http::RequestObserver for Requests {
 }
 
 /// The service without schedules and HTTP, for one command, under the repository's lock.
-pub fn with_service<T, F>(settings: Settings, body: impl FnOnce(Service) -> F) -> Result<T, Failure>
+pub fn with_service<T, F>(settings: Settings, need: Need, body: impl FnOnce(Service) -> F) -> Result<T, Failure>
 where
     F: Future<Output = T>,
 {
     let clock = Arc::new(SystemClock::start());
-    let Opened { lock: _lock, repository, .. } = opening::open(&settings, clock.as_ref(), Role::Command)?;
-    let world = world(settings, Role::Command, repository, clock)?;
+    let open = || opening::open(&settings, clock.as_ref(), Role::Command, need);
+    // What is done about what was found is told as it is done.
+    let opened = if need == Need::Emergency { warnings_on_standard_error(open) } else { open() };
+    let Opened { lock: _lock, repository, opening } = opened?;
+    if opening.missing.is_some() {
+        return Err(Missing::look(&settings).into());
+    }
+    let world = world(settings, Role::Command, repository, clock)?.opened(opening);
     Ok(actix::System::new().block_on(async {
         let running = actors::start(world).await;
         let result = body(running.service.clone()).await;
@@ -302,9 +313,21 @@ where
     }))
 }
 
+/// What is known of the repository, if it is not there.
+pub fn missing(settings: &Settings) -> Option<Missing> {
+    match open_readonly(settings) {
+        Err(Failure::RepositoryMissing(missing) | Failure::NoRepository(missing)) => Some(*missing),
+        // Whether it can be used is for whoever uses it to say.
+        _ => None,
+    }
+}
+
 /// The repository, to be read: no lock is taken, nothing is written.
 pub fn open_readonly(settings: &Settings) -> Result<Repository, Failure> {
     let directory = &settings.backup.backup_directory;
+    if !directory.exists() {
+        return Err(Missing::look(settings).into());
+    }
     match twin::open(settings, storage(directory)?, false) {
         Ok((repository, _)) => {
             // What is not encrypted can be looked at all the same, and the rest says what it lacks.

@@ -84,8 +84,6 @@ fn the_primary_repository_deleted_is_one_command_with_a_replica_left() {
             &["is gone", "mount its disk", "usb", "FIOVANA_RECOVERY_MODE=true"],
         );
         assert_eq!(code(daemon.terminate()), 0);
-        let told = text(&installation.run(&["recover", "--yes"]));
-        assert!(told.contains("is gone") && told.contains("FIOVANA_RECOVERY_MODE=true"), "{told}");
     });
     found(&daemon, "backups were brought back from the replica");
     let told = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap()["id"].clone();
@@ -93,6 +91,71 @@ fn the_primary_repository_deleted_is_one_command_with_a_replica_left() {
     assert_eq!(code(daemon.terminate()), 0);
     assert_eq!(repairs(&installation), [("audit_log".to_owned(), 1), ("replica".to_owned(), copies)]);
     assert_eq!(code(installation.run(&["verify", "--all"]).status), 0);
+}
+
+#[test]
+fn without_a_service_recover_alone_brings_back_the_repository_that_is_gone_and_then_the_files() {
+    for emptied_only in [false, true] {
+        let installation = replicated();
+        let before = configuration(&installation);
+        let id = files::read(&installation.path("usb/repository.json"));
+        let copies = installation.run(&["list", "--json"]);
+        let copies: serde_json::Value = serde_json::from_slice(&copies.stdout).unwrap();
+        let backups = installation.path("backups");
+        std::fs::remove_dir_all(&backups).unwrap();
+        if emptied_only {
+            std::fs::create_dir(&backups).unwrap();
+        }
+        delete_configuration(&installation);
+        let as_left = files::snapshot(installation.root());
+        for (asking, exit) in [(&["recover"][..], 2), (&["recover", "--dry-run"], 1)] {
+            let output = installation.run(asking);
+            assert_eq!(code(output.status), exit, "{}", text(&output));
+            assert!(text(&output).contains("usb"), "{}", text(&output));
+            assert_eq!(files::snapshot(installation.root()), as_left, "{asking:?} changed something");
+        }
+        let output = installation.run(&["recover", "--yes"]);
+        let said = text(&output);
+        assert_eq!(code(output.status), 0, "{said}");
+        assert!(said.contains("found: ") && said.contains("backups were brought back from the replica"), "{said}");
+        assert!(said.contains("left recovery mode"), "{said}");
+        assert_eq!(configuration(&installation), before);
+        let told = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap()["id"].clone();
+        assert_eq!(told(&files::read(&backups.join("repository.json"))), told(&id), "it is another repository");
+        let back = repairs(&installation);
+        assert_eq!(back[0], ("audit_log".to_owned(), 1));
+        assert!(back[1].0 == "replica" && back[1].1 >= copies["backups"].as_array().unwrap().len(), "{back:?}");
+        assert_eq!(code(installation.run(&["audit", "verify"]).status), 0);
+        let daemon = installation.start();
+        assert_eq!(daemon.settle().status()["mode"]["name"], "normal");
+        assert_eq!(code(installation.run(&["verify", "--all"]).status), 0);
+    }
+}
+
+#[test]
+fn without_a_service_recover_begins_no_repository_where_no_copy_is_left() {
+    let installation = backed_up();
+    std::fs::remove_dir_all(installation.path("backups")).unwrap();
+    delete_configuration(&installation);
+    let output = installation.run(&["recover", "--yes"]);
+    let said = text(&output);
+    assert_eq!(code(output.status), 1, "{said}");
+    assert!(said.contains("is gone") && said.contains("fiovana-app init"), "{said}");
+    assert!(!installation.path("backups").exists(), "something was begun");
+}
+
+#[test]
+fn without_a_service_recover_alone_mends_a_lost_repository_json() {
+    let installation = backed_up();
+    let before = configuration(&installation);
+    std::fs::remove_dir_all(installation.path("backups/replica")).unwrap();
+    std::fs::remove_file(installation.path("backups/repository.json")).unwrap();
+    delete_configuration(&installation);
+    let output = installation.run(&["recover", "--yes"]);
+    assert_eq!(code(output.status), 0, "{}", text(&output));
+    assert!(text(&output).contains("a repository again, under the id that it had"), "{}", text(&output));
+    assert_eq!(configuration(&installation), before);
+    assert_eq!(installation.start().status()["mode"]["name"], "normal");
 }
 
 #[test]

@@ -179,11 +179,11 @@ impl Running {
             }
             Err(panic) => tracing::error!("what is true at start could not be found out: {panic}"),
         }
+        let about = About::caller(&Caller::component("supervisor"));
+        for event in &self.world.opening.told {
+            let _ = self.herald.tell(event.clone(), &about).await;
+        }
         if self.world.role == Role::Daemon {
-            let about = About::caller(&Caller::component("supervisor"));
-            for event in &self.world.opening.told {
-                let _ = self.herald.tell(event.clone(), &about).await;
-            }
             let repository = &self.world.repository;
             let event = Event::ServiceStarted {
                 version: env!("CARGO_PKG_VERSION"),

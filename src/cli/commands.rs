@@ -22,7 +22,7 @@ use crate::api::{
 };
 use crate::core::retention::PlanDigest;
 use crate::core::{BackupRef, ReplicaName, SetName};
-use crate::daemon;
+use crate::daemon::{self, Need};
 use crate::repository::lock;
 use crate::settings::Settings;
 use crate::tokens::Tokens;
@@ -61,17 +61,22 @@ pub enum Work {
 
 /// Does what needs the service: asks the one that runs, or is it for as long as the work takes.
 pub fn work(work: Work, place: Place, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    with_client(place, async |client: &Client| perform(work, client, output).await)
+    with_client(place, Need::Ordinary, async |client: &Client| perform(work, client, output).await)
 }
 
 /// Does what needs the service, which is the one that runs, or this process for as long as it takes.
-pub fn with_client<T>(place: Place, body: impl AsyncFnOnce(&Client) -> Result<T, Failure>) -> Result<T, Failure> {
+pub fn with_client<T>(
+    place: Place,
+    need: Need,
+    body: impl AsyncFnOnce(&Client) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let remote = match place {
         Place::There(remote) => remote,
         Place::Here(settings) => match reach(&settings)? {
             Some(remote) => remote,
             None => {
-                return daemon::with_service(*settings, async |service| body(&Client::Local(Box::new(service))).await)?;
+                let body = async |service| body(&Client::Local(Box::new(service))).await;
+                return daemon::with_service(*settings, need, body)?;
             }
         },
     };

@@ -20,6 +20,7 @@ use super::reader::Reader;
 use super::render;
 use super::text::count;
 use crate::api::{ApplyOptions, ApplyOutcome, ModeDocument, PlanDocument, PlanOptions, Problem, ProblemKind};
+use crate::daemon::{self, Missing, Need};
 
 /// How often a plan that changes under our hands is shown again.
 const MAX_PLANS: u32 = 3;
@@ -50,8 +51,35 @@ pub fn recover(arguments: &RecoverArguments, place: Place, output: &mut Output<'
         show(&plan, &place, output)?;
         return Ok(Exit::of_plan(&plan));
     }
+    if let Place::Here(settings) = &place
+        && reach(settings)?.is_none()
+        && let Some(missing) = daemon::missing(settings)
+        && !may_come_back(missing, arguments, output)?
+    {
+        output.message("nothing was changed");
+        return Ok(Exit::Failed);
+    }
     let known = place.clone();
-    with_client(place, async |client: &Client| drive(arguments, &options, client, &known, output).await)
+    let body = async |client: &Client| drive(arguments, &options, client, &known, output).await;
+    with_client(place, Need::Emergency, body)
+}
+
+/// Whether the repository, which is gone, is to be brought back from what replicas have; an error if none has it. Its disk
+/// may only have to be mounted, so that is asked.
+fn may_come_back(missing: Missing, arguments: &RecoverArguments, output: &mut Output<'_>) -> Result<bool, Failure> {
+    if !missing.can_come_back() {
+        return Err(daemon::Failure::from(missing).into());
+    }
+    if arguments.yes {
+        return Ok(true);
+    }
+    if nobody_can_be_asked(output) {
+        output.message(&missing.to_command());
+        return Err(unasked());
+    }
+    let (directory, copies) = (missing.directory().display(), missing.copies());
+    output.message(&format!("the repository in {directory} is gone; its disk may only have to be mounted"));
+    Ok(output.confirm(&format!("Bring it back from {copies}?")))
 }
 
 fn asked(arguments: &RecoverArguments, output: &Output<'_>) -> Result<PlanOptions, Failure> {
@@ -133,15 +161,23 @@ fn changes(plan: &PlanDocument, place: &Place, output: &mut Output<'_>) -> Resul
 
 /// Whether a person agrees to the plan; a usage error where there is none to ask.
 fn agreed(plan: &PlanDocument, output: &mut Output<'_>) -> Result<bool, Failure> {
-    if output.is_json() || !stdin().is_terminal() {
-        let detail = "nothing was changed, because nobody can be asked here: add --yes to agree, or --dry-run to look";
-        return Err(Problem::new(ProblemKind::BadRequest, detail).into());
+    if nobody_can_be_asked(output) {
+        return Err(unasked());
     }
     Ok(output.confirm(&match plan.restores {
         0 => "Validate everything and leave recovery mode?".to_owned(),
         1 => "Restore this file? What is live is backed up first.".to_owned(),
         files => format!("Restore these {files} files? What is live is backed up first."),
     }))
+}
+
+fn nobody_can_be_asked(output: &Output<'_>) -> bool {
+    output.is_json() || !stdin().is_terminal()
+}
+
+fn unasked() -> Failure {
+    let detail = "nothing was changed, because nobody can be asked here: add --yes to agree, or --dry-run to look";
+    Problem::new(ProblemKind::BadRequest, detail).into()
 }
 
 /// Leaves recovery mode if all is well, and says how it went.

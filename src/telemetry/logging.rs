@@ -44,6 +44,13 @@ pub fn init(settings: &LoggingSettings, format: Option<LogFormat>) -> Result<(),
     Ok(())
 }
 
+/// What `work` warns of goes to standard error, as plain lines, for a command that has no log.
+pub fn warnings_on_standard_error<T>(work: impl FnOnce() -> T) -> T {
+    let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(Level::WARN);
+    let lines = lines.without_time().with_level(false).with_target(false).with_ansi(false);
+    tracing::subscriber::with_default(lines.finish(), work)
+}
+
 /// A person reads the sentence, and what it is about; the names of things are for programs.
 fn sentence_first(writer: &mut format::Writer<'_>, field: &Field, value: &dyn std::fmt::Debug) -> std::fmt::Result {
     match field.name() {

@@ -12,6 +12,6 @@ mod notice;
 
 pub use event::{Check, Event, Occurrence};
 pub use feed::{Feed, Follower, News, Told};
-pub use logging::{LoggingError, init as init_logging, log};
+pub use logging::{LoggingError, init as init_logging, log, warnings_on_standard_error};
 pub use metrics::{Metrics, MetricsError, Notified};
 pub use notice::notice;
