@@ -57,7 +57,7 @@ fn waits_for_a_repository(installation: &Installation, daemon: &Daemon, words: &
         let mode = daemon.status()["mode"].to_string();
         words.iter().all(|word| mode.contains(word)).then_some(())
     });
-    assert!(daemon.list("security").is_empty());
+    daemon.get("/api/backup/list").problem(503);
     daemon.post("/api/backup/security").problem(503);
     let output = installation.run(&["recover", "--yes"]);
     assert_eq!(code(output.status), 1);
@@ -91,6 +91,75 @@ fn the_primary_repository_deleted_is_one_command_with_a_replica_left() {
     assert_eq!(code(daemon.terminate()), 0);
     assert_eq!(repairs(&installation), [("audit_log".to_owned(), 1), ("replica".to_owned(), copies)]);
     assert_eq!(code(installation.run(&["verify", "--all"]).status), 0);
+}
+
+/// Everything that looks at backups fails, and says all of this in place of an answer.
+fn looking_tells(installation: &Installation, backup: &str, words: &[&str]) {
+    for looking in [
+        &["list"][..],
+        &["list", "--set", "security"],
+        &["show", backup],
+        &["diff", backup, "live"],
+        &["restore", "security", backup, "--to", "out"],
+        &["verify", "--all"],
+        &["recover", "--dry-run"],
+        &["status"],
+    ] {
+        let output = installation.run(looking);
+        let said = text(&output);
+        assert_eq!(code(output.status), 1, "{looking:?}: {said}");
+        assert!(words.iter().all(|word| said.contains(word)), "{looking:?}: {words:?} are not all in\n{said}");
+        let output = installation.run(&[looking, &["--json"]].concat());
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(code(output.status), 1, "{looking:?}: {document}");
+        let told = document["detail"].as_str().or(document["mode"]["reasons"][0]["detail"].as_str()).unwrap();
+        assert!(words.iter().all(|word| told.contains(word)), "{looking:?}: {document}");
+    }
+    assert!(!installation.path("out").exists());
+}
+
+#[test]
+fn whoever_looks_for_a_repository_that_is_gone_is_told_so_and_never_that_there_are_no_backups() {
+    let installation = replicated();
+    let listed = installation.run(&["list", "--set", "security", "--json"]);
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let backup = listed["backups"][0]["id"].as_str().unwrap();
+    let document = files::read(&installation.path("backups/repository.json"));
+    let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+    let (directory, usb) = (installation.path("backups"), installation.path("usb"));
+    let (directory, usb) = (directory.to_str().unwrap(), usb.to_str().unwrap());
+    let words =
+        ["is gone", directory, document["id"].as_str().unwrap(), "mount its disk", usb, "backups, the newest of"];
+    let words = [&words[..], &["fiovana-app recover"]].concat();
+
+    std::fs::remove_dir_all(directory).unwrap();
+    looking_tells(&installation, backup, &words);
+    assert!(!Path::new(directory).exists(), "something was begun");
+    std::fs::create_dir(directory).unwrap();
+    looking_tells(&installation, backup, &words);
+    let daemon = installation.start();
+    looking_tells(&installation, backup, &words);
+    assert_eq!(code(daemon.terminate()), 0);
+
+    // Nobody knows but the replica.
+    std::fs::remove_dir_all(installation.path("logs")).unwrap();
+    let words = ["there is no repository in", directory, usb, "backups, the newest of", "fiovana-app recover"];
+    looking_tells(&installation, backup, &words);
+    // Nor does that.
+    std::fs::remove_dir_all(usb).unwrap();
+    looking_tells(&installation, backup, &["there is no repository in", directory, "fiovana-app init"]);
+}
+
+#[test]
+fn whoever_looks_in_another_place_is_told_where_the_repository_was() {
+    let installation = backed_up();
+    let output = installation.run_with(&["list"], &[("FIOVANA_BACKUP_DIRECTORY", "elsewhere")]);
+    let said = text(&output);
+    assert_eq!(code(output.status), 1, "{said}");
+    let (here, there) = (installation.path("elsewhere"), installation.path("backups"));
+    for word in [here.to_str().unwrap(), there.to_str().unwrap(), "see that backup.backup_directory is right"] {
+        assert!(said.contains(word), "{said}");
+    }
 }
 
 #[test]

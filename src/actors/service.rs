@@ -28,6 +28,7 @@ use crate::core::mode::{Mode, ModeEvent};
 use crate::core::{BackupId, BackupKind, BackupRef, SetName};
 use crate::pipeline::Progress;
 use crate::pipeline::restore::{Pick, Rules};
+use crate::repository::Repository;
 use crate::settings::SetSettings;
 use crate::telemetry::{Check, Event, Follower};
 
@@ -110,17 +111,17 @@ impl Service {
 
     /// A page of backups, newest first.
     pub fn list(&self, query: &ListQuery) -> Result<BackupList, Problem> {
-        view::list(&self.world.repository, &self.world.settings(), query)
+        view::list(self.repository()?, &self.world.settings(), query)
     }
 
     /// Everything about a backup.
     pub fn show(&self, reference: &str) -> Result<BackupDetails, Problem> {
-        Ok(view::details(&view::resolve(&self.world.repository, None, reference)?))
+        Ok(view::details(&view::resolve(self.repository()?, None, reference)?))
     }
 
     /// Reads a backup, whole.
     pub async fn verify(&self, reference: &str, caller: &Caller) -> Result<VerifyOutcome, Problem> {
-        let backup = view::resolve(&self.world.repository, None, reference)?;
+        let backup = view::resolve(self.repository()?, None, reference)?;
         let message = Verify { backup: backup.clone(), check: Check::Requested, caller: caller.clone() };
         let verification = self.verifier.send(message).await.map_err(|_| problems::of_silence("verifier"))??;
         Ok(view::verification(&backup, verification))
@@ -135,7 +136,7 @@ impl Service {
         caller: &Caller,
     ) -> Result<RestoreOutcome, Problem> {
         let set = self.configured(set)?;
-        let backup = view::resolve(&self.world.repository, Some(&set.name), reference)?;
+        let backup = view::resolve(self.repository()?, Some(&set.name), reference)?;
         let picks = vec![Pick { backup, paths: options.paths() }];
         let rules = Rules {
             replace_logs: options.replace_logs,
@@ -232,10 +233,17 @@ impl Service {
         parsed.and_then(|name| self.world.set(&name)).ok_or_else(|| problems::unknown_set(name, known()))
     }
 
-    fn refuse_unless_working(&self) -> Result<(), Problem> {
-        if let Some(missing) = &self.world.opening.missing {
-            return Err(Problem::new(ProblemKind::Unavailable, missing));
+    /// The repository; where there is none, what is missing and what to do: nobody is to take that for one without
+    /// backups.
+    fn repository(&self) -> Result<&Repository, Problem> {
+        match &self.world.opening.missing {
+            None => Ok(&self.world.repository),
+            Some(missing) => Err(Problem::new(ProblemKind::Unavailable, missing)),
         }
+    }
+
+    fn refuse_unless_working(&self) -> Result<(), Problem> {
+        self.repository()?;
         let mode = self.world.mode().mode;
         if mode.allows_restore() {
             return Ok(());

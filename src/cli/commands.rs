@@ -164,11 +164,12 @@ async fn perform(work: Work, client: &Client, output: &mut Output<'_>) -> Result
             Ok(Exit::Done)
         }
         Work::Status => {
-            output.document(&client.status()?, render::status)?;
+            let status = client.status()?;
+            output.document(&status, render::status)?;
             if client.is_local() {
                 output.message("the service is not running: nothing is backed up on schedule");
             }
-            Ok(Exit::Done)
+            Ok(Exit::of_status(&status))
         }
         Work::AcceptAudit => {
             output.document(&client.accept_audit().await?, render::accepted)?;

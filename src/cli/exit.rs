@@ -4,9 +4,10 @@
 
 use crate::api::{
     ApplyOutcome, BackupDetails, DrillOutcome, DrillVerdict, PlanDocument, ProblemKind, PruneOutcome, RestoreOutcome,
-    VerifyOutcome, VerifyVerdict,
+    Status, VerifyOutcome, VerifyVerdict,
 };
 use crate::core::BackupState;
+use crate::core::mode::RecoveryCause;
 
 /// How a command ended, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +58,13 @@ impl Exit {
     /// Of a restore.
     pub fn of_restore(outcome: &RestoreOutcome) -> Self {
         if outcome.skipped.is_empty() && outcome.unsaved.is_empty() { Self::Done } else { Self::Problems }
+    }
+
+    /// Of a look at everything. There is nothing to look at where the repository is gone: then its mode cannot be kept
+    /// either.
+    pub fn of_status(status: &Status) -> Self {
+        let is_missing = status.mode.cause.as_deref() == Some(RecoveryCause::RepositoryMissing.code());
+        if is_missing && !status.mode.persisted { Self::Failed } else { Self::Done }
     }
 
     /// Of a plan that was only looked at, or leaves nothing to restore.
@@ -130,6 +138,17 @@ mod tests {
         backup.missing.clear();
         backup.summary.state = BackupState::Suspect;
         assert_eq!(Exit::of_backup(&backup), Exit::Problems);
+    }
+
+    #[test]
+    fn a_status_fails_only_where_there_is_no_repository() {
+        let mut status = samples::status();
+        assert_eq!(Exit::of_status(&status), Exit::Done);
+        status.mode.cause = Some("repository_missing".into());
+        status.mode.persisted = false;
+        assert_eq!(Exit::of_status(&status), Exit::Failed);
+        status.mode.persisted = true;
+        assert_eq!(Exit::of_status(&status), Exit::Done, "it was brought back, and waits for a decision");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct Download {
 impl Service {
     /// A file of a backup, by the path that the backup has for it.
     pub fn download(&self, reference: &str, path: &str, caller: &Caller) -> Result<Download, Problem> {
-        let backup = view::resolve(&self.world.repository, None, reference)?;
+        let backup = view::resolve(self.repository()?, None, reference)?;
         let read = self.world.repository.read_opened_manifest(&backup);
         let content = read.map_err(|error| problems::of_reading(&self.world.repository, &backup, path, &error))?;
         let file = content.manifest.files().iter().find(|file| file.path == path).cloned().ok_or_else(|| {

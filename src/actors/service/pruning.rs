@@ -68,6 +68,7 @@ impl Service {
             let message = ClearQuarantine { shown: digest(shown)?, caller: caller.clone() };
             return self.janitor.send(message).await.map_err(|_| problems::of_silence("janitor"))?;
         }
+        self.repository()?;
         let confirmed = options.confirm.as_deref().map(digest).transpose()?;
         if let Some(confirmed) = &confirmed {
             self.refuse_unless_held(confirmed)?;
@@ -99,7 +100,7 @@ impl Service {
 
     /// Pins a backup, or takes its pin away.
     pub async fn set_pinned(&self, reference: &str, pinned: bool, caller: &Caller) -> Result<BackupDetails, Problem> {
-        let backup = view::resolve(&self.world.repository, None, reference)?;
+        let backup = view::resolve(self.repository()?, None, reference)?;
         let message = SetPin { backup, pinned, caller: caller.clone() };
         let changed = self.janitor.send(message).await.map_err(|_| problems::of_silence("janitor"))??;
         Ok(view::details(&changed))
@@ -110,7 +111,7 @@ impl Service {
         let confirmed = options.confirm.as_deref().map(digest).transpose()?;
         let what = match lost(what) {
             Some((set, sequence)) => Forgettable::Lost(set, sequence),
-            None => Forgettable::Backup(view::resolve(&self.world.repository, None, what)?),
+            None => Forgettable::Backup(view::resolve(self.repository()?, None, what)?),
         };
         let message = Forget { what, confirmed, caller: caller.clone() };
         self.janitor.send(message).await.map_err(|_| problems::of_silence("janitor"))?

@@ -77,7 +77,7 @@ impl Service {
 
     /// What differs between a backup and another of its set, or what is live if none is given. Reads both, so it blocks.
     pub fn diff(&self, before: &BackupRef, after: Option<&BackupRef>) -> Result<DiffDocument, Problem> {
-        diff::diff(&self.world.repository, &self.world.settings(), before, after)
+        diff::diff(self.repository()?, &self.world.settings(), before, after)
     }
 
     /// Plans what would be restored; every copy it names was read meanwhile, and is good. Changes no file.
