@@ -9,7 +9,7 @@ mod common;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use common::{Installation, audit, code, files, repository};
+use common::{Daemon, Installation, audit, code, files, repository};
 use serde_json::Value;
 
 const ON: &str = r#"
@@ -198,9 +198,9 @@ fn a_host_without_an_identity_backs_up_verifies_and_forgets_and_says_that_it_can
     assert!(exit == 1 && said.contains("no identity that opens it is at hand"), "{exit}: {said}");
     let (exit, said) = run(&installation, &["key", "check"]);
     assert!(exit == 1 && said.contains("no identity"), "{exit}: {said}");
-    let failed = daemon.wait("a drill", |daemon| daemon.set("notes")["last_drill_error"].as_str().map(str::to_owned));
-    assert!(failed.contains("no identity that opens it is at hand"), "{failed}");
+    cannot_be_drilled_and_does_not_fail(&installation, &daemon);
     assert_eq!(code(daemon.terminate()), 0);
+    assert!(events(&installation, "DrillFailed").is_empty());
 
     // The identity, brought here, opens everything.
     std::fs::rename(installation.path("elsewhere.key"), installation.path("fiovana-app.key")).unwrap();
@@ -208,6 +208,53 @@ fn a_host_without_an_identity_backs_up_verifies_and_forgets_and_says_that_it_can
     let (exit, said) = run(&installation, &["restore", "notes", "latest", "--to", to.to_str().unwrap()]);
     assert_eq!(exit, 0, "{said}");
     assert_eq!(files::read(&to.join("small-secret-name.txt")), SECRET.as_bytes());
+}
+
+/// A set that nobody here is meant to open is not rehearsed; who asks for it is told why.
+fn cannot_be_drilled_and_does_not_fail(installation: &Installation, daemon: &Daemon) {
+    let set = daemon.wait("the set to be known as sealed", |daemon| {
+        let set = daemon.set("notes");
+        (set["last_drill_outcome"] == "no_key").then_some(set)
+    });
+    assert!(set["next_drill"].is_null() && set["last_drill_error"].is_null(), "{set}");
+    let (exit, said) = run(installation, &["drill", "notes"]);
+    assert!(exit == 1 && said.contains("no key on this machine opens its backup"), "{exit}: {said}");
+    let (exit, said) = run(installation, &["status"]);
+    assert!(exit == 0 && said.contains("no key") && !said.contains("drills_failing"), "{exit}: {said}");
+    let metrics = daemon.get("/metrics").text;
+    for series in ["drill_expected_interval_seconds", "drill_failed"] {
+        assert!(metrics.contains(&format!("fiovana_{series}{{set=\"notes\"}} 0\n")), "{metrics}");
+    }
+}
+
+#[test]
+fn a_key_that_is_gone_is_told_by_failing_drills_until_that_is_said_to_be_meant() {
+    let installation = encrypting();
+    let recipient = identity_line(&installation, "# public key: ");
+    files::write(&installation.path("fiovana-app.recipients"), format!("{recipient}\n"));
+    let daemon = installation.start();
+    daemon.settle();
+    daemon.wait("a drill", |daemon| (daemon.set("notes")["last_drill_outcome"] == "passed").then_some(()));
+    assert_eq!(code(daemon.terminate()), 0);
+    std::fs::rename(installation.path("fiovana-app.key"), installation.path("elsewhere.key")).unwrap();
+
+    let daemon = installation.start();
+    let failed = daemon.wait("a drill", |daemon| daemon.set("notes")["last_drill_error"].as_str().map(str::to_owned));
+    assert!(failed.contains("no identity that opens it is at hand"), "{failed}");
+    daemon.wait("the mode to tell", |daemon| {
+        daemon.status()["mode"].to_string().contains("drills_failing").then_some(())
+    });
+    assert_eq!(code(daemon.terminate()), 0);
+    let told = events(&installation, "DrillFailed").len();
+    assert!(told >= 2, "{told}");
+
+    let settings = String::from_utf8(files::read(&installation.path("config/fiovana.toml"))).unwrap();
+    files::write(&installation.path("config/fiovana.toml"), format!("{settings}\n[encryption]\nwrite_only = true\n"));
+    let daemon = installation.start();
+    cannot_be_drilled_and_does_not_fail(&installation, &daemon);
+    assert_eq!(daemon.settle().status()["mode"]["name"], "normal");
+    assert_eq!(code(daemon.terminate()), 0);
+    assert_eq!(events(&installation, "DrillFailed").len(), told);
 }
 
 #[test]

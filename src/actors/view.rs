@@ -16,6 +16,7 @@ use crate::api::{
     RestoreOutcome, RestoredDocument, SetStatus, SkippedDocument, StateCounts, Status, UnreadableDocument,
     VerifyOutcome, VerifyVerdict,
 };
+use crate::core::drill::Access;
 use crate::core::mode::{DegradedReason, RecoveryPhase};
 use crate::core::{BackupId, BackupKind, BackupState, SetName};
 use crate::pipeline::restore::{Restored, Rules};
@@ -28,6 +29,8 @@ use crate::telemetry::facts::{Facts, ReplicaFacts, SetFacts};
 
 const DEFAULT_LIST: usize = 100;
 const MAX_LOST_SHOWN: usize = 20;
+/// What became of the drills of a set that nobody here is meant to open.
+const NO_KEY: &str = "no_key";
 
 /// The backup that a reference means.
 pub fn resolve(repository: &Repository, set: Option<&SetName>, text: &str) -> Result<Backup, Problem> {
@@ -287,6 +290,7 @@ fn set_status(world: &World, facts: &SetFacts, set: &SetSettings) -> SetStatus {
     // Asked for first: it looks into the catalogue, too, and a second guard of one thread never comes while a writer waits
     // between the two.
     let next_drill = world.drill_due(set).map(|due| due.at(world.clock.now()));
+    let is_sealed = world.access(&set.name) == Some(Access::Sealed);
     let catalogue = world.repository.catalogue();
     let index = catalogue.set(&set.name);
     let drill = world.drills.of(&set.name);
@@ -304,8 +308,8 @@ fn set_status(world: &World, facts: &SetFacts, set: &SetSettings) -> SetStatus {
         last_error: world.run(&set.name).last_error,
         running_since: facts.running_since,
         last_drill: drill.history.last_attempt,
-        last_drill_outcome: drill.outcome().map(str::to_owned),
-        last_drill_error: drill.failure,
+        last_drill_outcome: if is_sealed { Some(NO_KEY) } else { drill.outcome() }.map(str::to_owned),
+        last_drill_error: drill.failure.filter(|_| !is_sealed),
         next_drill,
         latest: index.and_then(SetIndex::latest).map(|backup| backup.id),
         backups: StateCounts {
@@ -350,9 +354,10 @@ pub fn facts(world: &World) -> Facts {
 
 fn set_facts(world: &World, set: &SetSettings) -> SetFacts {
     let run = world.run(&set.name);
+    let is_sealed = world.access(&set.name) == Some(Access::Sealed);
     let settings = world.settings();
     let scheduled = settings.backup.enabled && set.enabled;
-    let rehearsed = scheduled && settings.backup.integrity_checks;
+    let rehearsed = scheduled && settings.backup.integrity_checks && !is_sealed;
     let drill = world.drills.of(&set.name);
     let catalogue = world.repository.catalogue();
     let index = catalogue.set(&set.name);
@@ -376,7 +381,7 @@ fn set_facts(world: &World, set: &SetSettings) -> SetFacts {
         last_attempt: run.history.last_attempt,
         last_success: run.history.last_success,
         drill_interval_seconds: if rehearsed { settings.drill.interval(set.priority).as_secs() } else { 0 },
-        drill_failed: drill.failure.is_some(),
+        drill_failed: drill.failure.is_some() && !is_sealed,
         last_drill: drill.history.last_success,
         last_verified: backups.iter().filter_map(Backup::verified).max(),
         newest_restorable: good().next_back().map(Backup::created),

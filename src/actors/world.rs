@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use super::chain_check;
 use super::drills::Drills;
-use super::keyring;
+use super::keyring::Keyring;
 use super::known_damage::KnownDamage;
 use super::lane::WriteLane;
 use super::notifier::Notifier;
@@ -27,7 +27,7 @@ use super::verifier::scrub::{self, Rotations};
 use crate::audit::Head;
 use crate::clock::Clock;
 use crate::core::clock_sanity::ClockFault;
-use crate::core::drill::{self, Rehearsal};
+use crate::core::drill::{self, Access, Rehearsal};
 use crate::core::mode::{Mode, RecoveryCause};
 use crate::core::retention::Guards;
 use crate::core::schedule::{Due, RunHistory, due};
@@ -75,7 +75,7 @@ pub struct World {
     /// The replicas.
     pub replicas: Replicas,
     /// Who looks at the keys.
-    pub key_turn: keyring::Turn,
+    pub keyring: Keyring,
     /// What became of each set's drills.
     pub drills: Drills,
     /// What is known to be damaged.
@@ -231,7 +231,7 @@ impl World {
         Self {
             role,
             replicas: Replicas::recall(&repository),
-            key_turn: keyring::Turn::default(),
+            keyring: Keyring::recall(&repository),
             drills: Drills::recall(&repository),
             damage: KnownDamage::recall(&repository),
             rotations: Mutex::new(scrub::recall(&repository)),
@@ -382,13 +382,21 @@ impl World {
         }
     }
 
-    /// When a set's next drill is due; never, if there are no scheduled checks or nothing to restore.
+    /// Whether a set's newest good backup can be opened here, if there is one.
+    pub fn access(&self, set: &SetName) -> Option<Access> {
+        let catalogue = self.repository.catalogue();
+        Some(self.keyring.access(catalogue.set(set)?.latest()?, self))
+    }
+
+    /// When a set's next drill is due; never, if there are no scheduled checks, or nothing to restore that can be opened.
     pub fn drill_due(&self, set: &SetSettings) -> Option<Due> {
         let settings = self.settings();
+        let access = self.access(&set.name);
         let rehearsal = Rehearsal {
             history: self.drills.of(&set.name).history,
             interval: settings.drill.interval(set.priority),
-            has_good_backup: self.repository.catalogue().set(&set.name).is_some_and(|index| index.latest().is_some()),
+            has_good_backup: access.is_some(),
+            access: access.unwrap_or(Access::Open),
         };
         let scheduled = settings.backup.enabled && settings.backup.integrity_checks && set.enabled;
         scheduled.then(|| drill::next(&rehearsal, self.clock.uptime(), self.clock.now())).flatten()

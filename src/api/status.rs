@@ -93,7 +93,8 @@ pub struct SetStatus {
     pub running_since: Option<DateTime<Utc>>,
     /// When its last drill started.
     pub last_drill: Option<DateTime<Utc>>,
-    /// How it ended: `passed`, `failed` or `interrupted`.
+    /// How it ended: `passed`, `failed` or `interrupted`; `no_key` where none is held, because no key here opens the backups
+    /// and none is meant to.
     pub last_drill_outcome: Option<String>,
     /// Why it failed, if it did.
     pub last_drill_error: Option<String>,

@@ -21,17 +21,45 @@ pub struct Rehearsal {
     pub interval: Duration,
     /// Whether there is a good backup to restore.
     pub has_good_backup: bool,
+    /// Whether it can be opened here.
+    pub access: Access,
 }
 
-/// When the next drill is due: as a backup would be, but not before the service has settled. Never without a good
-/// backup: that there is none is told elsewhere.
+/// Whether a backup can be opened here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It is not encrypted, or a key that opens it is at hand.
+    Open,
+    /// No key here opens it, and none is meant to: it cannot be rehearsed, and that is no failure.
+    Sealed,
+    /// A key that opened it was here, and is gone: a restore would fail, and somebody must be told.
+    KeyGone,
+}
+
+impl Access {
+    /// Whether what is for these `recipients` can be opened where a key `is_at_hand` that does. `seen` are the keys that
+    /// ever were.
+    pub fn to(recipients: &[String], is_at_hand: bool, seen: &[String], write_only: bool) -> Self {
+        match recipients.iter().any(|recipient| seen.contains(recipient)) {
+            _ if recipients.is_empty() || is_at_hand => Self::Open,
+            true if !write_only => Self::KeyGone,
+            _ => Self::Sealed,
+        }
+    }
+}
+
+/// When the next drill is due: as a backup would be, but not before the service has settled; at once if the key is gone
+/// that opened the backup. Never without a good backup (that there is none is told elsewhere), or one that nobody here is
+/// meant to open.
 pub fn next(rehearsal: &Rehearsal, uptime: Duration, now: DateTime<Utc>) -> Option<Due> {
-    if !rehearsal.has_good_backup {
+    if !rehearsal.has_good_backup || rehearsal.access == Access::Sealed {
         return None;
     }
+    let is_news = rehearsal.access == Access::KeyGone && rehearsal.history.consecutive_failures == 0;
     let settling = rehearsal.interval.min(SETTLING).saturating_sub(uptime);
     let settled = now + TimeDelta::from_std(settling).unwrap_or_default();
-    Some(match due(&rehearsal.history, rehearsal.interval, now) {
+    let due = if is_news { Due::Now } else { due(&rehearsal.history, rehearsal.interval, now) };
+    Some(match due {
         Due::Now if settled <= now => Due::Now,
         Due::Now => Due::At(settled),
         Due::At(at) => Due::At(at.max(settled)),
@@ -50,7 +78,29 @@ mod tests {
     }
 
     fn of(history: RunHistory) -> Rehearsal {
-        Rehearsal { history, interval: DAY, has_good_backup: true }
+        Rehearsal { history, interval: DAY, has_good_backup: true, access: Access::Open }
+    }
+
+    #[test]
+    fn what_no_key_here_was_ever_meant_to_open_is_not_rehearsed() {
+        let keys = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+        let [nobody, one, two] = [keys(&[]), keys(&["one"]), keys(&["one", "two"])];
+        assert_eq!(Access::to(&nobody, false, &one, true), Access::Open, "it is not encrypted");
+        assert_eq!(Access::to(&two, true, &nobody, true), Access::Open);
+        assert_eq!(Access::to(&two, false, &nobody, false), Access::Sealed);
+        assert_eq!(Access::to(&two, false, &one, false), Access::KeyGone);
+        assert_eq!(Access::to(&two, false, &one, true), Access::Sealed, "it was taken away on purpose");
+        assert_eq!(Access::to(&one, false, &keys(&["another"]), false), Access::Sealed);
+        let sealed = Rehearsal { access: Access::Sealed, ..of(RunHistory::default().failed(now())) };
+        assert_eq!(next(&sealed, DAY, now()), None);
+    }
+
+    #[test]
+    fn a_key_that_is_gone_is_found_out_at_once_and_then_no_more_often_than_any_failure() {
+        let gone = |history| Rehearsal { access: Access::KeyGone, ..of(history) };
+        assert_eq!(next(&gone(RunHistory::default().succeeded(now())), SETTLING, now()), Some(Due::Now));
+        let failed = RunHistory::default().failed(now());
+        assert_eq!(next(&gone(failed), SETTLING, now()), next(&of(failed), SETTLING, now()));
     }
 
     #[test]
@@ -83,7 +133,7 @@ mod tests {
             let last = now() - TimeDelta::seconds(ago);
             let history = if passed { RunHistory::default().succeeded(last) } else { RunHistory::default().failed(last) };
             let (uptime, interval) = (Duration::from_secs(uptime), Duration::from_secs(interval));
-            let at = match next(&Rehearsal { history, interval, has_good_backup: true }, uptime, now()) {
+            let at = match next(&Rehearsal { interval, ..of(history) }, uptime, now()) {
                 Some(Due::Now) => now(),
                 Some(Due::At(at)) => at,
                 None => panic!("there is a good backup"),

@@ -14,7 +14,7 @@ use super::replicas::ReplicaSettings;
 use super::sets::Decided;
 use super::sources::Sources;
 use super::stated::Stated;
-use super::values::file;
+use super::values::{file, flag};
 
 /// The files of keys in the working directory, where nobody says otherwise.
 const IDENTITY: &str = "fiovana-app.key";
@@ -34,12 +34,15 @@ pub struct EncryptionSettings {
     pub identity_is_credential: bool,
     /// The file of recipients, absolute; without it backups are encrypted for the identities.
     pub recipients: PathBuf,
+    /// Whether this machine is to have no key that opens its backups: then it is no fault that one is gone.
+    pub write_only: bool,
 }
 
 /// What was said in `[encryption]`.
 pub(super) struct StatedEncryption {
     identity: Stated<PathBuf>,
     recipients: Stated<PathBuf>,
+    write_only: Stated<bool>,
 }
 
 impl StatedEncryption {
@@ -48,6 +51,7 @@ impl StatedEncryption {
         let stated = Self {
             identity: section.take("identity", file(sources)),
             recipients: section.take("recipients", file(sources)),
+            write_only: section.take("write_only", flag),
         };
         section.finish(errors);
         stated
@@ -79,6 +83,7 @@ impl StatedEncryption {
                 "encryption.recipients",
                 prevailing(&[&self.recipients], sources.absolute(Path::new(RECIPIENTS))),
             ),
+            write_only: ledger.note("encryption.write_only", prevailing(&[&self.write_only], false)),
         }
     }
 }

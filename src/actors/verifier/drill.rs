@@ -17,6 +17,7 @@ use crate::actors::service::Caller;
 use crate::actors::world::{Role, World};
 use crate::api::{DrillOutcome, DrillVerdict, Problem, ProblemKind};
 use crate::core::SetName;
+use crate::core::drill::Access;
 use crate::core::schedule::{Due, RunHistory};
 use crate::pipeline::drill::{self, DrillError, Drilled, Request, scratch_directory, scratch_in_memory};
 use crate::repository::catalogue::{Backup, SetIndex};
@@ -132,6 +133,9 @@ impl Tools {
         let backup = latest.ok_or_else(|| {
             Problem::new(ProblemKind::NotFound, format!("{} has no good backup that could be restored", set.name))
         })?;
+        if self.world.keyring.access(&backup, &self.world) == Access::Sealed {
+            return Err(sealed(set, &backup));
+        }
         let (begun, started) = (self.world.clock.uptime(), self.world.clock.now());
         let result = self.rehearse(set, &backup, caller, turn, started).await?;
         let duration_seconds = (self.world.clock.uptime() - begun).as_secs_f64();
@@ -206,6 +210,15 @@ impl Tools {
         }
         Ok(outcome)
     }
+}
+
+/// That a restore cannot be rehearsed where it could not be done either, on purpose, is no failed drill.
+fn sealed(set: &SetSettings, backup: &Backup) -> Problem {
+    let detail = format!(
+        "the restore of {} cannot be rehearsed here: no key on this machine opens its backup {}. Rehearse it where the key is",
+        set.name, backup.id
+    );
+    Problem::new(ProblemKind::Keys, detail)
 }
 
 fn remember(world: &World, set: &SetName, change: impl FnOnce(RunHistory) -> RunHistory, failure: Option<String>) {

@@ -67,12 +67,20 @@ fn sets(sets: &[SetStatus], look: &Look) -> String {
             set.priority.to_string().into(),
             set.last_success.map_or_else(|| "never".to_owned(), |at| age(at, look.now)).into(),
             next(set, look).into(),
-            set.last_drill.map_or_else(|| "never".to_owned(), |at| age(at, look.now)).into(),
+            drilled(set, look).into(),
             set.latest.map_or_else(|| "none".to_owned(), |id| id.to_string()).into(),
             Cell::toned(counts(&set.backups), tone),
         ]);
     }
     table.render(look)
+}
+
+fn drilled(set: &SetStatus, look: &Look) -> String {
+    match set.last_drill {
+        _ if set.last_drill_outcome.as_deref() == Some("no_key") => "no key".to_owned(),
+        None => "never".to_owned(),
+        Some(at) => age(at, look.now),
+    }
 }
 
 fn next(set: &SetStatus, look: &Look) -> String {
