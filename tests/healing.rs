@@ -101,6 +101,56 @@ fn heal_all(repository: &Repository, pair: &Pair, copies: &[&Repository]) -> Vec
     scrub(repository).into_iter().map(heal).collect()
 }
 
+#[test]
+fn what_was_deleted_on_purpose_before_it_was_healed_stays_deleted() {
+    let pair = Pair::new();
+    let (disk, replica) = (pair.disk.after_kill(), replica_of(&pair));
+    let repository = open_with(&disk, &replica);
+    let set = &pair.source.set.name;
+    let pinned: Vec<_> = repository.catalogue().backups().filter(|backup| backup.pinned).cloned().collect();
+    let [deleted, unpinned] = &pinned[..] else { panic!("{pinned:?}") };
+    let files = [
+        StoredFile::Manifest(set.clone(), deleted.id),
+        StoredFile::Pin(set.clone(), deleted.id),
+        StoredFile::Pin(set.clone(), unpinned.id),
+    ];
+    let objects = deleted.content.iter().flat_map(|content| &content.manifest.envelope.objects);
+    let files: Vec<StoredFile> = objects
+        .map(|object| StoredFile::Object(object.name))
+        .chain(files)
+        .filter(|file| {
+            disk.remove_raw(file.path().as_str()).unwrap();
+            true
+        })
+        .collect();
+    let mut found = scrub(&repository);
+    found.sort_by_key(|file| file.path().to_string());
+    let mut expected = files;
+    expected.sort_by_key(|file| file.path().to_string());
+    assert_eq!(found, expected);
+
+    repository.set_pinned(set, unpinned.id, false).expect("unpin");
+    repository.delete_backups(set, &[deleted.id]).expect("delete");
+    site::collect_all(&repository);
+    let (sets, copies) = (pair.sets(), as_copies(&[&replica]));
+    let pharmacy = Pharmacy { copies: &copies, sets: &sets };
+    let needed: HashSet<_> = repository
+        .catalogue()
+        .backups()
+        .flat_map(|backup| {
+            let objects = backup.content.iter().flat_map(|content| &content.manifest.envelope.objects);
+            objects.map(|object| object.name).collect::<Vec<_>>()
+        })
+        .collect();
+    for file in found {
+        let healing = heal(&repository, &file, &pharmacy, hour(60)).expect("heal");
+        let is_needed = file.object().is_some_and(|name| needed.contains(&name));
+        assert_eq!(matches!(healing, Healing::Deleted), !is_needed, "{file:?}: {healing:?}");
+        assert_eq!(bytes(&disk, file.path().as_str()).is_some(), is_needed, "{file:?}: {healing:?}");
+    }
+    assert!(paths(&disk).iter().all(|path| !path.starts_with("quarantine/")), "{:?}", paths(&disk));
+}
+
 fn judge_healed(pair: &Pair, disk: &Simulated, touched: &[String], damaged: &[(String, Option<Vec<u8>>)]) {
     for path in pair.stored() {
         assert!(bytes(disk, &path) == bytes(&pair.disk, &path), "{path} is not what it was");

@@ -212,3 +212,6 @@ impl Tools {
         if losses.is_empty() { ModeEvent::ValidationPassed } else { ModeEvent::ValidationFailed { losses } }
     }
 }
+
+#[cfg(test)]
+mod tests;

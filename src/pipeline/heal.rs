@@ -61,6 +61,8 @@ impl std::fmt::Display for Remedy {
 pub enum Healing {
     /// Nothing is wrong with it: it was healed meanwhile.
     Sound,
+    /// It is not to be there any more: it was deleted on purpose since it was found.
+    Deleted,
     /// It is right again, with bytes from there.
     Healed(Remedy),
     /// The right bytes are nowhere to be had. What is still there is in quarantine, or, where its presence says more
@@ -85,6 +87,10 @@ pub fn heal(
     pharmacy: &Pharmacy<'_>,
     now: DateTime<Utc>,
 ) -> Result<Healing, WriteError> {
+    // Whoever deletes holds the write lane, too: what is expected now is so until this is done.
+    if !repository.expects(file) {
+        return Ok(Healing::Deleted);
+    }
     let fault = match repository.read_stored(file, ReadFrom::Disk) {
         Ok(bytes) => {
             // Absent when the repository was opened, and back since.

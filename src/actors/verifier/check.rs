@@ -52,8 +52,11 @@ impl Tools {
             of_manifests.chain(of_objects).filter(|backup| Some(backup.id) != except).cloned().collect()
         };
         for backup in affected {
-            let Ok(found) = self.look(&backup, Depth::Whole, Check::Repair, caller).await else { return };
-            self.note_found(&backup, &found).await;
+            match self.look(&backup, Depth::Whole, Check::Repair, caller).await {
+                Ok(found) => self.note_found(&backup, &found).await,
+                Err(problem) if problem.kind == ProblemKind::NotFound => {}
+                Err(_) => return,
+            }
         }
     }
 
@@ -66,6 +69,7 @@ impl Tools {
         caller: &Caller,
     ) -> Result<Verification, Problem> {
         let (id, about) = (backup.id, About::caller(caller).set(&backup.set).backup(backup.id));
+        let manifest = StoredFile::Manifest(backup.set.clone(), id);
         let (world, backup, progress) = (self.world.clone(), backup.clone(), caller.progress.clone());
         let work = tokio::task::spawn_blocking(move || match depth {
             Depth::Fresh(proven) => verify::read_back(&world.repository, &backup, &proven, &progress),
@@ -78,6 +82,10 @@ impl Tools {
             }
             Err(panic) => return Err(Problem::new(ProblemKind::Internal, format!("verify {id}: {panic}"))),
         };
+        if verification.verdict != Verdict::Intact && !self.world.repository.expects(&manifest) {
+            let detail = format!("verify {id}: it was deleted on purpose meanwhile");
+            return Err(Problem::new(ProblemKind::NotFound, detail));
+        }
         let event = match &verification.verdict {
             Verdict::Intact => Event::IntegrityCheckPassed { check, content_bytes: verification.content_bytes },
             Verdict::Damaged(damages) => {
@@ -146,8 +154,9 @@ impl Tools {
         for id in doubtful.into_iter().rev() {
             let backup = self.world.repository.catalogue().get(id).cloned();
             let Some(backup) = backup else { continue };
-            if self.check(backup, Depth::Whole, Check::Startup, &caller).await.is_err() {
-                return;
+            match self.check(backup, Depth::Whole, Check::Startup, &caller).await {
+                Err(problem) if problem.kind != ProblemKind::NotFound => return,
+                _ => {}
             }
         }
         self.demand_recovery_if_hopeless();

@@ -95,7 +95,7 @@ impl Tools {
             return;
         }
         let unreadable = batch.unreadable.into_iter().next();
-        let Tended { healed, lost } = self.report(Check::Scrub, tree, &batch.damages, unreadable, &about).await;
+        let Tended { healed, lost, .. } = self.report(Check::Scrub, tree, &batch.damages, unreadable, &about).await;
         if matches!(tree, Tree::Primary) {
             self.look_again(&healed, None, &caller).await;
             let lost: Vec<Damage> = lost.into_iter().map(|(damage, _)| damage).collect();

@@ -40,6 +40,8 @@ pub(super) struct Tended {
     pub healed: Vec<Damage>,
     /// These are not: and why.
     pub lost: Vec<(Damage, String)>,
+    /// These were deleted on purpose before they could be: nothing is missing.
+    pub deleted: Vec<Damage>,
 }
 
 /// Look after damage to a replica that somebody else came upon; answered when it is healed, or cannot be.
@@ -79,6 +81,8 @@ impl Tools {
         unreadable: Option<String>,
         about: &About,
     ) -> Tended {
+        let expected = |damage: &&Damage| tree.expects(&self.world, &damage.place);
+        let found: Vec<Damage> = found.iter().filter(expected).cloned().collect();
         let known = self.world.damage.list();
         let news = found.iter().filter(|damage| !known.contains_key(&tree.name(&damage.place)));
         let damages: Vec<String> =
@@ -86,14 +90,14 @@ impl Tools {
         if !damages.is_empty() || unreadable.is_some() {
             let _ = self.herald.tell(Event::IntegrityCheckFailed { check, damages, unreadable }, about).await;
         }
-        self.tend(tree, found, about).await
+        self.tend(tree, &found, about).await
     }
 
     /// Counts damage, heals what can be healed, and tells of both.
     pub(super) async fn tend(&self, tree: &Tree, damages: &[Damage], about: &About) -> Tended {
         let now = self.world.clock.now();
         let is_news = |damage: &&Damage| self.world.damage.note(tree.name(&damage.place), &damage.fault, now);
-        let news: BTreeSet<String> = damages.iter().filter(is_news).map(|damage| damage.place.clone()).collect();
+        let mut news: BTreeSet<String> = damages.iter().filter(is_news).map(|damage| damage.place.clone()).collect();
         let mut tended = Tended::default();
         for some in damages.chunks(PLACES_AT_ONCE) {
             let outcomes = match self.heal(tree, some.to_vec()).await {
@@ -104,6 +108,7 @@ impl Tools {
             for (damage, outcome) in outcomes {
                 match outcome {
                     Healing::Sound => tended.healed.push(damage),
+                    Healing::Deleted => tended.deleted.push(damage),
                     Healing::Healed(remedy) => {
                         by_remedy.entry(remedy.code()).or_default().push(tree.name(&damage.place));
                         tended.healed.push(damage);
@@ -119,6 +124,7 @@ impl Tools {
                 let _ = self.herald.tell(Event::RepairCompleted { source, places }, about).await;
             }
         }
+        tended.deleted.iter().for_each(|damage| _ = news.remove(&damage.place));
         self.tell_of_losses(tree, &tended, &news, about).await;
         self.remember(tree, &tended);
         if matches!(tree, Tree::Primary) {
@@ -161,8 +167,9 @@ impl Tools {
     }
 
     fn remember(&self, tree: &Tree, tended: &Tended) {
-        let healed: BTreeSet<String> = tended.healed.iter().map(|damage| tree.name(&damage.place)).collect();
-        self.world.damage.clear(|place| healed.contains(place));
+        let right = tended.healed.iter().chain(&tended.deleted);
+        let right: BTreeSet<String> = right.map(|damage| tree.name(&damage.place)).collect();
+        self.world.damage.clear(|place| right.contains(place));
         if let Err(error) = self.world.damage.save(&self.world.repository) {
             tracing::warn!("known damage was not remembered: {}", chain(&error));
         }
@@ -212,6 +219,15 @@ fn heal_place(world: &World, tree: &Tree, replicas: &Replicas, damage: &Damage) 
 }
 
 impl Tree {
+    /// Whether something must be in this place now; what was deleted on purpose since it was read is no loss.
+    fn expects(&self, world: &World, place: &str) -> bool {
+        let repository = match self {
+            Self::Primary => &world.repository,
+            Self::Replica(_, replica) => replica.repository(),
+        };
+        StoredFile::at(place).is_none_or(|file| repository.expects(&file))
+    }
+
     /// A place in it, as it is known to everybody.
     pub(super) fn name(&self, place: &str) -> String {
         match self {
