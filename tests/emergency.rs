@@ -93,6 +93,21 @@ fn the_primary_repository_deleted_is_one_command_with_a_replica_left() {
     assert_eq!(code(installation.run(&["verify", "--all"]).status), 0);
 }
 
+#[test]
+fn where_all_but_a_replica_is_lost_nothing_is_begun_and_one_command_brings_it_back() {
+    let installation = replicated();
+    let daemon = survives("all but the replica and the settings lost", &installation, |installation| {
+        for directory in ["backups", "logs"] {
+            std::fs::remove_dir_all(installation.path(directory)).unwrap();
+        }
+        delete_configuration(installation);
+        let daemon = starts_in_recovery(installation, "repository_missing");
+        waits_for_a_repository(installation, &daemon, &["replicas have one", "usb", "fiovana-app recover"]);
+        assert_eq!(code(daemon.terminate()), 0);
+    });
+    found(&daemon, "backups were brought back from the replica");
+}
+
 /// Everything that looks at backups fails, and says all of this in place of an answer.
 fn looking_tells(installation: &Installation, backup: &str, words: &[&str]) {
     for looking in [

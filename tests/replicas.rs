@@ -143,6 +143,8 @@ fn another_ones_repository_is_left_alone() {
     let theirs = stranger.path("backups");
     let installation = Installation::with_settings(&format!("[[replicas]]\nname = \"usb\"\npath = {theirs:?}\n"));
     let before = files::snapshot(&theirs);
+    // Somebody says that there is none yet: a copy of one, and the log lost, would look the same.
+    assert!(installation.run(&["init"]).status.success());
     let daemon = installation.start();
     daemon.settle();
     wait_for_fault(&daemon, "another one's");

@@ -109,7 +109,7 @@ impl Missing {
             }
             (_, false) => format!(
                 "mount its disk and start again, or bring it back from {}: stop the service, and run \
-                 `fiovana-app recover`, or start it with FIOVANA_RECOVERY_MODE=true",
+                 `fiovana-app recover`, or start it with FIOVANA_RECOVERY_MODE=true; `fiovana-app init` begins a new one",
                 self.copies()
             ),
             (_, true) => format!(
@@ -134,7 +134,10 @@ impl Missing {
                  one in {}: see that backup.backup_directory is right",
                 place.display()
             ),
-            (Known::Never, None) => format!("there is no repository in {directory}, and none was ever known there"),
+            (Known::Never, None) if self.copies.is_empty() => {
+                format!("there is no repository in {directory}, and none was ever known there")
+            }
+            (Known::Never, None) => format!("there is no repository in {directory}, and replicas have one"),
             (Known::As(Some(id)), _) => {
                 format!("the repository in {directory} is gone, which the audit log {log} knows as {id}")
             }

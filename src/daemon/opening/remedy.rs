@@ -38,14 +38,14 @@ pub enum Remedy {
 
 /// What to do. `replicas` are those that can be opened, in the order of the settings, each with its id; the audit log's
 /// word on the id stands above theirs. A repository that is gone altogether is founded again only in an emergency, when
-/// somebody asked for it: its disk may only have to be mounted.
+/// somebody asked for it: its disk may only have to be mounted. A replica tells of it where the audit log was lost, too.
 pub fn remedy(need: Need, left: &Left, known: &Known, replicas: &[(PathBuf, String)]) -> Remedy {
     let told = if let Known::As(id) = known { id.clone() } else { None };
     let id = told.or_else(|| replicas.first().map(|(_, id)| id.clone()));
     let ours = replicas.iter().filter(|(_, theirs)| id.as_ref() == Some(theirs));
     let replicas: Vec<PathBuf> = ours.map(|(path, _)| path.clone()).collect();
     match (left, known) {
-        (Left::Nothing, Known::Never) if need == Need::Ordinary => Remedy::Begin,
+        (Left::Nothing, Known::Never) if need == Need::Ordinary && replicas.is_empty() => Remedy::Begin,
         (Left::Nothing, _) if replicas.is_empty() || need == Need::Ordinary => Remedy::Wait { id },
         (Left::Nothing | Left::Headless(_), _) => Remedy::FoundAgain { id, replicas },
     }
@@ -81,8 +81,8 @@ mod tests {
         for (need, left) in left.iter().flat_map(|left| NEEDS.map(|need| (need, left))) {
             for (known, replicas) in known.iter().flat_map(|known| replicas.iter().map(move |some| (known, some))) {
                 let begun = remedy(need, left, known, replicas) == Remedy::Begin;
-                let never = need == Need::Ordinary && *left == Left::Nothing && *known == Known::Never;
-                assert_eq!(begun, never, "{need:?} {left:?} {known:?} {replicas:?}");
+                let never = *left == Left::Nothing && *known == Known::Never && replicas.is_empty();
+                assert_eq!(begun, never && need == Need::Ordinary, "{need:?} {left:?} {known:?} {replicas:?}");
             }
         }
     }
