@@ -119,7 +119,7 @@ pub struct JobProgress {
     pub total_bytes: u64,
 }
 
-/// Jobs, newest first.
+/// Jobs: those under way, then those that ended, each newest first.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct JobList {
     /// Those under way, and the last that ended.

@@ -25,6 +25,14 @@ pub(super) const ALWAYS: [ProblemKind; 8] = [
     ProblemKind::Unavailable,
 ];
 
+/// What may be preferred of a call that works.
+const PREFERS_A_JOB: &str = "`respond-async`: the answer is a job, at once; with `wait=N` only if the work is not done \
+                             within N seconds, of which at most 30 count (RFC 7240).";
+
+/// What may be preferred of a call that waits.
+const PREFERS_TO_WAIT: &str = "`wait=N`: the answer comes when the work has ended, at the latest after N seconds, of which \
+                               at most 30 count; at once if too many wait (RFC 7240).";
+
 /// Named schemas, as they are gathered.
 pub(super) type Schemas = Vec<(String, RefOr<Schema>)>;
 
@@ -51,8 +59,8 @@ pub(super) struct Call {
     pub answers: Vec<Answer>,
     /// What may go wrong besides [`ALWAYS`].
     pub problems: Vec<ProblemKind>,
-    /// Whether it may be answered before its work is done.
-    pub is_long: bool,
+    /// What may be preferred of it: what that means, and an example.
+    pub preference: Option<(&'static str, &'static str)>,
     pub schemas: Schemas,
 }
 
@@ -89,7 +97,7 @@ impl Call {
             needs_body: false,
             answers: vec![],
             problems: vec![],
-            is_long: false,
+            preference: None,
             schemas: vec![],
         }
     }
@@ -148,9 +156,14 @@ impl Call {
 
     /// It works, perhaps for long: whoever prefers not to wait for it gets a job.
     pub fn works(mut self) -> Self {
-        self.is_long = true;
-        let applied = ("Preference-Applied", text_header("`respond-async`."));
+        self.preference = Some((PREFERS_A_JOB, "respond-async, wait=5"));
+        let applied = ("Preference-Applied", text_header("`respond-async`, with `wait=N` if so long was waited."));
         self.answers_with::<JobDocument>(202, "Begun.", vec![location("Where it tells how far it is."), applied])
+    }
+
+    /// It waits for something, for as long as is preferred.
+    pub fn waits(self) -> Self {
+        Self { preference: Some((PREFERS_TO_WAIT, "wait=5")), ..self }
     }
 
     /// What may go wrong.

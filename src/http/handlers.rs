@@ -25,8 +25,8 @@ use crate::core::set_name::SetNameError;
 use crate::core::{BackupRef, SetName};
 
 use super::api::Api;
-use super::jobs::Waits;
 use super::options::Options;
+use super::preferences::Preferences;
 use super::shared::Shared;
 
 type Answer = Result<HttpResponse, Problem>;
@@ -40,12 +40,12 @@ pub(super) async fn backup<A: Api>(
     shared: Data<Shared<A>>,
     set: Path<String>,
     caller: Caller,
-    waits: Waits,
+    preferences: Preferences,
     _: Options<NoOptions>,
 ) -> Answer {
     let set = set_name(set.into_inner())?;
     let work = async move |api: A, caller: Caller| api.backup(&set, &caller).await;
-    let worked = shared.work(JobOperation::Backup, caller, waits, work).await?;
+    let worked = shared.work(JobOperation::Backup, caller, preferences, work).await?;
     worked.answer(|backup| {
         let mut response = document(StatusCode::CREATED, backup)?;
         let location = format!("/api/backup/{}", backup.summary.id);
@@ -70,45 +70,48 @@ pub(super) async fn verify<A: Api>(
     shared: Data<Shared<A>>,
     id: Path<String>,
     caller: Caller,
-    waits: Waits,
+    preferences: Preferences,
     _: Options<NoOptions>,
 ) -> Answer {
     let id = reference(id.into_inner())?;
     let work = async move |api: A, caller: Caller| api.verify(&id, &caller).await;
-    shared.work(JobOperation::Verify, caller, waits, work).await?.answer(ok)
+    shared.work(JobOperation::Verify, caller, preferences, work).await?.answer(ok)
 }
 
 pub(super) async fn drill<A: Api>(
     shared: Data<Shared<A>>,
     set: Path<String>,
     caller: Caller,
-    waits: Waits,
+    preferences: Preferences,
     _: Options<NoOptions>,
 ) -> Answer {
     let set = set_name(set.into_inner())?;
     let work = async move |api: A, caller: Caller| api.drill(&set, &caller).await;
-    shared.work(JobOperation::Drill, caller, waits, work).await?.answer(ok)
+    shared.work(JobOperation::Drill, caller, preferences, work).await?.answer(ok)
 }
 
 pub(super) async fn restore<A: Api>(
     shared: Data<Shared<A>>,
     path: Path<(String, String)>,
     caller: Caller,
-    waits: Waits,
+    preferences: Preferences,
     options: Options<RestoreOptions>,
 ) -> Answer {
     let (set, id) = path.into_inner();
     let (set, id, Options(options)) = (set_name(set)?, reference(id)?, options);
     let work = async move |api: A, caller: Caller| api.restore(&set, &id, &options, &caller).await;
-    shared.work(JobOperation::Restore, caller, waits, work).await?.answer(ok)
+    shared.work(JobOperation::Restore, caller, preferences, work).await?.answer(ok)
 }
 
 pub(super) async fn jobs<A: Api>(shared: Data<Shared<A>>) -> Answer {
     ok(&shared.jobs.list())
 }
 
-pub(super) async fn job<A: Api>(shared: Data<Shared<A>>, id: Path<String>) -> Answer {
-    ok(&shared.jobs.get(id.parse().map_err(malformed)?)?)
+pub(super) async fn job<A: Api>(shared: Data<Shared<A>>, id: Path<String>, preferences: Preferences) -> Answer {
+    let (job, applied) = shared.job(id.parse().map_err(malformed)?, preferences).await?;
+    let mut response = ok(&job)?;
+    applied.tell(response.headers_mut());
+    Ok(response)
 }
 
 pub(super) async fn status<A: Api>(shared: Data<Shared<A>>) -> Answer {

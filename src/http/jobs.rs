@@ -4,169 +4,126 @@
 //! operations are allowed; of those that ended the last are kept, in a bounded number and a bounded size.
 
 use std::collections::VecDeque;
-use std::future::{Ready, ready};
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue, LOCATION};
-use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
-use futures_util::FutureExt;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::watch;
 
-use super::api::Api;
-use super::shared::{Shared, broken_off};
 use crate::actors::service::Caller;
 use crate::api::{JobDocument, JobId, JobList, JobOperation, JobProgress, JobState, Problem, ProblemKind};
-
-const PREFER: HeaderName = HeaderName::from_static("prefer");
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// How many jobs that ended are kept.
 const KEPT: usize = 64;
 /// How many bytes their results may have together; the newest is kept whatever it has.
 const KEPT_BYTES: usize = 16 << 20;
 
-/// Whether the client waits for the work it asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waits {
-    /// It does.
-    ForTheResult,
-    /// It said `Prefer: respond-async` (RFC 7240).
-    ForNothing,
-}
-
-impl FromRequest for Waits {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let given = request.headers().get_all(PREFER).filter_map(|value| value.to_str().ok());
-        let mut preferences = given.flat_map(|value| value.split(',')).map(|one| one.split(';').next().unwrap_or(one));
-        let asynchronous = preferences.any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"));
-        ready(Ok(if asynchronous { Self::ForNothing } else { Self::ForTheResult }))
-    }
-}
-
-/// What a call that works answers with.
-pub(super) enum Worked<T> {
-    /// The result.
-    Done(T),
-    /// It is under way.
-    Begun(Box<JobDocument>),
-}
-
-impl<T> Worked<T> {
-    /// The answer: `done` says how a result is told.
-    pub fn answer(self, done: impl FnOnce(&T) -> Result<HttpResponse, Problem>) -> Result<HttpResponse, Problem> {
-        let job = match self {
-            Self::Done(result) => return done(&result),
-            Self::Begun(job) => job,
-        };
-        let location = format!("/api/jobs/{}", job.id);
-        let mut response = super::handlers::document(StatusCode::ACCEPTED, &*job)?;
-        let headers = response.headers_mut();
-        headers.insert(LOCATION, location.try_into().map_err(Problem::unexpected)?);
-        headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async"));
-        Ok(response)
-    }
-}
-
-impl<A: Api> Shared<A> {
-    /// Does long work, to its end, even if whoever asked for it hangs up. Refused if too much is under way.
-    pub async fn work<T, W>(
-        &self,
-        operation: JobOperation,
-        caller: Caller,
-        waits: Waits,
-        work: impl FnOnce(A, Caller) -> W,
-    ) -> Result<Worked<T>, Problem>
-    where
-        T: Serialize + 'static,
-        W: Future<Output = Result<T, Problem>> + 'static,
-    {
-        let permit = self.admit_operation()?;
-        let id = self.jobs.begin(operation, caller.clone(), self.clock.now());
-        let (work, jobs, clock) = (work(self.api.clone(), caller), Arc::clone(&self.jobs), Arc::clone(&self.clock));
-        let task = actix_rt::spawn(async move {
-            let _permit = permit;
-            let result = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(broken_off()));
-            jobs.end(id, clock.now(), &result);
-            result
-        });
-        match waits {
-            Waits::ForTheResult => Ok(Worked::Done(task.await.map_err(|_| broken_off())??)),
-            Waits::ForNothing => Ok(Worked::Begun(Box::new(self.jobs.get(id)?))),
-        }
-    }
-}
-
 /// The jobs under way, and the last that ended.
 #[derive(Default)]
-pub(super) struct Jobs(Mutex<VecDeque<Job>>);
+pub(super) struct Jobs(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    /// In the order in which they began.
+    under_way: Vec<UnderWay>,
+    /// In the order in which they ended: the longest must not be the first to be forgotten.
+    ended: VecDeque<Ended>,
+}
 
 struct Job {
     id: JobId,
     operation: JobOperation,
     caller: Caller,
     started: DateTime<Utc>,
-    end: Option<End>,
 }
 
-struct End {
+struct UnderWay {
+    job: Job,
+    /// Dropped at the end, which is how whoever waits for that learns of it.
+    end: watch::Sender<()>,
+}
+
+struct Ended {
+    job: Job,
     at: DateTime<Utc>,
     result: Result<Box<RawValue>, Problem>,
 }
 
+/// Comes when a job has ended.
+pub(super) struct End(Option<watch::Receiver<()>>);
+
+impl End {
+    /// Waits for it.
+    pub async fn come(self) {
+        if let Some(mut end) = self.0 {
+            while end.changed().await.is_ok() {}
+        }
+    }
+}
+
 impl Jobs {
-    fn begin(&self, operation: JobOperation, caller: Caller, started: DateTime<Utc>) -> JobId {
+    /// Notes that a job begins.
+    pub fn begin(&self, operation: JobOperation, caller: Caller, started: DateTime<Utc>) -> JobId {
         let id = JobId(fastrand::u64(..));
-        self.locked().push_back(Job { id, operation, caller, started, end: None });
+        let job = Job { id, operation, caller, started };
+        self.locked().under_way.push(UnderWay { job, end: watch::Sender::new(()) });
         id
     }
 
-    fn end<T: Serialize>(&self, id: JobId, at: DateTime<Utc>, result: &Result<T, Problem>) {
+    /// Notes what came of it.
+    pub fn end<T: Serialize>(&self, id: JobId, at: DateTime<Utc>, result: &Result<T, Problem>) {
+        let mut known = self.locked();
+        let Some(place) = known.under_way.iter().position(|under_way| under_way.job.id == id) else { return };
+        let UnderWay { job, end: _end } = known.under_way.remove(place);
         let result = match result {
             Ok(result) => to_raw_value(result).map_err(Problem::unexpected),
             Err(problem) => Err(problem.clone()),
         };
-        let mut jobs = self.locked();
-        if let Some(job) = jobs.iter_mut().find(|job| job.id == id) {
-            job.end = Some(End { at, result });
-        }
-        forget_the_oldest(&mut jobs);
+        // As the call's own answer would name it.
+        let of_this_request = |problem| Problem { correlation_id: Some(job.caller.correlation_id.clone()), ..problem };
+        let result = result.map_err(of_this_request);
+        known.ended.push_back(Ended { job, at, result });
+        forget_the_oldest(&mut known.ended);
     }
 
     /// The job with this name.
     pub fn get(&self, id: JobId) -> Result<JobDocument, Problem> {
-        let jobs = self.locked();
-        jobs.iter().find(|job| job.id == id).map(|job| job.document(true)).ok_or_else(|| {
-            let detail = format!("there is no job {id}: the last {KEPT} are kept; the audit log tells of all");
-            Problem::new(ProblemKind::NotFound, detail)
-        })
+        let known = self.locked();
+        let under_way = known.under_way.iter().find(|under_way| under_way.job.id == id);
+        let ended = || known.ended.iter().find(|ended| ended.job.id == id);
+        under_way.map(UnderWay::document).or_else(|| Some(ended()?.document(true))).ok_or_else(|| unknown(id))
     }
 
-    /// All there are, without their results, newest first.
+    /// What comes when the job with this name has ended.
+    pub fn end_of(&self, id: JobId) -> Result<End, Problem> {
+        let known = self.locked();
+        if let Some(under_way) = known.under_way.iter().find(|under_way| under_way.job.id == id) {
+            return Ok(End(Some(under_way.end.subscribe())));
+        }
+        known.ended.iter().find(|ended| ended.job.id == id).map(|_| End(None)).ok_or_else(|| unknown(id))
+    }
+
+    /// All there are, without their results: those under way, then those that ended, each newest first.
     pub fn list(&self) -> JobList {
-        JobList { jobs: self.locked().iter().rev().map(|job| job.document(false)).collect() }
+        let known = self.locked();
+        let under_way = known.under_way.iter().rev().map(UnderWay::document);
+        JobList { jobs: under_way.chain(known.ended.iter().rev().map(|ended| ended.document(false))).collect() }
     }
 
-    fn locked(&self) -> MutexGuard<'_, VecDeque<Job>> {
+    fn locked(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+fn unknown(id: JobId) -> Problem {
+    let detail = format!("there is no job {id}: the last {KEPT} are kept, until a restart; the audit log tells of all");
+    Problem::new(ProblemKind::NotFound, detail)
+}
+
 impl Job {
-    fn document(&self, with_result: bool) -> JobDocument {
+    fn document(&self, state: JobState) -> JobDocument {
         let (done_bytes, total_bytes) = self.caller.progress.bytes();
-        let (state, result, problem) = match self.end.as_ref().map(|end| &end.result) {
-            None => (JobState::Running, None, None),
-            Some(Ok(result)) => (JobState::Succeeded, with_result.then(|| result.clone()), None),
-            Some(Err(problem)) => (JobState::Failed, None, Some(problem.clone())),
-        };
         JobDocument {
             id: self.id,
             operation: self.operation,
@@ -174,34 +131,41 @@ impl Job {
             principal: self.caller.principal.clone(),
             correlation_id: self.caller.correlation_id.clone(),
             started: self.started,
-            ended: self.end.as_ref().map(|end| end.at),
+            ended: None,
             progress: JobProgress { done_bytes, total_bytes },
-            result,
-            problem,
+            result: None,
+            problem: None,
         }
-    }
-
-    fn result_bytes(&self) -> Option<usize> {
-        let end = self.end.as_ref()?;
-        Some(end.result.as_ref().map_or(0, |result| result.get().len()))
     }
 }
 
-/// Forgets jobs that ended, those first that began first, until what is left is within bounds.
-fn forget_the_oldest(jobs: &mut VecDeque<Job>) {
-    let (mut ended, mut bytes) = (0, 0);
-    let mut keeps: Vec<bool> = jobs
-        .iter()
-        .rev()
-        .map(|job| match job.result_bytes() {
-            None => true,
-            Some(more) => {
-                (ended, bytes) = (ended + 1, bytes + more);
-                ended == 1 || ended <= KEPT && bytes <= KEPT_BYTES
-            }
-        })
-        .collect();
-    jobs.retain(|_| keeps.pop().unwrap_or(true));
+impl UnderWay {
+    fn document(&self) -> JobDocument {
+        self.job.document(JobState::Running)
+    }
+}
+
+impl Ended {
+    fn document(&self, with_result: bool) -> JobDocument {
+        let (state, result, problem) = match &self.result {
+            Ok(result) => (JobState::Succeeded, with_result.then(|| result.clone()), None),
+            Err(problem) => (JobState::Failed, None, Some(problem.clone())),
+        };
+        JobDocument { ended: Some(self.at), result, problem, ..self.job.document(state) }
+    }
+
+    fn result_bytes(&self) -> usize {
+        self.result.as_ref().map_or(0, |result| result.get().len())
+    }
+}
+
+/// Forgets jobs, those first that ended first, until what is left is within bounds.
+fn forget_the_oldest(ended: &mut VecDeque<Ended>) {
+    let mut bytes: usize = ended.iter().map(Ended::result_bytes).sum();
+    while ended.len() > KEPT || ended.len() > 1 && bytes > KEPT_BYTES {
+        let Some(forgotten) = ended.pop_front() else { return };
+        bytes -= forgotten.result_bytes();
+    }
 }
 
 #[cfg(test)]
@@ -242,5 +206,16 @@ mod tests {
             })
             .collect();
         assert!(jobs.get(ids[2]).is_ok() && jobs.get(ids[1]).is_err());
+    }
+
+    #[test]
+    fn the_longest_job_is_not_the_first_to_be_forgotten() {
+        let jobs = Jobs::default();
+        let begin = || jobs.begin(JobOperation::Verify, caller(), DateTime::UNIX_EPOCH);
+        let longest = begin();
+        (0..KEPT).for_each(|_| jobs.end(begin(), DateTime::UNIX_EPOCH, &Ok(0)));
+        jobs.end(longest, DateTime::UNIX_EPOCH, &Ok(0));
+        assert_eq!(jobs.get(longest).unwrap().state, JobState::Succeeded);
+        assert_eq!(jobs.list().jobs[0].id, longest);
     }
 }

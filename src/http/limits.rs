@@ -24,6 +24,10 @@ pub(super) struct Limits {
     pub downloads: usize,
     /// Who follows what happens, at a time.
     pub followers: usize,
+    /// Who waits for the end of long work by its job, at a time: fewer than the connections that commands have.
+    pub waiters: usize,
+    /// How long a client may ask us to wait, and no longer than a graceful stop does.
+    pub longest_wait: Duration,
     /// How long who follows may hear nothing.
     pub heartbeat: Duration,
     /// How long a client may take nothing of a long answer.
@@ -54,6 +58,8 @@ impl Limits {
         operations: 32,
         downloads: 8,
         followers: 32,
+        waiters: 32,
+        longest_wait: Duration::from_secs(30),
         heartbeat: Duration::from_secs(15),
         body_patience: Duration::from_secs(30),
         body_bytes: 64 * 1024,

@@ -22,11 +22,13 @@ mod limits;
 mod openapi;
 mod options;
 mod patience;
+mod preferences;
 mod problem;
 mod routes;
 mod shared;
 mod socket;
 mod tls;
+mod work;
 
 #[cfg(test)]
 mod tests;

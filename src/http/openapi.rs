@@ -125,16 +125,17 @@ fn problems(kinds: &[ProblemKind]) -> Response {
     response.build()
 }
 
-/// The preference not to wait, where there may be something to wait for.
+/// What may be preferred of it.
 fn preference(call: &Call) -> Option<Parameter> {
-    let schema = ObjectBuilder::new().schema_type(Type::String).examples(["respond-async"]);
+    let (description, example) = call.preference?;
+    let schema = ObjectBuilder::new().schema_type(Type::String).examples([example]);
     let parameter = ParameterBuilder::new()
         .name("Prefer")
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
-        .description(Some("`respond-async`: do not wait for the work; the answer is a job (RFC 7240)."))
+        .description(Some(description))
         .schema(Some(schema.build()));
-    call.is_long.then(|| parameter.build())
+    Some(parameter.build())
 }
 
 /// What a call takes in its path.

@@ -84,7 +84,7 @@ pub(super) fn calls<A: Api>() -> Vec<Call> {
         get("/api/jobs", to(jobs::<A>), "listJobs", "Long work: what is under way, and what ended last")
             .answers::<JobList>(),
         get("/api/jobs/{id}", to(job::<A>), "showJob", "How far long work is, or what came of it")
-            .answers::<JobDocument>().fails(&[NotFound]),
+            .answers::<JobDocument>().waits().fails(&[NotFound]),
         get("/api/status", to(status::<A>), "showStatus", "Everything at a glance")
             .answers::<Status>(),
         get("/api/events", to(events::events::<A>), "followEvents", "What happens, as it happens: server-sent events; Last-Event-ID goes on after it")

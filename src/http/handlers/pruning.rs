@@ -11,8 +11,8 @@ use crate::api::{ForgetOptions, JobOperation, Problem, PruneOptions};
 use crate::core::SetName;
 use crate::core::retention::PlanDigest;
 use crate::http::api::Api;
-use crate::http::jobs::Waits;
 use crate::http::options::Options;
+use crate::http::preferences::Preferences;
 use crate::http::shared::Shared;
 
 pub(in crate::http) async fn prune_plan<A: Api>(shared: Data<Shared<A>>) -> Answer {
@@ -22,14 +22,14 @@ pub(in crate::http) async fn prune_plan<A: Api>(shared: Data<Shared<A>>) -> Answ
 pub(in crate::http) async fn prune<A: Api>(
     shared: Data<Shared<A>>,
     caller: Caller,
-    waits: Waits,
+    preferences: Preferences,
     options: Options<PruneOptions>,
 ) -> Answer {
     let Options(options) = options;
     // Before there is a job: whoever does not wait for that is to be told of a slip at once.
     options.confirm.as_deref().map(str::parse::<PlanDigest>).transpose().map_err(malformed)?;
     let work = async move |api: A, caller: Caller| api.prune(&options, &caller).await;
-    shared.work(JobOperation::Prune, caller, waits, work).await?.answer(ok)
+    shared.work(JobOperation::Prune, caller, preferences, work).await?.answer(ok)
 }
 
 pub(in crate::http) async fn accept_clock<A: Api>(

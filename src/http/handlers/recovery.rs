@@ -12,8 +12,8 @@ use crate::api::{ApplyOptions, DiffQuery, JobOperation, PlanOptions};
 use crate::core::BackupRef;
 
 use super::super::api::Api;
-use super::super::jobs::Waits;
 use super::super::options::Options;
+use super::super::preferences::Preferences;
 use super::super::shared::Shared;
 use super::{Answer, NoOptions, malformed, ok, query};
 
@@ -51,7 +51,7 @@ pub(crate) async fn plan<A: Api>(shared: Data<Shared<A>>, caller: Caller, option
 pub(crate) async fn apply<A: Api>(
     shared: Data<Shared<A>>,
     caller: Caller,
-    waits: Waits,
+    preferences: Preferences,
     options: Options<ApplyOptions>,
 ) -> Answer {
     let Options(options) = options;
@@ -59,7 +59,7 @@ pub(crate) async fn apply<A: Api>(
         return Err(malformed("name the plan by its digest, as POST /api/recovery/plan answers it"));
     }
     let work = async move |api: A, caller: Caller| api.apply(&options, &caller).await;
-    shared.work(JobOperation::Apply, caller, waits, work).await?.answer(ok)
+    shared.work(JobOperation::Apply, caller, preferences, work).await?.answer(ok)
 }
 
 pub(crate) async fn diff<A: Api>(shared: Data<Shared<A>>, id: Path<String>, request: HttpRequest) -> Answer {

@@ -1,10 +1,14 @@
 //! Long work, waited for and not.
 
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::mpsc::{Receiver, channel};
+
 use crate::api::{BackupDetails, JobDocument, JobList, JobOperation, JobState, ProblemKind};
 
 use super::super::limits::Limits;
 use super::fake::{ID, Stage};
-use super::{Door, Reply};
+use super::{Door, PATIENCE, Reply, request};
 
 fn begin(door: &Door, path: &str) -> Reply {
     door.send(&format!("POST {path}"), &["Prefer: respond-async"], "")
@@ -41,20 +45,119 @@ fn who_prefers_not_to_wait_gets_a_job_that_tells_what_came_of_it() {
     assert_eq!(result, document(&door.get(&format!("/api/backup/{ID}"))));
 }
 
+/// Asks for something and leaves the answer for later.
+fn ask(door: &Door, line: &str, headers: &[&str]) -> TcpStream {
+    let mut stream = door.connect();
+    stream.write_all(&request(line, headers, "")).unwrap();
+    stream
+}
+
+/// Asks for a job at once so many times, each to be answered at its end.
+fn crowd(door: &Door, path: &str, count: usize) -> Receiver<Reply> {
+    let (send, replies) = channel();
+    for _ in 0..count {
+        let (mut stream, send) = (ask(door, &format!("GET {path}"), &["Prefer: wait=30"]), send.clone());
+        std::thread::spawn(move || send.send(Reply::read(&mut stream)));
+    }
+    replies
+}
+
+/// The next of them.
+fn next(replies: &Receiver<Reply>) -> (Option<String>, JobState) {
+    let reply = replies.recv_timeout(PATIENCE).unwrap();
+    (reply.header("preference-applied").map(str::to_owned), document::<JobDocument>(&reply).state)
+}
+
 #[test]
-fn the_preference_is_read_as_rfc_7240_has_it() {
+fn who_waits_for_a_while_gets_the_result_if_it_is_there_by_then_and_else_a_job() {
     let door = Door::open();
-    for headers in [
-        &["Prefer: RESPOND-ASYNC"][..],
-        &["Prefer: wait=10, respond-async"],
-        &["Prefer: respond-async;x=y"],
-        &["Prefer: return=minimal", "Prefer: respond-async"],
-    ] {
-        assert_eq!(door.send("POST /api/backup/2026/verify", headers, "").status, 202, "{headers:?}");
+    let done = door.send("POST /api/backup/security", &["Prefer: respond-async, wait=20"], "");
+    assert_eq!((done.status, done.header("preference-applied")), (201, Some("wait=20")));
+    assert_eq!(
+        (done.header("location").unwrap(), done.header("vary")),
+        (format!("/api/backup/{ID}").as_str(), Some("prefer"))
+    );
+    assert_eq!(document::<BackupDetails>(&done), document(&door.get(&format!("/api/backup/{ID}"))));
+
+    let mut late = ask(&door, "POST /api/backup/slow", &["Prefer: respond-async, wait=20"]);
+    assert_eq!(door.fake.stage(), Stage::Begun);
+    door.fake.let_go();
+    assert_eq!(Reply::read(&mut late).status, 201);
+
+    let begun = door.send("POST /api/backup/slow", &["Prefer: respond-async, wait=0"], "");
+    assert_eq!((begun.status, begun.header("preference-applied")), (202, Some("respond-async, wait=0")));
+    let begun = door.send("POST /api/backup/slow", &["Prefer: wait=1", "Prefer: respond-async"], "");
+    assert_eq!((begun.status, begun.header("preference-applied")), (202, Some("respond-async, wait=1")));
+    (0..2).for_each(|_| door.fake.let_go());
+
+    let refused = door.send("POST /api/backup/kind-0", &["Prefer: respond-async, wait=20"], "");
+    refused.problem(ProblemKind::ALL[0]);
+}
+
+#[test]
+fn who_does_not_say_respond_async_gets_the_result_however_short_the_wait() {
+    let door = Door::open();
+    let mut waiting = ask(&door, "POST /api/backup/slow", &["Prefer: wait=0"]);
+    assert_eq!(door.fake.stage(), Stage::Begun);
+    door.fake.let_go();
+    let reply = Reply::read(&mut waiting);
+    assert_eq!((reply.status, reply.header("preference-applied")), (201, None));
+}
+
+#[test]
+fn a_job_is_waited_for_to_its_end_or_for_as_long_as_was_asked() {
+    let door = Door::open();
+    let path = begin(&door, "/api/backup/slow").header("location").unwrap().to_owned();
+    let get = format!("GET {path}");
+    for (wait, applied) in [("Prefer: wait=0", "wait=0"), ("Prefer: wait=1, respond-async", "wait=1")] {
+        let reply = door.send(&get, &[wait], "");
+        assert_eq!((reply.header("preference-applied"), reply.header("vary")), (Some(applied), Some("prefer")));
+        assert_eq!(document::<JobDocument>(&reply).state, JobState::Running);
     }
-    for header in ["Prefer: wait=10", "Prefer: respond-asynchronously", "Prefer: ", "Respond-Async: 1"] {
-        assert_eq!(door.send("POST /api/backup/2026/verify", &[header], "").status, 200, "{header}");
+    let malformed = door.send(&get, &["Prefer: wait=soon"], "");
+    assert_eq!((malformed.status, malformed.header("preference-applied")), (200, None));
+
+    // Longer than a test is patient: only the end of the job can be why it comes.
+    let mut waiting = ask(&door, &get, &["Prefer: wait=99999"]);
+    door.fake.let_go();
+    let reply = Reply::read(&mut waiting);
+    assert_eq!(reply.header("preference-applied"), Some("wait=30"));
+    assert_eq!(document::<JobDocument>(&reply).state, JobState::Succeeded);
+    let reply = door.send(&get, &["Prefer: wait=99999"], "");
+    assert_eq!(document::<JobDocument>(&reply).state, JobState::Succeeded);
+    door.send("GET /api/jobs/0123456789abcdef", &["Prefer: wait=30"], "").problem(ProblemKind::NotFound);
+}
+
+#[test]
+fn who_waits_keeps_nobody_from_anything_and_beyond_the_bound_is_answered_at_once() {
+    let door = Door::with(Limits { waiters: 8, blocking_threads: 2, ..Limits::DEFAULT });
+    let path = begin(&door, "/api/backup/slow").header("location").unwrap().to_owned();
+    let replies = crowd(&door, &path, 12);
+    for _ in 0..4 {
+        assert_eq!(next(&replies), (None, JobState::Running));
     }
+    // Eight wait: every worker, and every thread that may block, is free.
+    for _ in 0..4 {
+        assert_eq!(door.get("/api/status").status, 200);
+        assert_eq!(door.post("/api/backup/security").status, 201);
+    }
+    door.fake.let_go();
+    for _ in 0..8 {
+        assert_eq!(next(&replies), (Some("wait=30".into()), JobState::Succeeded));
+    }
+    assert_eq!(next(&crowd(&door, &path, 1)), (Some("wait=30".into()), JobState::Succeeded), "nobody waits any more");
+}
+
+#[test]
+fn a_stop_waits_no_longer_for_who_waits_than_for_the_work() {
+    let mut door = Door::with(Limits { waiters: 1, ..Limits::DEFAULT });
+    let path = begin(&door, "/api/backup/slow").header("location").unwrap().to_owned();
+    let replies = crowd(&door, &path, 2);
+    assert_eq!(next(&replies), (None, JobState::Running), "the other waits");
+    drop(door.server.stop(true));
+    door.fake.let_go();
+    assert_eq!(next(&replies).1, JobState::Succeeded);
+    door.thread.take().unwrap().join().unwrap();
 }
 
 #[test]
@@ -87,7 +190,9 @@ fn a_job_that_fails_or_panics_says_so() {
     let door = Door::open();
     let reply = begin(&door, "/api/backup/kind-0");
     let job = ended(&door, reply.header("location").unwrap());
-    assert_eq!((job.state, job.problem.unwrap().kind), (JobState::Failed, ProblemKind::ALL[0]));
+    let problem = job.problem.unwrap();
+    assert_eq!((job.state, problem.kind), (JobState::Failed, ProblemKind::ALL[0]));
+    assert_eq!(problem.correlation_id.as_deref(), reply.header("x-request-id"), "as the call would have answered");
     let reply = begin(&door, "/api/recovery/panic/latest");
     let job = ended(&door, reply.header("location").unwrap());
     assert_eq!((job.state, job.problem.unwrap().kind), (JobState::Failed, ProblemKind::Internal));

@@ -89,6 +89,23 @@ fn every_call_of_the_document_is_answered_as_it_says() {
 }
 
 #[test]
+fn what_may_be_preferred_is_in_the_document_of_every_call_that_heeds_it() {
+    let document = document(&Door::open());
+    for (method, path, call) in calls(&document) {
+        let parameters = call["parameters"].as_array().cloned().unwrap_or_default();
+        let prefer = parameters.iter().find(|parameter| parameter["name"] == "Prefer");
+        let told = prefer.map(|prefer| prefer["description"].as_str().unwrap());
+        assert_eq!(
+            told.is_some_and(|told| told.contains("respond-async")),
+            call["responses"]["202"].is_object(),
+            "{path}"
+        );
+        assert_eq!(told.is_some_and(|told| told.contains("wait=N") && told.contains("30")), told.is_some(), "{path}");
+        assert!(told.is_some() || (method, path.as_str()) != ("GET".into(), "/api/jobs/{id}"));
+    }
+}
+
+#[test]
 fn every_type_of_problem_is_in_the_readme_with_what_to_do() {
     let readme = include_str!("../../../README.md");
     let told: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `urn:fiovana:problem:")).collect();
