@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::failure::Failure;
-use super::progress::Bar;
+use super::progress::Bars;
 use super::remote::{Refusal, Remote};
 use crate::actors::service::{Caller, Service};
 use crate::api::{
@@ -17,8 +17,13 @@ use crate::api::{
 use crate::core::{BackupRef, SetName};
 use crate::pipeline::Progress;
 
-/// The service.
-pub enum Client {
+/// The service, and whether its progress is shown.
+pub struct Client {
+    service: Whose,
+    bars: Bars,
+}
+
+enum Whose {
     /// In another process, which answers.
     Remote(Remote),
     /// In this one, for this one command.
@@ -37,46 +42,56 @@ impl From<Refusal> for Failure {
 }
 
 impl Client {
+    /// The one in another process.
+    pub const fn there(remote: Remote, bars: Bars) -> Self {
+        Self { service: Whose::Remote(remote), bars }
+    }
+
+    /// The one in this process.
+    pub fn here(service: Service, bars: Bars) -> Self {
+        Self { service: Whose::Local(Box::new(service)), bars }
+    }
+
     /// Whether this process will be gone after the command, and schedules with it.
     pub const fn is_local(&self) -> bool {
-        matches!(self, Self::Local(_))
+        matches!(self.service, Whose::Local(_))
     }
 
     /// Backs up a set now; answered after it was read back.
     pub async fn backup(&self, set: &SetName) -> Answer<BackupDetails> {
-        match self {
-            Self::Remote(remote) => Ok(remote.backup(set)?),
-            Self::Local(service) => {
-                watched("back up", async |caller: &Caller| service.backup(set.as_str(), caller).await).await
+        match &self.service {
+            Whose::Remote(remote) => self.followed("back up", |progress| remote.backup(set, progress)),
+            Whose::Local(service) => {
+                self.watched("back up", async |caller: &Caller| service.backup(set.as_str(), caller).await).await
             }
         }
     }
 
     /// A page of backups, newest first.
     pub fn list(&self, query: &ListQuery) -> Answer<BackupList> {
-        match self {
-            Self::Remote(remote) => Ok(remote.list(query)?),
-            Self::Local(service) => Ok(service.list(query)?),
+        match &self.service {
+            Whose::Remote(remote) => Ok(remote.list(query)?),
+            Whose::Local(service) => Ok(service.list(query)?),
         }
     }
 
     /// Reads a backup, whole.
     pub async fn verify(&self, reference: &BackupRef) -> Answer<VerifyOutcome> {
-        match self {
-            Self::Remote(remote) => Ok(remote.verify(reference)?),
-            Self::Local(service) => {
+        match &self.service {
+            Whose::Remote(remote) => self.followed("verify", |progress| remote.verify(reference, progress)),
+            Whose::Local(service) => {
                 let reference = reference.to_string();
-                watched("verify", async |caller: &Caller| service.verify(&reference, caller).await).await
+                self.watched("verify", async |caller: &Caller| service.verify(&reference, caller).await).await
             }
         }
     }
 
     /// Rehearses the restore of a set.
     pub async fn drill(&self, set: &SetName) -> Answer<DrillOutcome> {
-        match self {
-            Self::Remote(remote) => Ok(remote.drill(set)?),
-            Self::Local(service) => {
-                watched("drill", async |caller: &Caller| service.drill(set.as_str(), caller).await).await
+        match &self.service {
+            Whose::Remote(remote) => self.followed("drill", |progress| remote.drill(set, progress)),
+            Whose::Local(service) => {
+                self.watched("drill", async |caller: &Caller| service.drill(set.as_str(), caller).await).await
             }
         }
     }
@@ -88,11 +103,13 @@ impl Client {
         reference: &BackupRef,
         options: &RestoreOptions,
     ) -> Answer<RestoreOutcome> {
-        match self {
-            Self::Remote(remote) => Ok(remote.restore(set, reference, options)?),
-            Self::Local(service) => {
+        match &self.service {
+            Whose::Remote(remote) => {
+                self.followed("restore", |progress| remote.restore(set, reference, options, progress))
+            }
+            Whose::Local(service) => {
                 let (set, reference) = (set.as_str(), reference.to_string());
-                watched("restore", async |caller: &Caller| service.restore(set, &reference, options, caller).await)
+                self.watched("restore", async |caller: &Caller| service.restore(set, &reference, options, caller).await)
                     .await
             }
         }
@@ -100,102 +117,118 @@ impl Client {
 
     /// Believes the clock, whatever contradicts it.
     pub async fn accept_clock(&self) -> Answer<ModeDocument> {
-        match self {
-            Self::Remote(remote) => Ok(remote.accept_clock()?),
-            Self::Local(service) => Ok(service.accept_clock(&caller()).await?),
+        match &self.service {
+            Whose::Remote(remote) => Ok(remote.accept_clock()?),
+            Whose::Local(service) => Ok(service.accept_clock(&caller()).await?),
         }
     }
 
     /// What would become of every backup.
     pub fn prune_plan(&self) -> Answer<PrunePlan> {
-        match self {
-            Self::Remote(remote) => Ok(remote.prune_plan()?),
-            Self::Local(service) => Ok(service.prune_plan()),
+        match &self.service {
+            Whose::Remote(remote) => Ok(remote.prune_plan()?),
+            Whose::Local(service) => Ok(service.prune_plan()),
         }
     }
 
     /// Deletes what is due, and what is confirmed.
     pub async fn prune(&self, options: &PruneOptions) -> Answer<PruneOutcome> {
-        match self {
-            Self::Remote(remote) => Ok(remote.prune(options)?),
-            Self::Local(service) => Ok(service.prune(options, &caller()).await?),
+        match &self.service {
+            Whose::Remote(remote) => self.followed("clean up", |progress| remote.prune(options, progress)),
+            Whose::Local(service) => {
+                self.watched("clean up", async |caller: &Caller| service.prune(options, caller).await).await
+            }
         }
     }
 
     /// Pins a backup, or takes its pin away.
     pub async fn set_pinned(&self, reference: &BackupRef, pinned: bool) -> Answer<BackupDetails> {
-        match self {
-            Self::Remote(remote) => Ok(remote.set_pinned(reference, pinned)?),
-            Self::Local(service) => Ok(service.set_pinned(&reference.to_string(), pinned, &caller()).await?),
+        match &self.service {
+            Whose::Remote(remote) => Ok(remote.set_pinned(reference, pinned)?),
+            Whose::Local(service) => Ok(service.set_pinned(&reference.to_string(), pinned, &caller()).await?),
         }
     }
 
     /// Gives something up, if that is confirmed.
     pub async fn forget(&self, what: &str, options: &ForgetOptions) -> Answer<ForgetOutcome> {
-        match self {
-            Self::Remote(remote) => Ok(remote.forget(what, options)?),
-            Self::Local(service) => Ok(service.forget(what, options, &caller()).await?),
+        match &self.service {
+            Whose::Remote(remote) => Ok(remote.forget(what, options)?),
+            Whose::Local(service) => Ok(service.forget(what, options, &caller()).await?),
         }
     }
 
     /// Everything at a glance.
     pub fn status(&self) -> Answer<Status> {
-        match self {
-            Self::Remote(remote) => Ok(remote.status()?),
-            Self::Local(service) => Ok(service.status()),
+        match &self.service {
+            Whose::Remote(remote) => Ok(remote.status()?),
+            Whose::Local(service) => Ok(service.status()),
         }
     }
 
     /// The mode, and what would be done.
     pub fn recovery(&self) -> Answer<RecoveryDocument> {
-        match self {
-            Self::Remote(remote) => Ok(remote.recovery()?),
-            Self::Local(service) => Ok(service.recovery()),
+        match &self.service {
+            Whose::Remote(remote) => Ok(remote.recovery()?),
+            Whose::Local(service) => Ok(service.recovery()),
         }
     }
 
     /// Plans what would be restored, once the copies were read.
     pub async fn plan(&self, options: &PlanOptions) -> Answer<PlanDocument> {
-        match self {
-            Self::Remote(remote) => Ok(remote.plan(options)?),
-            Self::Local(service) => {
-                watched("read the backups", async |caller: &Caller| service.plan(options, caller).await).await
+        match &self.service {
+            Whose::Remote(remote) => Ok(remote.plan(options)?),
+            Whose::Local(service) => {
+                self.watched("read the backups", async |caller: &Caller| service.plan(options, caller).await).await
             }
         }
     }
 
     /// Applies a plan, and validates what came of it.
     pub async fn apply(&self, options: &ApplyOptions) -> Answer<ApplyOutcome> {
-        match self {
-            Self::Remote(remote) => Ok(remote.apply(options)?),
-            Self::Local(service) => {
-                watched("restore", async |caller: &Caller| service.apply(options, caller).await).await
+        match &self.service {
+            Whose::Remote(remote) => self.followed("restore", |progress| remote.apply(options, progress)),
+            Whose::Local(service) => {
+                self.watched("restore", async |caller: &Caller| service.apply(options, caller).await).await
             }
         }
     }
 
     /// Accepts what is wrong with the audit log.
     pub async fn accept_audit(&self) -> Answer<AcceptOutcome> {
-        match self {
-            Self::Remote(remote) => Ok(remote.accept_audit()?),
-            Self::Local(service) => Ok(service.accept_audit(&caller()).await?),
+        match &self.service {
+            Whose::Remote(remote) => Ok(remote.accept_audit()?),
+            Whose::Local(service) => Ok(service.accept_audit(&caller()).await?),
         }
     }
 
     /// Enters recovery mode.
     pub async fn enter_recovery(&self) -> Answer<ModeDocument> {
-        match self {
-            Self::Remote(remote) => Ok(remote.enter_recovery()?),
-            Self::Local(service) => Ok(service.enter_recovery(&caller()).await?),
+        match &self.service {
+            Whose::Remote(remote) => Ok(remote.enter_recovery()?),
+            Whose::Local(service) => Ok(service.enter_recovery(&caller()).await?),
         }
     }
 
     /// Leaves recovery mode, these losses acknowledged.
     pub async fn exit_recovery(&self, acknowledge: &[String]) -> Answer<ModeDocument> {
-        match self {
-            Self::Remote(remote) => Ok(remote.exit_recovery(acknowledge)?),
-            Self::Local(service) => Ok(service.exit_recovery(acknowledge.to_vec(), &caller()).await?),
+        match &self.service {
+            Whose::Remote(remote) => Ok(remote.exit_recovery(acknowledge)?),
+            Whose::Local(service) => Ok(service.exit_recovery(acknowledge.to_vec(), &caller()).await?),
         }
+    }
+
+    /// Long work of this process, its progress shown.
+    async fn watched<T>(&self, verb: &'static str, work: impl AsyncFnOnce(&Caller) -> Result<T, Problem>) -> Answer<T> {
+        let caller = caller();
+        let _bar = self.bars.show(verb, &caller.progress);
+        Ok(work(&caller).await?)
+    }
+
+    /// Long work of the other process, its progress shown.
+    fn followed<T>(&self, verb: &str, work: impl FnOnce(&Progress) -> Result<T, Refusal>) -> Answer<T> {
+        let progress = Arc::default();
+        let _bar = self.bars.show(format!("{verb} (after Ctrl-C the service goes on)"), &progress);
+        Ok(work(&progress)?)
     }
 }
 
@@ -206,11 +239,4 @@ fn caller() -> Caller {
         correlation_id: format!("{:016x}", fastrand::u64(..)),
         progress: Arc::new(Progress::default()),
     }
-}
-
-/// Long work, its progress shown.
-async fn watched<T>(verb: &'static str, work: impl AsyncFnOnce(&Caller) -> Result<T, Problem>) -> Answer<T> {
-    let caller = caller();
-    let _bar = Bar::show(verb, &caller.progress);
-    Ok(work(&caller).await?)
 }

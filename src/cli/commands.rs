@@ -12,6 +12,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::place::Place;
+use super::progress::Bars;
 use super::reader::Reader;
 use super::remote::{PATIENCE, Refusal, Remote, RemoteError};
 use super::render;
@@ -61,13 +62,14 @@ pub enum Work {
 
 /// Does what needs the service: asks the one that runs, or is it for as long as the work takes.
 pub fn work(work: Work, place: Place, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    with_client(place, Need::Ordinary, async |client: &Client| perform(work, client, output).await)
+    with_client(place, Need::Ordinary, output.bars(), async |client: &Client| perform(work, client, output).await)
 }
 
 /// Does what needs the service, which is the one that runs, or this process for as long as it takes.
 pub fn with_client<T>(
     place: Place,
     need: Need,
+    bars: Bars,
     body: impl AsyncFnOnce(&Client) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let remote = match place {
@@ -75,13 +77,13 @@ pub fn with_client<T>(
         Place::Here(settings) => match reach(&settings)? {
             Some(remote) => remote,
             None => {
-                let body = async |service| body(&Client::Local(Box::new(service))).await;
+                let body = async |service| body(&Client::here(service, bars)).await;
                 return daemon::with_service(*settings, need, body)?;
             }
         },
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Failure::Runtime)?;
-    runtime.block_on(body(&Client::Remote(remote)))
+    runtime.block_on(body(&Client::there(remote, bars)))
 }
 
 /// The service that holds the repository; `None` if nobody does.
@@ -317,7 +319,7 @@ pub fn restore_to(
 ) -> Result<Exit, Failure> {
     let directory = std::path::absolute(directory).map_err(Failure::WorkingDirectory)?;
     let paths = (!files.is_empty()).then_some(files);
-    let outcome = Reader::open(settings)?.restore_to(set, reference, paths, &directory)?;
+    let outcome = Reader::open(settings)?.with_bars(output.bars()).restore_to(set, reference, paths, &directory)?;
     output.document(&outcome, render::restored)?;
     Ok(Exit::of_restore(&outcome))
 }

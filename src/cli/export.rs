@@ -40,7 +40,7 @@ pub fn export(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let archive = std::path::absolute(archive).map_err(Failure::WorkingDirectory)?;
-    let outcome = Reader::open(settings)?.export(reference, &archive)?;
+    let outcome = Reader::open(settings)?.with_bars(output.bars()).export(reference, &archive)?;
     output.document(&outcome, exported)?;
     Ok(Exit::Done)
 }

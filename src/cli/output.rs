@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::failure::Failure;
+use super::progress::Bars;
 
 /// The longest reply to a question that is read.
 const MAX_REPLY_BYTES: u64 = 64;
@@ -87,6 +88,11 @@ impl<'a> Output<'a> {
     /// Whether results are JSON.
     pub const fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Whether progress is shown: to a person, and never beside a document that a program reads.
+    pub fn bars(&self) -> Bars {
+        if self.json { Bars::NONE } else { Bars::on_a_terminal() }
     }
 
     /// The time now, as results are told.

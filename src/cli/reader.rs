@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::export::ExportOutcome;
 use super::failure::Failure;
-use super::progress::Bar;
+use super::progress::Bars;
 use crate::actors::{diff, problems, recovery, view};
 use crate::api::{
     BackupDetails, BackupList, DiffDocument, FileDiff, ListQuery, PlanDocument, PlanOptions, Problem, RestoreOutcome,
@@ -25,12 +25,18 @@ use crate::settings::Settings;
 pub struct Reader<'s> {
     repository: Repository,
     settings: &'s Settings,
+    bars: Bars,
 }
 
 impl<'s> Reader<'s> {
     /// The repository of these settings.
     pub fn open(settings: &'s Settings) -> Result<Self, Failure> {
-        Ok(Self { repository: daemon::open_readonly(settings)?, settings })
+        Ok(Self { repository: daemon::open_readonly(settings)?, settings, bars: Bars::NONE })
+    }
+
+    /// The same, its progress shown.
+    pub fn with_bars(self, bars: Bars) -> Self {
+        Self { bars, ..self }
     }
 
     /// A page of backups, newest first.
@@ -67,7 +73,7 @@ impl<'s> Reader<'s> {
             manifest.map_err(|error| problems::of_reading(&self.repository, &backup, "its manifest", &error))?;
         let files = content.manifest.files().to_vec();
         let progress = Arc::new(Progress::default());
-        let _bar = Bar::show("export", &progress);
+        let _bar = self.bars.show("export", &progress);
         let count = files.len();
         let exported = export(&self.repository, files, archive, &progress)
             .map_err(|error| problems::of_export(&self.repository, &backup, &error))?;
@@ -91,7 +97,7 @@ impl<'s> Reader<'s> {
     ) -> Result<RestoreOutcome, Problem> {
         let backup = view::resolve(&self.repository, Some(set), &reference.to_string())?;
         let progress = Arc::new(Progress::default());
-        let bar = Bar::show("restore", &progress);
+        let bar = self.bars.show("restore", &progress);
         let picks = [Pick { backup: backup.clone(), paths }];
         let restored = restore_to(&self.repository, &picks, directory, &progress);
         drop(bar);

@@ -60,8 +60,9 @@ pub fn recover(arguments: &RecoverArguments, place: Place, output: &mut Output<'
         return Ok(Exit::Failed);
     }
     let known = place.clone();
+    let bars = output.bars();
     let body = async |client: &Client| drive(arguments, &options, client, &known, output).await;
-    with_client(place, Need::Emergency, body)
+    with_client(place, Need::Emergency, bars, body)
 }
 
 /// Whether the repository, which is gone, is to be brought back from what replicas have; an error if none has it. Its disk

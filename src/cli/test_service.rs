@@ -18,7 +18,14 @@ pub type Script = fn(&str) -> Option<(u16, String)>;
 /// The script's service. Its thread ends with the test.
 pub struct TestService {
     address: String,
-    requests: Receiver<(String, String)>,
+    requests: Receiver<Asked>,
+}
+
+/// What was asked.
+struct Asked {
+    request: String,
+    prefer: String,
+    body: String,
 }
 
 /// A document as an answer.
@@ -32,21 +39,21 @@ pub fn refusal(problem: &Problem) -> Option<(u16, String)> {
 }
 
 impl TestService {
-    pub fn start(script: Script) -> Self {
+    pub fn start(mut script: impl FnMut(&str) -> Option<(u16, String)> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (send, requests) = channel();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
-                let Some((request, body)) = read_request(&mut stream) else { continue };
-                if request == "GET /healthz" {
+                let Some(asked) = read_request(&mut stream) else { continue };
+                if asked.request == "GET /healthz" {
                     respond(&mut stream, 200, "ok");
                     continue;
                 }
-                let scripted = script(&request);
+                let scripted = script(&asked.request);
                 // Before the answer, so that who has the answer finds the request noted.
-                if send.send((request, body)).is_err() {
+                if send.send(asked).is_err() {
                     return;
                 }
                 if let Some((status, text)) = scripted {
@@ -63,34 +70,41 @@ impl TestService {
     }
 
     pub fn remote(&self) -> Remote {
-        Remote::reach(Path::new("/backups"), self.holder(), Duration::from_secs(5)).unwrap()
+        Remote::reach(Path::new("/backups"), self.holder(), Duration::from_secs(5)).unwrap().hurried()
     }
 
     /// What was asked so far, signs of life left out: the request and its body.
     pub fn requests(&self) -> Vec<(String, String)> {
-        self.requests.try_iter().collect()
+        self.requests.try_iter().map(|asked| (asked.request, asked.body)).collect()
+    }
+
+    /// The same, with what was preferred.
+    pub fn preferences(&self) -> Vec<(String, String)> {
+        self.requests.try_iter().map(|asked| (asked.request, asked.prefer)).collect()
     }
 }
 
-fn read_request(stream: &mut TcpStream) -> Option<(String, String)> {
+fn read_request(stream: &mut TcpStream) -> Option<Asked> {
     let mut lines = BufReader::new(stream);
     let mut first = String::new();
     lines.read_line(&mut first).unwrap();
     let request = first.strip_suffix(" HTTP/1.1\r\n")?.to_owned();
-    let mut length = 0;
+    let (mut length, mut prefer) = (0, String::new());
     loop {
         let mut header = String::new();
         lines.read_line(&mut header).unwrap();
         if header == "\r\n" {
             break;
         }
-        if let Some(value) = header.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
+        match header.to_lowercase().split_once(':') {
+            Some(("content-length", value)) => length = value.trim().parse().unwrap(),
+            Some(("prefer", value)) => prefer = value.trim().to_owned(),
+            _ => {}
         }
     }
     let mut body = vec![0; length];
     lines.read_exact(&mut body).unwrap();
-    Some((request, String::from_utf8(body).unwrap()))
+    Some(Asked { request, prefer, body: String::from_utf8(body).unwrap() })
 }
 
 fn respond(stream: &mut TcpStream, status: u16, body: &str) {

@@ -29,6 +29,12 @@ impl Progress {
         if self.cancelled.load(Ordering::Relaxed) { Err(Cancelled) } else { Ok(()) }
     }
 
+    /// Takes over how far the work is, as whoever does it tells.
+    pub fn take_over(&self, done_bytes: u64, total_bytes: u64) {
+        self.done_bytes.store(done_bytes, Ordering::Relaxed);
+        self.total_bytes.store(total_bytes, Ordering::Relaxed);
+    }
+
     /// Asks the work to stop at the next safe point.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);

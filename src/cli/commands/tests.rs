@@ -16,7 +16,7 @@ fn ran(script: Script, what: Work, json: bool) -> Ran {
     let (mut results, mut messages) = (Vec::new(), Vec::new());
     let mut output = Output::new(&mut results, &mut messages, samples::look(), json);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let exit = runtime.block_on(perform(what, &Client::Remote(service.remote()), &mut output));
+    let exit = runtime.block_on(perform(what, &Client::there(service.remote(), Bars::NONE), &mut output));
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ran { exit, results: text(results), messages: text(messages) }
 }

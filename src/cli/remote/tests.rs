@@ -4,14 +4,14 @@ use std::net::TcpListener;
 
 use super::*;
 use crate::actors::problems::chain;
-use crate::api::ProblemKind;
+use crate::api::{Problem, ProblemKind};
 use crate::cli::samples;
 use crate::cli::test_service::{TestService, answer, refusal};
 
 #[test]
 fn a_backup_is_asked_for_as_the_procedures_write_it() {
     let service = TestService::start(|_| answer(201, &samples::details()));
-    let backup = service.remote().backup(&"security".parse().unwrap()).unwrap();
+    let backup = service.remote().backup(&"security".parse().unwrap(), &Progress::default()).unwrap();
     assert_eq!(backup, samples::details());
     assert_eq!(service.requests(), [("POST /api/backup/security".into(), String::new())]);
 }
@@ -30,7 +30,10 @@ fn a_list_is_asked_for_with_what_was_typed_and_no_more() {
 fn a_restore_sends_how_it_is_to_be_done() {
     let service = TestService::start(|_| answer(200, &samples::restored()));
     let options = RestoreOptions { file: Some("ä b.json".into()), replace_logs: true, ..RestoreOptions::default() };
-    let outcome = service.remote().restore(&"security".parse().unwrap(), &BackupRef::Latest, &options).unwrap();
+    let outcome = service
+        .remote()
+        .restore(&"security".parse().unwrap(), &BackupRef::Latest, &options, &Progress::default())
+        .unwrap();
     assert_eq!(outcome, samples::restored());
     let (request, body) = service.requests().remove(0);
     assert_eq!(request, "POST /api/recovery/security/latest");
@@ -50,7 +53,8 @@ fn losses_are_acknowledged_in_the_body() {
 #[test]
 fn a_problem_comes_back_as_it_was_said() {
     let service = TestService::start(|_| refusal(&Problem::new(ProblemKind::Busy, "security is being backed up")));
-    let Err(Refusal::Problem(problem)) = service.remote().backup(&"security".parse().unwrap()) else {
+    let Err(Refusal::Problem(problem)) = service.remote().backup(&"security".parse().unwrap(), &Progress::default())
+    else {
         panic!("no problem")
     };
     assert_eq!(problem, Problem::new(ProblemKind::Busy, "security is being backed up"));
@@ -71,7 +75,7 @@ fn an_answer_of_another_kind_is_no_result() {
         let service = TestService::start(script);
         let refusal = service.remote().status().unwrap_err();
         assert!(
-            matches!(refusal, Refusal::Remote(RemoteError::Foreign { peer: Peer::Process(4711), .. })),
+            matches!(refusal, Refusal::Remote(RemoteError::Foreign { peer: trouble::Peer::Process(4711), .. })),
             "{refusal}"
         );
     }
