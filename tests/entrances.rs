@@ -140,6 +140,97 @@ fn a_socket_where_others_can_write_stops_a_start() {
     assert!(!socket.exists());
 }
 
+/// A command of the program that is asked to reach the service through its socket.
+fn command_at(program: &Path, socket: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    common::clear_environment(&mut command);
+    // Where nothing of the service is to be found.
+    command.current_dir("/").args(arguments).arg(format!("--url=unix:{}", socket.display()));
+    command
+}
+
+/// The one line that a command says, which fails with this code.
+fn line(mut command: Command, expected: i32) -> String {
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((code(output.status), said.lines().count()), (expected, 1), "{said}");
+    said
+}
+
+#[test]
+fn commands_reach_the_service_through_its_socket_and_need_no_token() {
+    let (installation, socket) = installation_with_socket(0o700);
+    let daemon = installation.start_with(&[("FIOVANA_HTTP_BIND", "0.0.0.0:0"), ("FIOVANA_BACKUP_ENABLED", "false")]);
+    let document = |arguments: &[&str]| {
+        let output = command_at(Path::new(common::PROGRAM), &socket, arguments).arg("--json").output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let backup = document(&["backup", "application"]);
+    let id = backup["id"].as_str().unwrap();
+    assert_eq!(document(&["show", id])["files"], backup["files"]);
+    assert_eq!(document(&["verify", id])["verdict"], "intact");
+    assert_eq!(document(&["diff", id])["files"].as_array().unwrap().len(), 0);
+    assert_eq!(document(&["pin", id])["pinned"], true);
+    assert_eq!(document(&["restore", "application", id])["set"], "application");
+
+    let mut by_variable = installation.command(
+        "status --json".split(' ').collect::<Vec<_>>().as_slice(),
+        &[
+            ("FIOVANA_URL", format!("unix://{}", socket.display())),
+            ("FIOVANA_TOKEN_FILE", "/nowhere/and/not/read".to_owned()),
+        ],
+    );
+    assert!(by_variable.output().unwrap().status.success());
+    assert_eq!(code(daemon.terminate()), 0);
+    let own = format!("uid:{}", rustix::process::geteuid().as_raw());
+    let records = chained_records(&installation.path("logs/security_audit.log"));
+    let restored = records.iter().find(|record| record["event"] == "RestoreCompleted").unwrap();
+    assert_eq!(restored["principal"], own.as_str());
+}
+
+#[test]
+fn whatever_is_wrong_with_a_socket_is_one_clear_line_that_says_what_to_do() {
+    let place = tempfile::tempdir().unwrap();
+    let status = |path: &Path| command_at(Path::new(common::PROGRAM), path, &["status"]);
+    let (absent, left, file) = (place.path().join("absent"), place.path().join("left"), place.path().join("file"));
+    assert!(line(status(&absent), 1).contains("there is no socket"));
+    drop(std::os::unix::net::UnixListener::bind(&left).unwrap());
+    assert!(line(status(&left), 1).contains("start it again"));
+    files::write(&file, "");
+    assert!(line(status(&file), 1).contains("is no socket"));
+    assert!(line(status(&file.join("below")), 1).contains("there is no socket"));
+    assert!(line(status(&place.path().join("x".repeat(200))), 1).contains("nothing answers at unix:/"));
+    let mut with_token = status(&left);
+    with_token.args(["--token-file", "token"]);
+    assert!(line(with_token, 2).contains("asks the system who you are"));
+}
+
+#[test]
+fn a_command_of_another_user_is_told_whom_the_socket_lets_in() {
+    const STRANGER: u32 = 65_534;
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("only root can be somebody else");
+    }
+    let (installation, socket) = installation_with_socket(0o700);
+    let _daemon = installation.start();
+    // Where anybody can reach it.
+    let program = installation.path("fiovana-app");
+    std::fs::copy(common::PROGRAM, &program).unwrap();
+    files::set_mode(installation.root(), 0o755);
+    let attempt = || {
+        let mut command = command_at(&program, &socket, &["status"]);
+        command.uid(STRANGER).gid(STRANGER);
+        line(command, 1)
+    };
+    let expected = "user 65534 is not let in at";
+    assert!(attempt().contains(expected));
+    // By the service itself, though the system would.
+    files::set_mode(socket.parent().unwrap(), 0o755);
+    files::set_mode(&socket, 0o666);
+    assert!(attempt().contains(expected));
+}
+
 /// Makes a certificate for this machine, and its key.
 fn certify(certificate: &Path, key: &Path) {
     let made = Command::new("openssl")

@@ -58,7 +58,7 @@ pub struct Global {
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub json: bool,
-    /// Ask the service at this address, such as https://app.example:8443 [env: FIOVANA_URL]
+    /// Ask the service at this address, such as https://app.example:8443 or unix:/run/fiovana/api.sock [env: FIOVANA_URL]
     #[arg(long, global = true, value_name = "URL")]
     pub url: Option<ServiceUrl>,
     /// File with the token that the service at --url wants, readable by its owner only [env: FIOVANA_TOKEN_FILE]

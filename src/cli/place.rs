@@ -58,7 +58,11 @@ impl Setup {
                 "--token-file is for the service at --url: give both, or none for the one on this machine",
             ));
         }
-        let token_file = token_file.or_else(|| said(TOKEN_FILE).map(PathBuf::from));
+        let is_socket = url.as_ref().is_some_and(|url| url.socket().is_some());
+        if is_socket && token_file.is_some() {
+            return Err(usage("--token-file is for an address: at its socket the service asks the system who you are"));
+        }
+        let token_file = token_file.or_else(|| said(TOKEN_FILE).filter(|_| !is_socket).map(PathBuf::from));
         Ok(Self { sources, log_format, url, is_argument, token_file })
     }
 

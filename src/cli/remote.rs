@@ -4,6 +4,7 @@
 //! ([`work`]), and what is unknown is said to be ([`trouble`]).
 
 mod connection;
+mod socket;
 mod trouble;
 mod work;
 

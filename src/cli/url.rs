@@ -1,26 +1,43 @@
 //! The address of a service elsewhere.
 //!
-//! Hazard: a token in an address ends up in the list of processes, in the shell's history and in error messages. An
-//! address with a name or password in it is refused, and is not shown.
+//! Hazards: a token in an address ends up in the list of processes, in the shell's history and in error messages; and a
+//! variable that leads to another place from every directory. An address with a name or password in it is refused, and is
+//! not shown; a socket has its whole path.
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 use std::str::FromStr;
 
 use ureq::http::Uri;
 
-/// Where a service answers: `https://app.example:8443`, with or without a path that a proxy puts before its own.
+/// Where a service answers: `https://app.example:8443`, with or without a path that a proxy puts before its own, or its
+/// socket on this machine, `unix:/run/fiovana/api.sock`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceUrl(String);
+
+const UNIX: &str = "unix:";
+
+/// What requests through a socket are addressed to: whoever listens there answers to it.
+const AT_SOCKET: &str = "http://127.0.0.1";
 
 impl ServiceUrl {
     /// The address of this path at the service.
     pub fn join(&self, path: &str) -> String {
-        format!("{}{path}", self.0)
+        let base = if self.socket().is_some() { AT_SOCKET } else { &self.0 };
+        format!("{base}{path}")
+    }
+
+    /// The socket, if it is one.
+    pub fn socket(&self) -> Option<&Path> {
+        self.0.strip_prefix(UNIX).map(Path::new)
     }
 
     /// Whether what is sent there can be read on the way.
     pub fn is_exposed(&self) -> bool {
+        if self.socket().is_some() {
+            return false;
+        }
         let Ok(uri) = self.0.parse::<Uri>() else { return true };
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -38,7 +55,14 @@ impl FromStr for ServiceUrl {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "give it like https://app.example:8443 or http://127.0.0.1:8080";
+        const EXPECTED: &str =
+            "give it like https://app.example:8443, http://127.0.0.1:8080 or unix:/run/fiovana/api.sock";
+        if let Some(path) = text.strip_prefix(UNIX) {
+            // Some write it as an address without a host: unix:///run/fiovana/api.sock.
+            let path = path.strip_prefix("//").unwrap_or(path);
+            let is_file = path.starts_with('/') && !path.ends_with('/');
+            return if is_file { Ok(Self(format!("{UNIX}{path}"))) } else { Err(EXPECTED) };
+        }
         if text.contains('@') {
             return Err(
                 "no name or token belongs into an address: put the token into a file, and name it by --token-file",
@@ -78,6 +102,23 @@ mod tests {
         ] {
             assert!(bad.parse::<ServiceUrl>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_socket_is_named_by_its_whole_path() {
+        for text in ["unix:/run/x@y/api.sock", "unix:///run/x@y/api.sock"] {
+            let url = url(text);
+            assert_eq!(url.socket(), Some(Path::new("/run/x@y/api.sock")));
+            assert_eq!(url.to_string(), "unix:/run/x@y/api.sock");
+            assert_eq!(url.join("/api/status"), "http://127.0.0.1/api/status");
+            assert!(!url.is_exposed());
+        }
+        for bad in
+            ["unix:", "unix:api.sock", "unix://api.sock", "unix://host/api.sock", "unix:/", "unix:/run/", "UNIX:/x"]
+        {
+            assert!(bad.parse::<ServiceUrl>().is_err(), "{bad}");
+        }
+        assert_eq!(url("http://a/unix:/x").socket(), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Hazards: a service that hangs must not hang its operators too; and a proxy from the environment must not get a local
 //! call to see. A service is asked for a sign of life first, and proxies are never used.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,8 +11,10 @@ use serde::de::DeserializeOwned;
 use ureq::http::Response;
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::typestate::{WithBody, WithoutBody};
+use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body, RequestBuilder};
 
+use super::socket::{SocketConnector, SocketTrouble};
 use super::trouble::{Answer, Peer, RemoteError};
 use super::work::Pace;
 use crate::api::{Problem, ProblemKind};
@@ -65,17 +67,26 @@ impl Connection {
     /// To the service at this address, once it has given a sign of life.
     pub fn to(url: &ServiceUrl, patience: Duration) -> Result<Self, RemoteError> {
         let connection = Self::new(url.clone(), Peer::Url(url.clone()), patience);
+        let sign = connection.sign_of_life();
         let url = url.clone();
-        match connection.sign_of_life() {
-            Ok((200, text)) if text.trim() == "ok" => Ok(connection),
-            Ok((status, _)) => Err(RemoteError::Stranger { url, status }),
-            Err(cause) if is_tls(&cause) => Err(RemoteError::Untrusted { url, cause: Box::new(cause) }),
-            Err(cause) => Err(RemoteError::Unreachable { url, cause: Box::new(cause) }),
+        let trouble = url.socket().and_then(|path| match &sign {
+            // The service looks at who comes, whatever the permissions of its socket say.
+            Ok((403 | 429, _)) => Some(SocketTrouble::closed(path)),
+            Ok(_) => None,
+            Err(error) => SocketTrouble::of(error, path),
+        });
+        match (trouble, sign) {
+            (Some(trouble), _) => Err(trouble.into()),
+            (None, Ok((200, text))) if text.trim() == "ok" => Ok(connection),
+            (None, Ok((status, _))) => Err(RemoteError::Stranger { url, status }),
+            (None, Err(cause)) if is_tls(&cause) => Err(RemoteError::Untrusted { url, cause: Box::new(cause) }),
+            (None, Err(cause)) => Err(RemoteError::Unreachable { url, cause: Box::new(cause) }),
         }
     }
 
     fn new(base: ServiceUrl, peer: Peer, patience: Duration) -> Self {
-        Self { agent: agent(patience), base, peer, patience, authorization: None, pace: Pace::DEFAULT }
+        let agent = agent(base.socket().map(Path::to_owned), patience);
+        Self { agent, base, peer, patience, authorization: None, pace: Pace::DEFAULT }
     }
 
     /// The same, asking as the bearer of `token`.
@@ -183,8 +194,8 @@ impl Connection {
     }
 }
 
-/// What sends requests.
-fn agent(patience: Duration) -> Agent {
+/// What sends requests: to where their addresses say, or all of them to one socket.
+fn agent(socket: Option<PathBuf>, patience: Duration) -> Agent {
     // What the machine trusts, where nothing else is named in SSL_CERT_FILE.
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
     let config = Agent::config_builder()
@@ -196,7 +207,10 @@ fn agent(patience: Duration) -> Agent {
         .http_status_as_error(false)
         .timeout_connect(Some(patience))
         .build();
-    Agent::new_with_config(config)
+    match socket {
+        Some(path) => Agent::with_parts(config, SocketConnector(path), DefaultResolver::default()),
+        None => Agent::new_with_config(config),
+    }
 }
 
 /// Whether encryption is what failed: it is told as an invalid answer.

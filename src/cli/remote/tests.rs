@@ -1,6 +1,7 @@
 //! The client against services that answer well, badly and not at all.
 
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 
 use super::*;
 use crate::actors::problems::chain;
@@ -139,4 +140,19 @@ fn a_refused_token_is_advised_on_in_the_words_of_a_command_line() {
     assert!(none.to_string().contains("wants a token") && none.to_string().contains("--token-file"), "{none}");
     let wrong = Remote::at(&url, PATIENCE).unwrap().with_token(Some("t".repeat(32))).status().unwrap_err();
     assert!(wrong.to_string().contains("does not know the token"), "{wrong}");
+}
+
+#[test]
+fn a_socket_where_nobody_lets_anybody_in_is_not_waited_at_for_ever() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("api.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    // One is kept that was not let in yet, and no more.
+    rustix::net::listen(&listener, 0).unwrap();
+    let url: ServiceUrl = format!("unix:{}", path.display()).parse().unwrap();
+    let reach = || Remote::at(&url, Duration::from_millis(50)).unwrap_err();
+    for place in ["kept", "outside"] {
+        let said = chain(&reach());
+        assert!(said.contains(&format!("nothing answers at {url}")) && said.contains("timeout"), "{place}: {said}");
+    }
 }

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::socket::SocketTrouble;
 use crate::api::{JobId, Problem};
 use crate::cli::url::ServiceUrl;
 use crate::private_file::PrivateFileError;
@@ -55,6 +56,9 @@ pub enum RemoteError {
         #[source]
         cause: Box<ureq::Error>,
     },
+    /// The service's socket does not lead to it.
+    #[error(transparent)]
+    Socket(#[from] SocketTrouble),
     /// No encrypted connection could be agreed on.
     #[error(
         "no trusted connection to {url}: if its certificate is not known here, name the file with its issuer's in \
