@@ -7,7 +7,7 @@ mod common;
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
 use common::audit::{chained_records, count};
@@ -100,11 +100,17 @@ impl Running {
         self.said.lock().unwrap().clone()
     }
 
+    /// How it ended.
+    fn status(&mut self) -> ExitStatus {
+        let Self { child, said } = self;
+        wait_for(|| format!("its end; it said {}", said.lock().unwrap()), || child.try_wait().unwrap())
+    }
+
     /// Its exit code, all it said on standard output, and on standard error if that is not the same.
     fn end(mut self) -> (i32, String, String) {
+        let status = self.status();
         let mut errors = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-        let status = self.child.wait().unwrap();
         // What it said is read aside: until nothing more comes.
         let alone = || (Arc::strong_count(&self.said) == 1).then_some(());
         wait_for(|| "the end of what it said".into(), alone);
@@ -113,6 +119,14 @@ impl Running {
 
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -147,11 +161,10 @@ fn progress_is_shown_on_a_terminal_and_neither_in_a_pipe_nor_beside_a_document()
 #[test]
 fn an_interrupted_command_leaves_its_work_to_the_service() {
     let restoring = Restoring::new();
-    let running = Running::start(restoring.installation.command::<&str>(&RESTORE, &[]));
-    restoring.until_under_way();
+    let mut running = Running::start(restoring.installation.command::<&str>(&RESTORE, &[]));
+    restoring.daemon.wait("the job to be asked for", |_| (restoring.looks() > 0).then_some(()));
     running.signal(Signal::INT);
-    let mut child = running.child;
-    assert_eq!(child.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
+    assert_eq!(running.status().signal(), Some(Signal::INT.as_raw()));
     restoring.let_go();
     let job = restoring.daemon.wait("the job to end", |daemon| {
         let job = daemon.get("/api/jobs").json()["jobs"][0].clone();
