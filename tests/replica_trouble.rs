@@ -79,7 +79,7 @@ fn a_read_only_replica_is_reported_open_or_not_and_no_backup_fails_for_it() {
         let daemon = installation.start();
         daemon.settle();
         caught_up(&daemon);
-        // Its lock is open for writing, as long as it is in use: what a disk with errors does is not asked.
+        // While it is in use its lock is open for writing, and the kernel refuses (EBUSY); another test takes the right to write.
         assert_eq!(code(daemon.terminate()), 0);
         remount("ro");
         let daemon = installation.start();
@@ -90,6 +90,41 @@ fn a_read_only_replica_is_reported_open_or_not_and_no_backup_fails_for_it() {
         assert_eq!(code(daemon.terminate()), 0);
         assert_eq!(told(&installation), (vec!["read_only".into()], 1));
     });
+}
+
+#[test]
+fn a_replica_that_can_be_written_no_more_while_it_is_in_use_is_told_once_and_no_backup_fails_for_it() {
+    let installation = Installation::unprivileged();
+    let daemon = installation.start();
+    daemon.settle();
+    caught_up(&daemon);
+    let replica = installation.path("backups/replica");
+    change_writing(&replica, false);
+    for version in 0..3 {
+        change_and_back_up(&installation, &daemon, version);
+        is_reported(&daemon, "denied");
+    }
+    assert_eq!(daemon.status()["mode"]["name"], "degraded");
+    change_writing(&replica, true);
+    caught_up(&daemon);
+    daemon.wait("all to be well", |daemon| (daemon.status()["mode"]["name"] == "normal").then_some(()));
+    let listed = daemon.list("security");
+    for backup in &listed {
+        let manifest = format!("manifests/security/{}.json", backup["id"].as_str().unwrap());
+        assert!(replica.join(&manifest).exists(), "{manifest}");
+    }
+    assert_eq!(code(daemon.terminate()), 0);
+    assert_eq!(told(&installation), (vec!["read_only".into()], 1));
+}
+
+/// Takes the right to write from a directory and every one in it, or gives it back.
+fn change_writing(directory: &Path, allowed: bool) {
+    for entry in directory.read_dir().unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            change_writing(&entry.path(), allowed);
+        }
+    }
+    files::set_mode(directory, if allowed { 0o700 } else { 0o500 });
 }
 
 #[test]
