@@ -60,7 +60,7 @@ fn a_cleanup_of_more_than_half_waits_until_somebody_confirms_it() {
         let held = daemon.set("security")["held"].clone();
         (held["deletions"].as_u64() >= Some(5)).then_some(held)
     });
-    assert_eq!(held["reason"], "large_share");
+    assert_eq!(held["reason"], "large_share", "{held}\n{}", daemon.said());
     daemon.settle();
     assert!(daemon.list("security").len() >= made.len(), "nothing was deleted");
 
@@ -75,8 +75,9 @@ fn a_cleanup_of_more_than_half_waits_until_somebody_confirms_it() {
     json(&installation, &["prune", "--confirm", digest], DONE);
     let left = daemon.list("security");
     let ids: Vec<_> = left.iter().map(|backup| backup["id"].as_str().unwrap()).collect();
-    assert!(ids.len() == 2 && ids[1] == made[1], "the newest and the pinned one: {ids:?}");
-    assert!(daemon.set("security")["held"].is_null());
+    assert!(ids.len() == 2 && ids[1] == made[1], "the newest and the pinned one: {ids:?}\n{}", daemon.said());
+    let set = daemon.set("security");
+    assert!(set["held"].is_null(), "{set}\n{}", daemon.said());
     let log = chained_records(&installation.path("logs/security_audit.log"));
     assert!(count(&log, "CleanupHeld", "security") > 0 && count(&log, "Pinned", "security") == 1);
 }
