@@ -259,8 +259,8 @@ pub fn api_tokens(settings: &Settings) -> PathBuf {
 /// Loads the settings anew, from the same file and the variables that this process was started with.
 async fn reload(running: &Running, sources: &Sources) {
     systemd::reloading();
-    let from = sources.clone();
-    match tokio::task::spawn_blocking(move || Settings::load(&from)).await {
+    let (from, settings) = (sources.clone(), running.settings());
+    match tokio::task::spawn_blocking(move || Settings::load_again(&from, &settings)).await {
         Ok(loaded) => {
             if let Some(settings) = running.reload(loaded, "signal").await {
                 running.keep_settings(&settings).await;

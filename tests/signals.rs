@@ -64,6 +64,33 @@ fn a_hangup_takes_up_new_settings_whole_and_says_what_changed_and_what_waits_for
 }
 
 #[test]
+fn a_hangup_holds_sets_and_replicas_against_the_backup_directory_in_force_until_the_restart() {
+    let installation = Installation::new();
+    std::fs::create_dir(installation.path("elsewhere")).unwrap();
+    let daemon = installation.start();
+    daemon.settle();
+    let elsewhere = "[backup]\nbackup_directory = \"elsewhere\"\n";
+    let set = "[sets.inside]\nsource = \"backups/state\"\nfiles = [\"*.json\"]\n";
+    files::write(&installation.path("config/fiovana.toml"), format!("{elsewhere}{set}"));
+    daemon.signal(Signal::HUP);
+    let refused = wait_for_record(&daemon, &installation, "SettingsRejected", 1);
+    let why = refused["details"].to_string();
+    assert!(why.contains("sets.inside.source") && why.contains("in force until the next start"), "{why}");
+
+    files::write(&installation.path("config/fiovana.toml"), elsewhere);
+    daemon.signal(Signal::HUP);
+    wait_for_record(&daemon, &installation, "SettingsReloaded", 1);
+    let replica = daemon.status()["replicas"][0]["path"].clone();
+    assert_eq!(replica, installation.path("backups/replica").to_str().unwrap());
+    daemon.backup_when_free("security");
+    assert_eq!(installation.path("elsewhere").read_dir().unwrap().count(), 0, "nothing is there before the restart");
+    // What was asked for already is no change.
+    daemon.signal(Signal::HUP);
+    let again = wait_for_record(&daemon, &installation, "SettingsReloaded", 2);
+    assert_eq!(again["details"]["changes"].as_array().map(Vec::len), Some(0), "{again}");
+}
+
+#[test]
 fn settings_that_cannot_be_understood_are_refused_and_those_in_force_stay() {
     let installation = Installation::with_settings("[backup]\nmax_backups = 7\n");
     let daemon = installation.start();

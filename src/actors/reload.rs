@@ -3,13 +3,15 @@
 //! Hazard: settings that are half in force. They are taken up whole or not at all, and either is told; what is under
 //! way ends with the settings it began with.
 
+use std::sync::Arc;
+
 use super::Running;
 use super::herald::About;
 use super::problems::chain;
 use super::scheduler::Wake;
 use super::service::Caller;
 use crate::repository::state::Loaded;
-use crate::settings::{KEPT, KeptSettings, Settings, SettingsErrors};
+use crate::settings::{KEPT, KeptSettings, Reloaded, Settings, SettingsErrors};
 use crate::storage::Durability;
 use crate::telemetry::Event;
 
@@ -41,21 +43,24 @@ impl Running {
         }
     }
 
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.world.settings()
+    }
+
     /// Takes up what was loaded, or tells why the settings in force stay; returns the settings if they were taken up.
-    pub async fn reload(&self, loaded: Result<Settings, SettingsErrors>, principal: &'static str) -> Option<Settings> {
+    pub async fn reload(&self, loaded: Result<Reloaded, SettingsErrors>, principal: &'static str) -> Option<Settings> {
         let about = About::caller(&Caller::component(principal));
         let taken_up = match loaded {
-            Ok(settings) => {
-                let asked_for = settings.clone();
-                let (settings, changes) = settings.taken_up_by(&self.world.settings());
-                self.world.set_settings(settings);
+            Ok(Reloaded { asked, in_force, changes }) => {
+                self.world.set_settings(in_force);
                 self.world.set_rejected_settings(None);
                 if let Some(scheduler) = &self.scheduler {
                     scheduler.do_send(Wake);
                 }
                 // Unrecorded: the auditor keeps the record and says so.
                 let _ = self.herald.tell(Event::SettingsReloaded { changes }, &about).await;
-                Some(asked_for)
+                Some(asked)
             }
             Err(errors) => {
                 let lines: Vec<String> = errors.lines().iter().map(ToString::to_string).collect();

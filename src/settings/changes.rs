@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Explained, Settings};
+use super::{Explained, Settings, SettingsErrors, Sources, decide};
 
 /// One effective value that is another one now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,19 +33,44 @@ const FIXED: [&str; 6] =
 /// Words that make a key's value nobody's business.
 const SECRET: [&str; 4] = ["token", "password", "secret", "key"];
 
+/// Settings that were loaded anew by a process that runs.
+#[derive(Clone, Debug)]
+pub struct Reloaded {
+    /// As they are asked for, and will be at the next start.
+    pub asked: Settings,
+    /// As the process takes them up: what cannot change while it runs is as it was.
+    pub in_force: Settings,
+    /// What differs between what was asked for before and now, by key.
+    pub changes: Vec<Change>,
+}
+
 impl Settings {
-    /// These settings as a process takes them up that runs with `running`: what cannot change while it runs is as it
-    /// was. Returns what differs between what was asked for then and now, by key.
-    #[must_use]
-    pub fn taken_up_by(mut self, running: &Settings) -> (Settings, Vec<Change>) {
-        let changes = changes(&running.explained, &self.explained);
-        self.backup.backup_directory.clone_from(&running.backup.backup_directory);
+    /// The settings that `sources` ask for now, for a process that runs with `running`. They must be allowed as they are,
+    /// and, as long as the process goes on with its backup directory, with that.
+    pub fn load_again(sources: &Sources, running: &Settings) -> Result<Reloaded, SettingsErrors> {
+        let asked = Self::load(sources)?;
+        let changes = changes(&running.explained, &asked.explained);
+        let directory = &running.backup.backup_directory;
+        let mut in_force = asked.clone();
+        if asked.backup.backup_directory != *directory {
+            let mut errors = Vec::new();
+            in_force = decide::settings(sources, None, Some(directory), &mut errors);
+            if !errors.is_empty() {
+                return Err(SettingsErrors(errors));
+            }
+            // The next change is one of what is asked for now.
+            in_force.explained.clone_from(&asked.explained);
+        }
+        Ok(Reloaded { in_force: in_force.with_what_is_fixed(running), asked, changes })
+    }
+
+    fn with_what_is_fixed(mut self, running: &Settings) -> Self {
         self.log_directory.clone_from(&running.log_directory);
         self.recovery_mode = running.recovery_mode;
         self.http.clone_from(&running.http);
         self.logging = running.logging;
         self.supervision = running.supervision;
-        (self, changes)
+        self
     }
 }
 

@@ -21,8 +21,14 @@ use super::{
 };
 
 /// The settings that `sources` ask for, with built-in values where something is wrong; `errors` says what. `instead`
-/// stands for what the settings file says.
-pub(super) fn settings(sources: &Sources, instead: Option<&str>, errors: &mut Vec<SettingsError>) -> Settings {
+/// stands for what the settings file says; `began_with` for the backup directory that they name, where a service runs
+/// that cannot change it.
+pub(super) fn settings(
+    sources: &Sources,
+    instead: Option<&str>,
+    began_with: Option<&Path>,
+    errors: &mut Vec<SettingsError>,
+) -> Settings {
     if !sources.working_directory.is_absolute() {
         errors.push(SettingsError::WorkingDirectory(sources.working_directory.clone()));
     }
@@ -37,7 +43,10 @@ pub(super) fn settings(sources: &Sources, instead: Option<&str>, errors: &mut Ve
     });
     let document = text.as_ref().and_then(|text| accepted(document::parse(text), errors)).unwrap_or_default();
     let layers = Layers::new(sources, file.as_ref().map(|file| file.value.as_path()));
-    let stated = stated::read(&layers, document, errors);
+    let mut stated = stated::read(&layers, document, errors);
+    if let Some(directory) = began_with {
+        stated.backup.backup_directory = Some(Said { value: directory.to_owned(), origin: Origin::Running });
+    }
     let mut ledger = Ledger::default();
     let settings_file = file.as_ref().map(|file| ledger.note("settings_file", file.clone()));
     let (config_directory, log_directory) = directories(sources, &stated);

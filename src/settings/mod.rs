@@ -46,7 +46,7 @@ use crate::core::BackupPriority;
 use crate::core::retention::Policy;
 
 pub use audit::AuditSettings;
-pub use changes::Change;
+pub use changes::{Change, Reloaded};
 pub use drill::DrillSettings;
 pub use encryption::EncryptionSettings;
 pub use error::{Place, SettingsError, SettingsErrors};
@@ -197,14 +197,14 @@ impl Settings {
     /// everything that was wrong. Sets that are not whole are left out; sets that conflict are kept.
     pub fn salvage(sources: &Sources) -> (Self, SettingsErrors) {
         let mut errors = Vec::new();
-        let settings = decide::settings(sources, None, &mut errors);
+        let settings = decide::settings(sources, None, None, &mut errors);
         (settings, SettingsErrors(errors))
     }
 
     /// The same with `text` for what the settings file says.
     pub fn salvage_as(sources: &Sources, text: &str) -> (Self, SettingsErrors) {
         let mut errors = Vec::new();
-        let settings = decide::settings(sources, Some(text), &mut errors);
+        let settings = decide::settings(sources, Some(text), None, &mut errors);
         (settings, SettingsErrors(errors))
     }
 

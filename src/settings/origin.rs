@@ -24,6 +24,8 @@ pub enum Origin {
     Argument(&'static str),
     /// A credential that systemd hands to the service.
     Credential,
+    /// The running service, which began with it.
+    Running,
 }
 
 impl fmt::Display for Origin {
@@ -34,6 +36,7 @@ impl fmt::Display for Origin {
             Self::Variable(name) => write!(f, "variable {name}"),
             Self::Argument(name) => write!(f, "argument {name}"),
             Self::Credential => f.write_str("a credential of systemd"),
+            Self::Running => f.write_str("in force until the next start"),
         }
     }
 }
