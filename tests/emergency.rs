@@ -488,6 +488,27 @@ fn a_directory_in_the_place_of_the_settings_is_named_and_all_else_is_back() {
 }
 
 #[test]
+fn who_removed_the_settings_on_purpose_is_told_which_copies_an_emergency_would_use() {
+    let installation = Installation::with_settings("[backup]\nmax_backups = 7\n");
+    back_up(&installation);
+    std::fs::remove_file(installation.path("config/fiovana.toml")).unwrap();
+    let copies =
+        [installation.path("logs/fiovana-app.settings.toml"), installation.path("backups/state/settings.json")];
+    let daemon = installation.start();
+    let told = "there is no settings file, and there was one";
+    let said = daemon.wait("the copies to be named", |daemon| daemon.said().contains(told).then(|| daemon.said()));
+    assert!(copies.iter().all(|copy| copy.exists() && said.contains(copy.to_str().unwrap())), "{said}");
+    assert_eq!(code(daemon.terminate()), 0);
+    copies.iter().for_each(|copy| std::fs::remove_file(copy).unwrap());
+    let daemon = installation.start_with(&RECOVERY_MODE);
+    assert!(!daemon.said().contains("the last settings that loaded"), "{}", daemon.said());
+    assert_eq!(code(daemon.terminate()), 0);
+    let daemon = installation.start();
+    daemon.settle();
+    assert!(!daemon.said().contains(told), "{}", daemon.said());
+}
+
+#[test]
 fn settings_kept_in_the_repository_do_where_the_log_directory_is_gone() {
     let installation = Installation::with_settings("[backup]\nmax_backups = 7\n");
     back_up(&installation);

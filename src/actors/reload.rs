@@ -3,6 +3,7 @@
 //! Hazard: settings that are half in force. They are taken up whole or not at all, and either is told; what is under
 //! way ends with the settings it began with.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Running;
@@ -10,6 +11,7 @@ use super::herald::About;
 use super::problems::chain;
 use super::scheduler::Wake;
 use super::service::Caller;
+use crate::repository::layout;
 use crate::repository::state::Loaded;
 use crate::settings::{KEPT, KeptSettings, Reloaded, Settings, SettingsErrors};
 use crate::storage::Durability;
@@ -21,7 +23,7 @@ pub const STATE: &str = "settings";
 impl Running {
     /// Keeps the settings that loaded, for a start on which they do not.
     pub async fn keep_settings(&self, settings: &Settings) {
-        let Some(kept) = KeptSettings::of(settings) else { return };
+        let Some(kept) = KeptSettings::of(settings) else { return self.mention_earlier_settings().await };
         let world = self.world.clone();
         let work = tokio::task::spawn_blocking(move || {
             let directory = world.settings().log_directory.clone();
@@ -40,6 +42,26 @@ impl Running {
         });
         if work.await.is_err() {
             tracing::error!("keeping the settings panicked");
+        }
+    }
+
+    /// A file that is gone may have been lost: the copies of it stay, and whoever removed it on purpose is told of them.
+    async fn mention_earlier_settings(&self) {
+        let world = self.world.clone();
+        let look = tokio::task::spawn_blocking(move || {
+            let beside = world.settings().log_directory.join(KEPT);
+            let inside: Option<KeptSettings> = world.repository.load_state(STATE).ok().and_then(Loaded::value);
+            let inside = inside.map(|_| PathBuf::from(world.repository.location()).join(layout::state(STATE).as_str()));
+            [beside.exists().then_some(beside), inside].into_iter().flatten().collect::<Vec<_>>()
+        });
+        let Ok(copies) = look.await else { return };
+        if !copies.is_empty() {
+            let copies: Vec<String> = copies.iter().map(|copy| copy.display().to_string()).collect();
+            tracing::warn!(
+                "there is no settings file, and there was one: an emergency start would use its copy. If it was removed \
+                 on purpose, delete {}",
+                copies.join(" and ")
+            );
         }
     }
 
