@@ -68,7 +68,13 @@ pub fn of_restore(repository: &Repository, set: &SetName, ids: &[BackupId], erro
         _ => ProblemKind::Internal,
     };
     let from = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut problem = Problem::new(kind, format!("restore {set} from {from}: {}", chain(error)));
+    let why = match error {
+        RestoreError::Stage { path, source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
+            format!("{} is there already, and nothing is written over: give another directory", path.display())
+        }
+        _ => chain(error),
+    };
+    let mut problem = Problem::new(kind, format!("restore {set} from {from}: {why}"));
     problem.good_backups = match error {
         RestoreError::NoSuchFile { path, .. } => alternatives(repository, set, ids, Some(path)),
         RestoreError::Invalid { .. } => alternatives(repository, set, ids, None),

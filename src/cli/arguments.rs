@@ -3,7 +3,6 @@
 //! Hazard: a mistyped command that does something else. Ids and set names are checked before anything is opened or
 //! sent, so nothing that is typed here can climb out of a path or a URL.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -34,6 +33,9 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings,
             3 done with problems, 4 integrity failure";
 
+/// Apart from what a command itself accepts.
+const EVERYWHERE: &str = "With every command";
+
 /// Keeps configuration and audit logs recoverable, and proves it.
 ///
 /// Without a command it runs the service. Commands talk to the service where it runs, and do the work themselves where
@@ -53,19 +55,19 @@ pub struct Arguments {
 #[derive(Clone, Debug, Default, Args)]
 pub struct Global {
     /// Settings file [default: config/fiovana.toml if it is there]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Print one JSON document instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
     /// Ask the service at this address, such as https://app.example:8443 or unix:/run/fiovana/api.sock [env: FIOVANA_URL]
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "URL")]
     pub url: Option<ServiceUrl>,
     /// File with the token that the service at --url wants, readable by its owner only [env: FIOVANA_TOKEN_FILE]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// How log lines look: human or json
-    #[arg(long, global = true, value_name = "FORMAT")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 }
 
@@ -236,7 +238,8 @@ Examples:
     /// Print what a shell needs to complete commands
     #[command(after_help = examples::COMPLETIONS)]
     Completions {
-        /// The shell
+        /// The shell: bash, zsh or fish
+        #[arg(hide_possible_values = true)]
         shell: CompletedShell,
     },
     /// Print the manual page
@@ -507,19 +510,13 @@ fn page_size(text: &str) -> Result<usize, String> {
     size.ok_or_else(|| format!("give a whole number from 1 to {MAX_LIST}"))
 }
 
-/// Reads a command line, the program's name first. The error is what there is to print instead: help, version, or
-/// what is wrong.
-pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
-    Arguments::try_parse_from(words)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
 
     fn parsed(line: &str) -> Result<Arguments, clap::Error> {
-        parse(line.split_whitespace().map(OsString::from))
+        Arguments::try_parse_from(line.split_whitespace())
     }
 
     fn refusal(line: &str) -> String {

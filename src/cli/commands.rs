@@ -162,7 +162,7 @@ async fn perform(work: Work, client: &Client, output: &mut Output<'_>) -> Result
         }
         Work::DrillAll => drill_all(client, output).await,
         Work::AcceptClock => {
-            output.document(&client.accept_clock().await?, render::mode)?;
+            output.document(&client.accept_clock().await?, render::clock_accepted)?;
             Ok(Exit::Done)
         }
         Work::Status => {
@@ -179,7 +179,10 @@ async fn perform(work: Work, client: &Client, output: &mut Output<'_>) -> Result
         }
         Work::Recovery(recovery) => {
             let mode = match recovery {
-                Recovery::Enter => client.enter_recovery().await?,
+                Recovery::Enter => {
+                    output.document(&client.enter_recovery().await?, render::recovery_entered)?;
+                    return Ok(Exit::Done);
+                }
                 Recovery::Exit { acknowledge } => client.exit_recovery(&acknowledge).await?,
                 Recovery::Status => {
                     output.document(&client.recovery()?, render::recovery)?;
@@ -244,7 +247,11 @@ async fn drill_all(client: &Client, output: &mut Output<'_>) -> Result<Exit, Fai
         }
     }
     if batch.done.is_empty() && batch.failed.is_empty() {
-        return Err(Problem::new(ProblemKind::NotFound, "no set has a good backup that could be restored").into());
+        return Err(Problem::new(
+            ProblemKind::NotFound,
+            "no set has a good backup that could be restored: `fiovana-app backup all` makes some",
+        )
+        .into());
     }
     output.document(&batch, |_, _| String::new())?;
     Ok(batch.exit(Exit::of_drill))

@@ -48,7 +48,7 @@ pub fn export(
 fn exported(outcome: &ExportOutcome, _: &Look) -> String {
     let ExportOutcome { id, set, archive, files, size_bytes, archive_bytes } = outcome;
     format!(
-        "exported {set}: {id}\n  {}, {} in {}: {}\n  to open it: tar --zstd -xf {}\n",
+        "exported {set}: {id}\n  {}, {} in {}: {}\nto open it:\n  tar --zstd -xf {}\n",
         count(*files, "file"),
         size(*size_bytes),
         size(*archive_bytes),

@@ -65,14 +65,38 @@ impl Failure {
 
     /// What to print: one line a problem, each with its causes; then advice.
     pub fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = chain(self).lines().map(str::to_owned).collect();
-        if let Self::Problem(problem) = self
-            && !problem.good_backups.is_empty()
-        {
-            let ids: Vec<String> = problem.good_backups.iter().map(ToString::to_string).collect();
-            lines.push(format!("good backups: {}", ids.join(", ")));
+        let mut lines: Vec<String> = chain(self).lines().map(without_number).map(str::to_owned).collect();
+        if let Self::Problem(problem) = self {
+            if let (Some(last), Some(next)) = (lines.last_mut(), next_step(problem)) {
+                last.push_str("; ");
+                last.push_str(next);
+            }
+            if !problem.good_backups.is_empty() {
+                let ids: Vec<String> = problem.good_backups.iter().map(ToString::to_string).collect();
+                lines.push(format!("good backups: {}", ids.join(", ")));
+            }
         }
         lines
+    }
+}
+
+/// What to do about a problem whose own words do not say it, because it is not only commands that meet it.
+fn next_step(problem: &Problem) -> Option<&'static str> {
+    match problem.kind {
+        ProblemKind::Keys => Some(problem.kind.advice()),
+        ProblemKind::WrongMode => Some("`fiovana-app recovery status` says what the mode waits for"),
+        ProblemKind::Integrity if problem.good_backups.is_empty() => {
+            Some("`fiovana-app list` shows which backups are good")
+        }
+        _ => None,
+    }
+}
+
+/// A line without the number of its error, which says nothing that its words do not.
+fn without_number(line: &str) -> &str {
+    match line.rsplit_once(" (os error ") {
+        Some((said, number)) if number.strip_suffix(')').is_some_and(|digits| digits.parse::<i32>().is_ok()) => said,
+        _ => line,
     }
 }
 
@@ -87,6 +111,26 @@ mod tests {
         let failure = Failure::from(problem);
         assert_eq!(failure.lines(), ["backup 2026 is damaged", "good backups: 20261123T101500Z-3f9c2ab1"]);
         assert_eq!(failure.exit(), Exit::Integrity);
+    }
+
+    #[test]
+    fn the_number_of_an_error_is_not_for_people() {
+        let failure = Failure::WorkingDirectory(io::Error::from_raw_os_error(2));
+        let expected = "find the working directory: change to one that exists: No such file or directory";
+        assert_eq!(failure.lines(), [expected]);
+        assert_eq!(without_number("it said (os error x)"), "it said (os error x)");
+    }
+
+    #[test]
+    fn a_failure_says_what_to_do() {
+        for (kind, expected) in [
+            (ProblemKind::Keys, "`fiovana-app config show`"),
+            (ProblemKind::WrongMode, "`fiovana-app recovery status`"),
+            (ProblemKind::Integrity, "`fiovana-app list`"),
+        ] {
+            let lines = Failure::from(Problem::new(kind, "no")).lines();
+            assert!(lines.len() == 1 && lines[0].starts_with("no; ") && lines[0].contains(expected), "{lines:?}");
+        }
     }
 
     #[test]

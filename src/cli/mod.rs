@@ -16,7 +16,10 @@ mod config;
 mod examples;
 mod exit;
 mod export;
+mod facts;
 mod failure;
+mod fold;
+mod help;
 mod keys;
 mod moment;
 mod output;
@@ -40,11 +43,12 @@ use std::io;
 
 use arguments::Clock as ClockCommand;
 use arguments::RestoreArguments;
-pub use arguments::{Arguments, Command, parse};
+pub use arguments::{Arguments, Command};
 use commands::Work;
 pub use exit::Exit;
 use failure::Failure;
-use output::{Look, Output};
+pub use help::{Instead, parse};
+use output::{Look, Output, Page};
 use place::Setup;
 
 use crate::api::RestoreOptions;
@@ -52,24 +56,24 @@ use crate::clock::{Clock, SystemClock};
 
 /// Does what was typed, and prints what came of it.
 pub fn run(arguments: Arguments) -> Exit {
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let look = Look::of_stdout(no_color, SystemClock::start().now());
-    let (mut results, mut messages) = (io::stdout(), io::stderr());
-    let mut output = Output::new(&mut results, &mut messages, look, arguments.global.json);
-    match dispatch(arguments, &mut output) {
+    with_output(arguments.global.json, |output| match dispatch(arguments, output) {
         Ok(exit) => exit,
         Err(failure) => {
             output.failure(&failure);
             failure.exit()
         }
-    }
+    })
 }
 
 /// Prints what there is instead of a command: help, the version, or what is wrong.
-pub fn explain(instead: &clap::Error) -> Exit {
-    // A reader that left early has seen what it wanted.
-    let _ = instead.print();
-    if instead.use_stderr() { Exit::Usage } else { Exit::Done }
+pub fn explain(instead: &Instead) -> Exit {
+    with_output(instead.json, |output| help::explain(instead, output))
+}
+
+fn with_output(json: bool, body: impl FnOnce(&mut Output<'_>) -> Exit) -> Exit {
+    let look = Look::of_stdout(SystemClock::start().now());
+    let (mut results, mut messages) = (io::stdout(), io::stderr());
+    body(&mut Output::new(&mut results, &mut messages, look, json).with_messages_on(Page::of(io::stderr())))
 }
 
 fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failure> {

@@ -6,16 +6,40 @@
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::exit::Exit;
 use super::failure::Failure;
+use super::fold::{fold, sentence};
 use super::progress::Bars;
 
 /// The longest reply to a question that is read.
 const MAX_REPLY_BYTES: u64 = 64;
+
+/// What there is to write on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Page {
+    /// Whether it shows colours.
+    pub colour: bool,
+    /// How many columns there are; `None` if there is no terminal to fit.
+    pub width: Option<usize>,
+}
+
+impl Page {
+    /// A stream: colours only on a terminal that can show them, and only if `NO_COLOR` (no-color.org) is not set.
+    pub fn of(stream: impl IsTerminal + AsFd) -> Self {
+        if !stream.is_terminal() {
+            return Self::default();
+        }
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
+        let columns = rustix::termios::tcgetwinsize(stream).map_or(0, |size| usize::from(size.ws_col));
+        Self { colour: !no_color && !is_dumb, width: (columns > 0).then_some(columns) }
+    }
+}
 
 /// How text looks.
 #[derive(Clone, Copy, Debug)]
@@ -29,14 +53,10 @@ pub struct Look {
 }
 
 impl Look {
-    /// What standard output can show: colours only on a terminal, and only if `NO_COLOR` (no-color.org) is not set.
-    pub fn of_stdout(no_color: bool, now: DateTime<Utc>) -> Self {
-        let stdout = io::stdout();
-        if !stdout.is_terminal() {
-            return Self { colour: false, width: None, now };
-        }
-        let columns = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| usize::from(size.ws_col));
-        Self { colour: !no_color, width: (columns > 0).then_some(columns), now }
+    /// What standard output can show.
+    pub fn of_stdout(now: DateTime<Utc>) -> Self {
+        let Page { colour, width } = Page::of(io::stdout());
+        Self { colour, width, now }
     }
 }
 
@@ -45,6 +65,7 @@ pub struct Output<'a> {
     results: &'a mut dyn Write,
     messages: &'a mut dyn Write,
     look: Look,
+    messages_on: Page,
     json: bool,
     closed: bool,
 }
@@ -52,7 +73,12 @@ pub struct Output<'a> {
 impl<'a> Output<'a> {
     /// Prints results as `json` or as text that looks so.
     pub fn new(results: &'a mut dyn Write, messages: &'a mut dyn Write, look: Look, json: bool) -> Self {
-        Self { results, messages, look, json, closed: false }
+        Self { results, messages, look, messages_on: Page::default(), json, closed: false }
+    }
+
+    /// The same, with messages written on such a page.
+    pub const fn with_messages_on(self, page: Page) -> Self {
+        Self { messages_on: page, ..self }
     }
 
     /// Prints the one document that a command results in: as JSON on one line, or as the text that `render` makes.
@@ -63,7 +89,7 @@ impl<'a> Output<'a> {
     ) -> Result<(), Failure> {
         if !self.json {
             let text = render(document, &self.look);
-            return self.write(&text);
+            return self.write(&sentence(&text, self.look.width));
         }
         let mut text = serde_json::to_string(document).map_err(|error| Failure::Output(error.into()))?;
         text.push('\n');
@@ -82,7 +108,18 @@ impl<'a> Output<'a> {
             return Ok(());
         }
         let text = render(part, &self.look);
-        self.write(&text)
+        self.write(&sentence(&text, self.look.width))
+    }
+
+    /// Prints what stands instead of a result, plain or in colours: on standard error if something is wrong.
+    pub fn instead(&mut self, is_wrong: bool, text: impl FnOnce(bool) -> String) -> Result<(), Failure> {
+        if is_wrong {
+            let text = fold(&text(self.messages_on.colour), self.messages_on.width, 0);
+            // There is nobody left to tell that it could not be told.
+            let _ = self.messages.write_all(text.as_bytes());
+            return Ok(());
+        }
+        self.write(&fold(&text(self.look.colour), self.look.width, 0))
     }
 
     /// Whether results are JSON.
@@ -102,7 +139,8 @@ impl<'a> Output<'a> {
 
     /// Asks a person a question on standard error; anything but yes is no.
     pub fn confirm(&mut self, question: &str) -> bool {
-        let _ = write!(self.messages, "{question} [y/N] ").and_then(|()| self.messages.flush());
+        let question = sentence(&format!("{question} [y/N]"), self.messages_on.width);
+        let _ = write!(self.messages, "{question} ").and_then(|()| self.messages.flush());
         let mut answer = String::new();
         let read = io::stdin().lock().take(MAX_REPLY_BYTES).read_line(&mut answer);
         read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
@@ -111,7 +149,8 @@ impl<'a> Output<'a> {
     /// Tells the operator something that is no result.
     pub fn message(&mut self, text: &str) {
         // There is nobody left to tell that it could not be told.
-        let _ = writeln!(self.messages, "fiovana-app: {}", plain(text));
+        let line = sentence(&format!("fiovana-app: {}", plain(text)), self.messages_on.width);
+        let _ = writeln!(self.messages, "{line}");
     }
 
     /// Tells what is probably a mistake.

@@ -144,7 +144,7 @@ fn changes(plan: &PlanDocument, place: &Place, output: &mut Output<'_>) -> Resul
     }
     let Place::Here(settings) = place else {
         return output.part(&replaced.len(), |files, _| {
-            format!("{}: see what would change by fiovana-app diff ID\n\n", count(*files, "file"))
+            format!("\n{} would change: `fiovana-app diff ID` shows how\n", count(*files, "file"))
         });
     };
     // The plan holds without it.
@@ -155,8 +155,8 @@ fn changes(plan: &PlanDocument, place: &Place, output: &mut Output<'_>) -> Resul
         }
     }
     output.part(&replaced.len().saturating_sub(MAX_CHANGED_FILES), |more, _| match more {
-        0 => "\n".to_owned(),
-        more => format!("\n{more} more files would change: see fiovana-app diff ID live\n\n"),
+        0 => String::new(),
+        more => format!("\n{more} more files would change: `fiovana-app diff ID` shows how\n"),
     })
 }
 
@@ -165,6 +165,7 @@ fn agreed(plan: &PlanDocument, output: &mut Output<'_>) -> Result<bool, Failure>
     if nobody_can_be_asked(output) {
         return Err(unasked());
     }
+    output.part(&(), |(), _| "\n".to_owned())?;
     Ok(output.confirm(&match plan.restores {
         0 => "Validate everything and leave recovery mode?".to_owned(),
         1 => "Restore this file? What is live is backed up first.".to_owned(),

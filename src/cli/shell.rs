@@ -78,6 +78,7 @@ fn verbatim(page: &mut Vec<u8>, command: &Command) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
 
     #[test]
     fn the_page_has_every_command_and_its_examples_line_by_line() {
@@ -100,7 +101,7 @@ mod tests {
                 // What stands far to the right tells what it does.
                 let typed = example.split("   ").next().unwrap_or_default();
                 let typed = typed.split(['>', '|']).next().unwrap_or_default().replace("'2h ago'", "2h");
-                let parsed = super::super::parse(typed.split_whitespace().map(Into::into));
+                let parsed = Arguments::try_parse_from(typed.split_whitespace());
                 assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
             }
         }

@@ -1,11 +1,16 @@
 //! Aligned columns.
 //!
 //! Hazard: an id cut off at the edge of a narrow terminal names no backup. Nothing is ever cut: a table that does not
-//! fit is shown row by row instead.
+//! fit does without the columns that can be spared, then lets its last one go on below itself, and is shown row by row
+//! where that does not help either.
 
+use super::fold::broken;
 use super::output::{Look, plain};
 
 const GAP: &str = "  ";
+
+/// A last column that is narrower than this, and than what is in it, is no place for sentences.
+const NARROWEST: usize = 24;
 
 /// What a cell says about its backup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +20,8 @@ pub enum Tone {
     Plain,
     /// All is well.
     Good,
+    /// Something is to be looked at.
+    Doubtful,
     /// Something is lost.
     Bad,
 }
@@ -38,10 +45,17 @@ impl Cell {
 
     /// The text; escape sequences take no columns.
     pub fn painted(&self, look: &Look) -> String {
-        match (look.colour, self.tone) {
-            (false, _) | (true, Tone::Plain) => self.text.clone(),
-            (true, Tone::Good) => format!("\x1b[32m{}\x1b[0m", self.text),
-            (true, Tone::Bad) => format!("\x1b[31m{}\x1b[0m", self.text),
+        self.tone.paint(&self.text, look)
+    }
+}
+
+impl Tone {
+    fn paint(self, text: &str, look: &Look) -> String {
+        match (look.colour, self) {
+            (false, _) | (true, Self::Plain) => text.to_owned(),
+            (true, Self::Good) => format!("\x1b[32m{text}\x1b[0m"),
+            (true, Self::Doubtful) => format!("\x1b[33m{text}\x1b[0m"),
+            (true, Self::Bad) => format!("\x1b[31m{text}\x1b[0m"),
         }
     }
 }
@@ -66,12 +80,23 @@ pub enum Align {
 pub struct Table<const N: usize> {
     columns: [(&'static str, Align); N],
     rows: Vec<[Cell; N]>,
+    /// A column that says nothing that is not said by another one, too.
+    spare: Option<usize>,
 }
+
+/// How wide each column is that is shown.
+type Widths<const N: usize> = [Option<usize>; N];
 
 impl<const N: usize> Table<N> {
     /// An empty table with these headers.
     pub fn new(columns: [(&'static str, Align); N]) -> Self {
-        Self { columns, rows: Vec::new() }
+        Self { columns, rows: Vec::new(), spare: None }
+    }
+
+    /// The same; where there is no room for all, it does without this column.
+    pub fn sparing(self, column: &str) -> Self {
+        let spare = self.columns.iter().position(|(header, _)| *header == column);
+        Self { spare, ..self }
     }
 
     /// Adds a row.
@@ -82,39 +107,66 @@ impl<const N: usize> Table<N> {
     /// The table as text that ends with a line break; nothing if it has no rows. Columns without a cell are left out.
     pub fn render(&self, look: &Look) -> String {
         let widths = self.widths();
-        let used: Vec<usize> = widths.iter().flatten().copied().collect();
-        let total = used.iter().sum::<usize>() + GAP.len() * used.len().saturating_sub(1);
-        match look.width {
-            _ if self.rows.is_empty() => String::new(),
-            Some(columns) if columns < total => {
-                self.rows.iter().map(|row| self.stacked(row, columns, look)).collect::<String>()
-            }
-            _ => self.aligned(&widths, look),
+        let Some(columns) = look.width else { return self.aligned(&widths, look) };
+        let spared = std::array::from_fn(|at| widths[at].filter(|_| self.spare != Some(at)));
+        let fitting = [Some(widths), Some(spared), self.with_last_broken(&widths, columns)];
+        let fitting = fitting.into_iter().chain([self.with_last_broken(&spared, columns)]).flatten();
+        match fitting.into_iter().find(|widths| total(widths) <= columns) {
+            Some(widths) => self.aligned(&widths, look),
+            None => self.rows.iter().map(|row| self.stacked(row, columns, look)).collect(),
         }
     }
 
+    /// Whether it is shown with every row on a line.
+    pub fn fits(&self, look: &Look) -> bool {
+        look.width.is_none_or(|columns| total(&self.widths()) <= columns)
+    }
+
     /// The width of each column that has a cell with text.
-    fn widths(&self) -> [Option<usize>; N] {
+    fn widths(&self) -> Widths<N> {
         std::array::from_fn(|at| {
             let widest = self.rows.iter().map(|row| row[at].width()).max().filter(|width| *width > 0);
             widest.map(|width| width.max(self.columns[at].0.chars().count()))
         })
     }
 
-    fn aligned(&self, widths: &[Option<usize>; N], look: &Look) -> String {
+    /// The widths with no more for the last column than is left for it, if that is enough for its words.
+    fn with_last_broken(&self, widths: &Widths<N>, columns: usize) -> Option<Widths<N>> {
+        let last = (0..N).rev().find(|at| widths[*at].is_some())?;
+        let is_words = self.columns[last].1 == Align::Left && last > 0;
+        let mut narrowed = *widths;
+        narrowed[last] = Some(0);
+        let left = columns.checked_sub(total(&narrowed))?;
+        let word = |cell: &Cell| cell.text.split(' ').map(|word| word.chars().count()).max().unwrap_or(0);
+        let widest_word = self.rows.iter().map(|row| word(&row[last])).max()?;
+        narrowed[last] = Some(left);
+        (is_words && left >= widest_word.max(NARROWEST)).then_some(narrowed)
+    }
+
+    fn aligned(&self, widths: &Widths<N>, look: &Look) -> String {
         let headers = self.columns.map(|(header, _)| Cell::from(header));
-        let headed = headers.iter().any(|header| header.width() > 0);
+        let headed = !self.rows.is_empty() && headers.iter().any(|header| header.width() > 0);
         let lines = headed.then_some(&headers).into_iter().chain(&self.rows);
         lines.map(|row| self.aligned_line(row, widths, look)).collect()
     }
 
-    fn aligned_line(&self, row: &[Cell; N], widths: &[Option<usize>; N], look: &Look) -> String {
-        let cells = (0..N).filter_map(|at| {
-            let pad = " ".repeat(widths[at]? - row[at].width().min(widths[at]?));
-            let text = row[at].painted(look);
-            Some(if self.columns[at].1 == Align::Left { text + &pad } else { pad + &text })
-        });
-        let line = cells.collect::<Vec<_>>().join(GAP);
+    fn aligned_line(&self, row: &[Cell; N], widths: &Widths<N>, look: &Look) -> String {
+        let used: Vec<(usize, usize)> = (0..N).filter_map(|at| Some((at, widths[at]?))).collect();
+        let Some(((last, last_width), others)) = used.split_last() else { return String::new() };
+        let mut line = String::new();
+        for (at, width) in others {
+            let pad = " ".repeat(width.saturating_sub(row[*at].width()));
+            let text = row[*at].painted(look);
+            line += &if self.columns[*at].1 == Align::Left { text + &pad } else { pad + &text };
+            line += GAP;
+        }
+        let start: usize = others.iter().map(|(_, width)| width + GAP.len()).sum();
+        if self.columns[*last].1 == Align::Right {
+            line += &" ".repeat(last_width.saturating_sub(row[*last].width()));
+        }
+        let parts = broken(&row[*last].text, *last_width);
+        let parts: Vec<String> = parts.iter().map(|part| row[*last].tone.paint(part, look)).collect();
+        line += &parts.join(&format!("\n{}", " ".repeat(start)));
         format!("{}\n", line.trim_end())
     }
 
@@ -126,7 +178,7 @@ impl<const N: usize> Table<N> {
             let label = match self.columns[at].0 {
                 "" => String::new(),
                 _ if at == 0 => String::new(),
-                header => header.to_lowercase() + " ",
+                header => header.trim_start().to_lowercase() + " ",
             };
             let width = label.chars().count() + cell.width();
             if at == 0 {
@@ -146,6 +198,11 @@ impl<const N: usize> Table<N> {
         text.push('\n');
         text
     }
+}
+
+fn total<const N: usize>(widths: &Widths<N>) -> usize {
+    let used = widths.iter().flatten();
+    used.clone().sum::<usize>() + GAP.len() * used.count().saturating_sub(1)
 }
 
 #[cfg(test)]
@@ -195,6 +252,34 @@ second
   size 9 B
 ";
         assert_eq!(narrow, expected);
+    }
+
+    #[test]
+    fn what_can_be_spared_is_left_out_before_the_table_is() {
+        let mut table =
+            Table::new([("ID", Align::Left), ("MADE", Align::Left), ("SIZE", Align::Right)]).sparing("MADE");
+        table.row(["20261123T101500Z".into(), "2026-11-23".into(), "9 B".into()]);
+        let at = |columns| table.render(&Look { width: Some(columns), ..look() });
+        assert_eq!(at(34), "ID                MADE        SIZE\n20261123T101500Z  2026-11-23   9 B\n");
+        assert_eq!(at(33), "ID                SIZE\n20261123T101500Z   9 B\n");
+        assert_eq!(at(21), "20261123T101500Z\n  made 2026-11-23\n  size 9 B\n");
+    }
+
+    #[test]
+    fn the_last_column_goes_on_below_itself_where_there_is_room_for_sentences() {
+        let mut table = Table::new([("ID", Align::Left), ("NOTE", Align::Left)]);
+        table.row(["one".into(), Cell::toned("its manifest is absent, and no replica has it", Tone::Bad)]);
+        table.row(["second".into(), "pinned".into()]);
+        let expected = "\
+ID      NOTE
+one     <its manifest is absent,>
+        <and no replica has it>
+second  pinned
+";
+        let painted = table.render(&Look { width: Some(33), colour: true, ..look() });
+        assert_eq!(painted.replace("\x1b[31m", "<").replace("\x1b[0m", ">"), expected);
+        let stacked = table.render(&Look { width: Some(31), ..look() });
+        assert!(stacked.starts_with("one\n  note its manifest"), "{stacked}");
     }
 
     #[test]

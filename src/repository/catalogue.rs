@@ -196,16 +196,16 @@ fn object_names(content: &Content) -> impl Iterator<Item = Digest> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unresolved {
     /// No backup of that id, or none good where `latest` was asked for.
-    #[error("there is no backup {0}")]
+    #[error("there is no backup {0}: `fiovana-app list` shows those there are")]
     Unknown(String),
     /// `latest` of a set without a good backup.
-    #[error("{0} has no good backup")]
+    #[error("{0} has no good backup: `fiovana-app list` shows what there is")]
     NoneGood(SetName),
     /// `latest` without a set.
     #[error("`latest` needs a set: give the id of a backup")]
     LatestOfWhat,
     /// More than one backup's id begins so.
-    #[error("{beginning} could be any of {}", list(.candidates))]
+    #[error("{beginning} could be any of {}: give more of the id", list(.candidates))]
     Ambiguous {
         /// What was given.
         beginning: String,
@@ -213,7 +213,7 @@ pub enum Unresolved {
         candidates: Vec<BackupId>,
     },
     /// The backup is of another set.
-    #[error("{id} is a backup of {actual}, not of {asked}")]
+    #[error("{id} is a backup of {actual}, not of {asked}: name its own set, or another backup")]
     OtherSet {
         /// The backup.
         id: BackupId,

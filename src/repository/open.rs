@@ -46,7 +46,7 @@ pub enum OpenError {
         format: u32,
     },
     /// There is one already.
-    #[error("{0} holds a repository already")]
+    #[error("{0} holds a repository already, which is left as it is")]
     Exists(String),
     /// There are backups, and the file that makes them a repository is gone.
     #[error("{0} holds backups but no repository.json: it was lost; nothing was changed")]

@@ -42,7 +42,8 @@ impl Tools {
         self.refuse_unless_allowed()?;
         let quarantined = self.batch(|world, _| Ok(world.repository.quarantined()?)).await?;
         if quarantined.digest().as_ref() != Some(&shown) {
-            let detail = format!("{shown} is not what is in quarantine now: look again with prune --dry-run");
+            let detail =
+                format!("{shown} is not what is in quarantine now: look again with `fiovana-app prune --dry-run`");
             return Err(Problem::new(ProblemKind::StalePlan, detail));
         }
         let count = quarantined.names().count();

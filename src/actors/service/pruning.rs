@@ -87,7 +87,8 @@ impl Service {
         }
         let waiting: Vec<String> = held().map(|held| format!("{} of {}", held.digest, held.set)).collect();
         let waiting = if waiting.is_empty() { "none".to_owned() } else { waiting.join(", ") };
-        let detail = format!("no plan {confirmed} waits (waiting: {waiting}): look again with prune --dry-run");
+        let detail =
+            format!("no plan {confirmed} waits (waiting: {waiting}): look again with `fiovana-app prune --dry-run`");
         Err(Problem::new(ProblemKind::StalePlan, detail))
     }
 

@@ -131,7 +131,10 @@ impl Tools {
         let turn = self.world.drills.turn().await;
         let latest = self.world.repository.catalogue().set(&set.name).and_then(SetIndex::latest).cloned();
         let backup = latest.ok_or_else(|| {
-            Problem::new(ProblemKind::NotFound, format!("{} has no good backup that could be restored", set.name))
+            Problem::new(
+                ProblemKind::NotFound,
+                format!("{0} has no good backup that could be restored: `fiovana-app backup {0}` makes one", set.name),
+            )
         })?;
         if self.world.keyring.access(&backup, &self.world) == Access::Sealed {
             return Err(sealed(set, &backup));

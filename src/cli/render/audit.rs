@@ -1,13 +1,16 @@
 //! The audit log, as text.
 
+use serde_json::Value;
+
 use super::remark;
 use crate::api::AcceptOutcome;
 use crate::audit::{ChainReport, Record, Unreadable};
 use crate::cli::output::{Look, plain};
+use crate::cli::table::{Cell, Tone};
 use crate::cli::text::{count, time};
 
 /// What a proof of the chain found.
-pub fn chain(report: &ChainReport, _: &Look) -> String {
+pub fn chain(report: &ChainReport, look: &Look) -> String {
     let anchors = count(report.anchors_matched as usize, "remembered place");
     let mut text = match (report.breaks.as_slice(), report.head) {
         ([], Some(head)) => format!(
@@ -19,10 +22,11 @@ pub fn chain(report: &ChainReport, _: &Look) -> String {
         ),
         ([], None) => "the audit log holds no record, and none is remembered\n".to_owned(),
         (breaks, _) => {
-            let first =
-                format!("THE AUDIT LOG IS BROKEN: {} in {}\n", count(breaks.len(), "break"), anchors_of(report));
+            let broken = Cell::toned("THE AUDIT LOG IS BROKEN", Tone::Bad).painted(look);
+            let first = format!("{broken}: {} in {}\n", count(breaks.len(), "break"), anchors_of(report));
             let lines = breaks.iter().map(|found| format!("  {}\n", plain(&found.to_string())));
-            std::iter::once(first).chain(lines).collect()
+            let next = "find out who did that; `fiovana-app audit accept` goes on from here, and says so in the log\n";
+            std::iter::once(first).chain(lines).chain([next.to_owned()]).collect()
         }
     };
     let mut note = |number: usize, what: &str, rest: &str| {
@@ -53,17 +57,32 @@ fn anchors_of(report: &ChainReport) -> String {
     )
 }
 
-/// A record on a line.
+/// A record on a line. Documents as JSON have all of it; here is what says something.
 pub fn record(record: &Record, _: &Look) -> String {
     let about = [record.set.as_ref().map(ToString::to_string), record.backup_id.map(|id| id.to_string())];
-    let about: Vec<String> = about.into_iter().flatten().collect();
-    let details = serde_json::to_string(&record.details).unwrap_or_default();
-    let line = [time(record.timestamp), format!("{:>6}", record.seq), record.event.clone()]
-        .into_iter()
-        .chain(about)
-        .chain([format!("by {}", plain(&record.principal)), plain(&details).into_owned()])
-        .collect::<Vec<_>>();
-    format!("{}\n", line.join(" "))
+    let about: String = about.into_iter().flatten().map(|word| format!(" {word}")).collect();
+    let details = record.details.iter().filter(|(_, value)| !is_nothing(value));
+    let details: Vec<String> = details.map(|(name, value)| format!("{name} {}", told(value))).collect();
+    let details = if details.is_empty() { String::new() } else { format!(": {}", plain(&details.join(", "))) };
+    let head = format!("{} {:>6}  {}{about}", time(record.timestamp), record.seq, record.event);
+    format!("{head} by {}{details}\n", plain(&record.principal))
+}
+
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
+}
+
+fn told(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => format!("{:.3}", number.as_f64().unwrap_or_default()),
+        other => other.to_string(),
+    }
 }
 
 /// What was accepted.

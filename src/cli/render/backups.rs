@@ -2,14 +2,18 @@
 
 use super::{remark, tone};
 use crate::api::{BackupDetails, BackupList, BackupSummary};
-use crate::cli::output::Look;
+use crate::cli::facts::Facts;
+use crate::cli::output::{Look, plain};
 use crate::cli::table::{Align, Cell, Table};
 use crate::cli::text::{age, count, size, time};
+
+/// As wide as an age gets, so that columns stay where they are from one look to the next.
+const AGE: &str = "       AGE";
 
 /// A page of backups.
 pub fn list(list: &BackupList, look: &Look) -> String {
     if list.backups.is_empty() {
-        return "no backups\n".to_owned();
+        return "no backups: `fiovana-app backup SET` makes one\n".to_owned();
     }
     let mut table = Table::new([
         ("BACKUP", Align::Left),
@@ -18,16 +22,19 @@ pub fn list(list: &BackupList, look: &Look) -> String {
         ("STATE", Align::Left),
         ("SIZE", Align::Right),
         ("CREATED (UTC)", Align::Left),
-        ("AGE", Align::Right),
+        (AGE, Align::Right),
         ("NOTE", Align::Left),
-    ]);
+    ])
+    // The id says it, too.
+    .sparing("CREATED (UTC)");
     for backup in &list.backups {
         table.row([
             backup.id.to_string().into(),
             backup.set.to_string().into(),
             backup.kind.map(|kind| kind.to_string()).unwrap_or_default().into(),
             Cell::toned(backup.state.as_str(), tone(backup.state)),
-            size(backup.size_bytes).into(),
+            // Of a backup whose manifest is lost nothing is known.
+            backup.sequence.map(|_| size(backup.size_bytes)).unwrap_or_default().into(),
             time(backup.created).into(),
             age(backup.created, look.now).into(),
             notes(backup).join("; ").into(),
@@ -46,7 +53,9 @@ fn notes(backup: &BackupSummary) -> Vec<String> {
     let pinned = backup.pinned.then(|| "pinned".to_owned());
     // Of a backup whose manifest is lost nothing is known.
     let moved = (!backup.consistent && backup.sequence.is_some()).then(|| "files changed while read".to_owned());
-    [encrypted, pinned, moved, backup.fault.clone()].into_iter().flatten().collect()
+    let manifest = format!("manifests/{}/{}.json", backup.set, backup.id);
+    let fault = backup.fault.as_ref().map(|fault| fault.replace(&manifest, "its manifest"));
+    [encrypted, pinned, moved, fault].into_iter().flatten().collect()
 }
 
 /// Everything about a backup.
@@ -64,8 +73,8 @@ fn facts(backup: &BackupDetails, look: &Look) -> String {
     let moment = |at| format!("{} UTC ({})", time(at), age(at, look.now));
     let stored = size(summary.stored_bytes);
     let volume = format!("{} in {}, stored as {stored}", size(summary.size_bytes), count(backup.files.len(), "file"));
-    let mut table = Table::new([("", Align::Left), ("", Align::Left)]);
-    let mut fact = |name: &str, value: Cell| table.row([name.into(), value]);
+    let mut facts = Facts::default();
+    let mut fact = |name: &'static str, value: Cell| facts.add(name, value);
     fact("Backup", summary.id.to_string().into());
     fact("Set", summary.set.to_string().into());
     fact("State", Cell::toned(summary.state.as_str(), tone(summary.state)));
@@ -78,14 +87,26 @@ fn facts(backup: &BackupDetails, look: &Look) -> String {
     }
     fact("Created", moment(summary.created).into());
     fact("Verified", summary.verified.map_or_else(|| "never".to_owned(), moment).into());
-    fact("Size", volume.into());
+    if summary.sequence.is_some() {
+        fact("Size", volume.into());
+    }
     if let Some(manifest) = backup.manifest_sha256 {
         fact("Manifest", manifest.to_string().into());
     }
-    table.render(look)
+    facts.render(look)
 }
 
 fn files(backup: &BackupDetails, look: &Look) -> String {
+    let whole = file_table(backup, true);
+    if whole.fits(look) {
+        return whole.render(look);
+    }
+    // As sha256sum prints them, and reads them back.
+    let hashes = backup.files.iter().map(|file| format!("{}  {}\n", file.sha256, plain(&file.path)));
+    format!("{}\n{}", file_table(backup, false).render(look), hashes.collect::<String>())
+}
+
+fn file_table(backup: &BackupDetails, with_hashes: bool) -> Table<6> {
     let mut table = Table::new([
         ("FILE", Align::Left),
         ("SIZE", Align::Right),
@@ -95,16 +116,17 @@ fn files(backup: &BackupDetails, look: &Look) -> String {
         ("NOTE", Align::Left),
     ]);
     for file in &backup.files {
+        let sha256 = with_hashes.then(|| file.sha256.to_string());
         table.row([
             file.path.as_str().into(),
             size(file.size_bytes).into(),
             file.mode.as_str().into(),
             time(file.modified).into(),
-            file.sha256.to_string().into(),
+            sha256.unwrap_or_default().into(),
             file.fault.clone().unwrap_or_default().into(),
         ]);
     }
-    table.render(look)
+    table
 }
 
 /// Files of the set that are not in the backup, one line each.
@@ -119,14 +141,15 @@ pub(super) fn absent_files(backup: &BackupDetails) -> String {
 mod tests {
     use super::*;
     use crate::cli::samples;
+    use crate::core::BackupKind;
 
     #[test]
     fn a_list_is_a_table_that_says_how_to_see_more() {
         let page = BackupList { backups: vec![samples::summary(), samples::damaged()], next: Some(samples::id('a')) };
         let expected = "\
-BACKUP                     SET          KIND    STATE       SIZE  CREATED (UTC)            AGE  NOTE
-20261123T101500Z-33333333  security     manual  good     1.2 MiB  2026-11-23 10:15:00  3 h ago
-20261123T101500Z-aaaaaaaa  application          damaged    512 B  2026-11-23 10:15:00  3 h ago  pinned; files changed while read; its manifest is absent
+BACKUP                     SET          KIND    STATE       SIZE  CREATED (UTC)               AGE  NOTE
+20261123T101500Z-33333333  security     manual  good     1.2 MiB  2026-11-23 10:15:00     3 h ago
+20261123T101500Z-aaaaaaaa  application          damaged    512 B  2026-11-23 10:15:00     3 h ago  pinned; files changed while read; its manifest is absent
 there are more: add --after 20261123T101500Z-aaaaaaaa
 ";
         assert_eq!(list(&page, &samples::look()), expected);
@@ -148,8 +171,24 @@ there are more: add --after 20261123T101500Z-aaaaaaaa
     }
 
     #[test]
+    fn a_list_of_ordinary_backups_is_a_table_on_80_columns() {
+        let scheduled = BackupSummary { kind: Some(BackupKind::Scheduled), ..samples::summary() };
+        let unknown = BackupSummary { fault: None, sequence: None, pinned: false, ..samples::damaged() };
+        let page = BackupList { backups: vec![scheduled, unknown], next: None };
+        let expected = "\
+BACKUP                     SET          KIND       STATE       SIZE         AGE
+20261123T101500Z-33333333  security     scheduled  good     1.2 MiB     3 h ago
+20261123T101500Z-aaaaaaaa  application             damaged              3 h ago
+";
+        assert_eq!(list(&page, &Look { width: Some(80), ..samples::look() }), expected);
+    }
+
+    #[test]
     fn an_empty_list_says_so() {
-        assert_eq!(list(&BackupList { backups: vec![], next: None }, &samples::look()), "no backups\n");
+        assert_eq!(
+            list(&BackupList { backups: vec![], next: None }, &samples::look()),
+            "no backups: `fiovana-app backup SET` makes one\n"
+        );
     }
 
     #[test]

@@ -27,11 +27,13 @@ pub fn damage(damage: &DamageStatus, scrub: &ScrubStatus, look: &Look) -> String
     }
     let read = match (scrub.enabled, scrub.oldest_check, scrub.complete_by) {
         (false, ..) => "switched off".to_owned(),
-        (true, Some(oldest), Some(by)) => format!("all since {}, again by {} UTC", time(oldest), time(by)),
-        (true, None, Some(by)) => format!("under way, all by {} UTC", time(by)),
+        (true, Some(oldest), Some(by)) => {
+            format!("everything was read again since {}, and is once more by {} UTC", time(oldest), time(by))
+        }
+        (true, None, Some(by)) => format!("under way, everything is read again by {} UTC", time(by)),
         (true, _, None) => "not begun".to_owned(),
     };
-    text + &format!("read again: {read}\n")
+    text + &format!("scrub: {read}\n")
 }
 
 #[cfg(test)]
@@ -44,14 +46,14 @@ mod tests {
     fn damage_is_named_and_health_is_one_line() {
         let scrub = ScrubStatus { enabled: true, oldest_check: None, complete_by: Some(samples::now()) };
         let text = damage(&DamageStatus::default(), &scrub, &samples::look());
-        assert_eq!(text, "read again: under way, all by 2026-11-23 13:15:00 UTC\n");
+        assert_eq!(text, "scrub: under way, everything is read again by 2026-11-23 13:15:00 UTC\n");
         let known = DamagedPlace { place: "objects/3f/3f9c".into(), fault: "absent".into(), since: samples::now() };
         let found = DamageStatus { known: 1, places: vec![known], quarantined: 2, quarantined_bytes: 2048 };
         let expected = "\
 damaged: 1 stored file
   objects/3f/3f9c: absent, found now
 quarantine: 2 files, 2.0 KiB: look into them, see `prune --dry-run`
-read again: switched off
+scrub: switched off
 ";
         assert_eq!(damage(&found, &ScrubStatus::default(), &samples::look()), expected);
     }

@@ -1,24 +1,29 @@
 //! Keys, to be read.
 
 use crate::api::{KeyChange, KeyCheck, KeyList};
-use crate::cli::output::Look;
+use crate::cli::facts::Facts;
+use crate::cli::output::{Look, plain};
 use crate::cli::table::{Align, Cell, Table, Tone};
+use crate::cli::text::count;
 
 /// The identity that was made.
-pub fn key_made(made: &KeyChange, _look: &Look) -> String {
+pub fn key_made(made: &KeyChange, look: &Look) -> String {
+    let mut facts = Facts::default();
+    facts.add("Identity", made.file.as_str());
+    facts.add("Recipient", made.recipient.as_str());
     format!(
-        "identity:  {}\nrecipient: {}\n\nWhoever has the identity can read the backups, and without it nobody can. Keep a copy of this file \
-         where\nneither this machine nor its backups can take it with them: on paper, in a password manager, in a safe.\n",
-        made.file, made.recipient
+        "{}\nWhoever has the identity can read the backups, and without it nobody can.\nKeep a copy of its file where \
+         neither this machine nor its backups can take it with them: on paper, in a password manager, in a safe.\n",
+        facts.render(look)
     )
 }
 
 /// The recipients as they are now.
 pub fn recipients_changed(changed: &KeyChange, _look: &Look) -> String {
-    let recipients = if changed.recipients == 1 { "recipient" } else { "recipients" };
+    let recipients = count(changed.recipients, "recipient");
     format!(
-        "{}: {} {recipients}; each set is backed up anew for them, from its next backup on\n",
-        changed.file, changed.recipients
+        "{} has {recipients} now: each set is backed up anew for them, from its next backup on\n",
+        plain(&changed.file)
     )
 }
 
@@ -43,7 +48,11 @@ pub fn keys(list: &KeyList, look: &Look) -> String {
     }
     let encryption = if list.encryption_enabled { "on" } else { "off" };
     let table = if list.keys.is_empty() { "no keys\n".to_owned() } else { table.render(look) };
-    format!("{table}encryption is {encryption}; {} backups are not encrypted\n", list.plain_backups)
+    let plain = match list.plain_backups {
+        1 => "1 backup is not encrypted".to_owned(),
+        backups => format!("{backups} backups are not encrypted"),
+    };
+    format!("{table}encryption is {encryption}; {plain}\n")
 }
 
 /// What the identities at hand open.

@@ -22,7 +22,7 @@ pub use pruning::{forgotten, pinned, prune_plan, pruned};
 pub use recovery::{applied, plan, recovered, recovery};
 pub use replicas::replica_created;
 pub use settings::{checked, settings};
-pub use status::{created, mode, status};
+pub use status::{clock_accepted, created, mode, recovery_entered, status};
 pub use work::{backed_up, drilled, restored, verified, verified_all};
 
 use super::output::plain;
@@ -34,8 +34,14 @@ fn tone(state: BackupState) -> Tone {
     match state {
         BackupState::Good => Tone::Good,
         BackupState::Damaged => Tone::Bad,
-        BackupState::Suspect | BackupState::Unverified => Tone::Plain,
+        BackupState::Suspect => Tone::Doubtful,
+        BackupState::Unverified => Tone::Plain,
     }
+}
+
+/// A command to type, on a line of its own so that it can be copied whole.
+fn to_type(words: &str) -> String {
+    format!("  fiovana-app {words}\n")
 }
 
 /// An indented line under the line it explains.

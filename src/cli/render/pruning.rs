@@ -1,6 +1,6 @@
 //! What goes, what stays and why, as text.
 
-use super::remark;
+use super::{remark, to_type};
 use crate::api::{BackupDetails, ForgetOutcome, HeldDocument, PruneOutcome, PrunePlan, SetPlan};
 use crate::cli::output::{Look, plain};
 use crate::cli::table::{Align, Cell, Table, Tone};
@@ -18,10 +18,10 @@ pub fn prune_plan(plan: &PrunePlan, look: &Look) -> String {
     if quarantine.files > 0 {
         let files = format!("{}, {}", count_of(quarantine.files, "damaged file"), size(quarantine.bytes));
         text += &match &quarantine.digest {
-            Some(digest) => remark(
-                "quarantine",
-                &format!("{files}: look into them, then fiovana-app prune --clear-quarantine {digest}"),
-            ),
+            Some(digest) => {
+                remark("quarantine", &format!("{files}: look into them; to delete them:"))
+                    + &to_type(&format!("prune --clear-quarantine {digest}"))
+            }
             None => remark("quarantine", &format!("{files}: directories, for you to remove")),
         };
     }
@@ -63,13 +63,12 @@ fn held(held: &HeldDocument) -> String {
         other => other,
     };
     let line = format!(
-        "{} of {} of {} wait for you ({why}): fiovana-app prune --confirm {}",
+        "{} of {} of {} wait for you ({why}); to carry them out:",
         count_of(held.deletions, "deletion"),
         held.backups,
         held.set,
-        held.digest
     );
-    remark("held", &line)
+    remark("held", &line) + &to_type(&format!("prune --confirm {}", held.digest))
 }
 
 /// What was done.
@@ -105,7 +104,8 @@ pub fn forgotten(outcome: &ForgetOutcome, _: &Look) -> String {
             (Some(id), _) => id.to_string(),
             (None, sequence) => format!("{}:{}", outcome.set, sequence.copied().unwrap_or_default()),
         };
-        text += &format!("nothing was done. To do it: fiovana-app forget {what} --confirm {}\n", outcome.digest);
+        text += "nothing was done; to do it:\n";
+        text += &to_type(&format!("forget {what} --confirm {}", outcome.digest));
     }
     text
 }

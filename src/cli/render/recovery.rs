@@ -1,8 +1,8 @@
 //! Recovery as text: for somebody who is tired, at 80 columns, and at 40.
 
-use super::remark;
 use super::status::mode;
 use super::work::restored;
+use super::{remark, to_type};
 use crate::api::{ApplyOutcome, PlanDocument, RecoveryDocument};
 use crate::cli::output::{Look, plain};
 use crate::cli::recover::Recovered;
@@ -14,7 +14,8 @@ use crate::core::recovery_plan::{Action, Entry, LiveState};
 pub fn recovery(document: &RecoveryDocument, look: &Look) -> String {
     let mut text = mode(&document.mode, look) + "\n" + &plan(&document.plan, look);
     if document.plan.restores > 0 || document.mode.name == "recovery" {
-        text += "next: fiovana-app recover\n";
+        text += "next:\n";
+        text += &to_type("recover");
     }
     text
 }
@@ -83,7 +84,7 @@ pub fn applied(outcome: &ApplyOutcome, look: &Look) -> String {
     }
     text.push('\n');
     text + &match outcome.validated {
-        true => "validated: the live files are whole, and each set has a good backup\n".to_owned(),
+        true => "validated: the live files are whole, and each set with backups has a good one\n".to_owned(),
         false => {
             let losses: String = outcome.losses.iter().map(|loss| remark("not well", loss)).collect();
             format!("not validated\n{losses}")
@@ -99,7 +100,8 @@ pub fn recovered(recovered: &Recovered, look: &Look) -> String {
         text += &mode(&recovered.mode, look);
         let accepted: String = outcome.losses.iter().map(|loss| format!(" --acknowledge '{loss}'")).collect();
         if !accepted.is_empty() {
-            text += &format!("to leave it, with that accepted:\n  fiovana-app recovery exit{}\n", plain(&accepted));
+            text += "to leave it, with that accepted:\n";
+            text += &to_type(&format!("recovery exit{}", plain(&accepted)));
         }
     } else if outcome.mode.name == "recovery" {
         text += "left recovery mode\n";
@@ -159,6 +161,6 @@ not mended by this, 1 file:
     #[test]
     fn the_mode_comes_with_what_to_run_next() {
         let document = RecoveryDocument { mode: samples::mode(), plan: samples::plan() };
-        assert!(recovery(&document, &samples::look()).ends_with("next: fiovana-app recover\n"));
+        assert!(recovery(&document, &samples::look()).ends_with("next:\n  fiovana-app recover\n"));
     }
 }

@@ -16,24 +16,26 @@ pub fn replicas(replicas: &[ReplicaStatus], look: &Look) -> String {
     for replica in replicas {
         let tone = if replica.lag > 0 || replica.fault.is_some() { Tone::Bad } else { Tone::Plain };
         let name = format!("replica {}", replica.name);
-        table.row([name.into(), replica.path.as_str().into(), Cell::toned(said(replica, look), tone)]);
+        table.row([name.into(), replica.path.as_str().into(), Cell::toned(said(replica), tone)]);
     }
     let mut text = if replicas.is_empty() { String::new() } else { table.render(look) };
-    let faults = replicas.iter().filter_map(|replica| Some(remark(replica.name.as_str(), replica.fault.as_ref()?)));
-    text.extend(faults);
+    for replica in replicas {
+        let name = replica.name.as_str();
+        let had_all = replica.last_success.filter(|_| replica.lag > 0 || !replica.reachable);
+        text.extend(had_all.map(|at| remark(name, &format!("had all backups {}", age(at, look.now)))));
+        text.extend(replica.fault.as_ref().map(|fault| remark(name, fault)));
+    }
     text
 }
 
-fn said(replica: &ReplicaStatus, look: &Look) -> String {
+fn said(replica: &ReplicaStatus) -> String {
     let lag = match replica.lag {
         0 if replica.reachable => "has all backups".to_owned(),
         0 => "not reached".to_owned(),
         lag => format!("lacks {}", count(lag as usize, "backup")),
     };
-    let had_all = replica.last_success.filter(|_| replica.lag > 0 || !replica.reachable);
-    let since = had_all.map(|at| format!(", had all {}", age(at, look.now))).unwrap_or_default();
     let disk = if replica.same_disk { format!(", {SAME_DISK}") } else { String::new() };
-    format!("{lag}{since}{disk}")
+    format!("{lag}{disk}")
 }
 
 /// A replica that was begun.

@@ -1,6 +1,6 @@
 //! The settings as text.
 
-use crate::cli::config::{Checked, Explanation};
+use crate::cli::config::{Checked, Explanation, Value};
 use crate::cli::output::{Look, plain};
 use crate::cli::table::{Align, Table};
 
@@ -10,7 +10,11 @@ pub fn settings(explanation: &Explanation, look: &Look) -> String {
     for value in &explanation.settings {
         table.row([value.key.as_str().into(), value.value.as_str().into(), value.origin.as_str().into()]);
     }
-    table.render(look)
+    if table.fits(look) {
+        return table.render(look);
+    }
+    let line = |value: &Value| format!("{} = {} ({})\n", plain(&value.key), plain(&value.value), plain(&value.origin));
+    explanation.settings.iter().map(line).collect()
 }
 
 /// What a check found.
@@ -28,7 +32,6 @@ pub fn checked(checked: &Checked, _: &Look) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::config::Value;
     use crate::cli::samples;
 
     #[test]

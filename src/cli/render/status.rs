@@ -1,8 +1,8 @@
 //! The service at a glance, as text.
 
 use super::damage::damage;
-use super::remark;
 use super::replicas::replicas;
+use super::{remark, to_type};
 use crate::api::{AuditStatus, ModeDocument, RepositoryStatus, SetStatus, StateCounts, Status};
 use crate::cli::output::{Look, plain};
 use crate::cli::table::{Align, Cell, Table, Tone};
@@ -26,23 +26,42 @@ pub fn status(status: &Status, look: &Look) -> String {
     text += &replicas(&status.replicas, look);
     text += &damage(&status.damage, &status.scrub, look);
     text += &actors(status, look);
-    text += &format!("fiovana-app {}, up since {} UTC ({})\n", status.version, time(started), age(started, look.now));
+    text += &format!("version {}, up since {} UTC ({})\n", status.version, time(started), age(started, look.now));
     text
 }
 
 /// The mode.
 pub fn mode(mode: &ModeDocument, look: &Look) -> String {
-    let tone = if mode.name == "normal" { Tone::Good } else { Tone::Plain };
-    let mut line = Table::new([("", Align::Left); 2]);
+    let tone = match mode.name.as_str() {
+        "normal" => Tone::Good,
+        "recovery" => Tone::Bad,
+        _ => Tone::Doubtful,
+    };
     let details: Vec<&str> = [&mode.phase, &mode.cause].into_iter().flatten().map(String::as_str).collect();
-    line.row([Cell::toned(format!("mode {}", mode.name), tone), details.join(", ").into()]);
-    let mut text = line.render(look);
+    let details = if details.is_empty() { String::new() } else { format!(": {}", plain(&details.join(", "))) };
+    let mut text =
+        format!("{}{}\n", Cell::toned(format!("mode {}", mode.name), tone).painted(look), in_words(&details));
     text.extend(mode.reasons.iter().map(|reason| remark(&reason.code, &reason.detail)));
     text.extend(mode.losses.iter().map(|loss| remark("lost, to be acknowledged", loss)));
     if !mode.persisted {
         text += "  not saved: a restart would forget this mode\n";
     }
     text
+}
+
+/// A code as people say it.
+fn in_words(code: &str) -> String {
+    code.replace('_', " ")
+}
+
+/// The clock that is believed, and the mode that this leads to.
+pub fn clock_accepted(document: &ModeDocument, look: &Look) -> String {
+    format!("the clock is believed: it is {} UTC\n{}", time(look.now), mode(document, look))
+}
+
+/// Recovery mode, just entered.
+pub fn recovery_entered(document: &ModeDocument, look: &Look) -> String {
+    format!("{}next:\n{}", mode(document, look), to_type("recover"))
 }
 
 /// The repository that was created.
@@ -165,7 +184,7 @@ mod tests {
     #[test]
     fn a_status_shows_everything_that_needs_a_person() {
         let expected = "\
-mode recovery  awaiting_decision, operator
+mode recovery: awaiting decision, operator
   live_files_missing: logs/error.log: missing: restore the set
   lost, to be acknowledged: logs/error.log
   not saved: a restart would forget this mode
@@ -179,11 +198,12 @@ logs      medium           never  in 57 min       never  none                   
 
 repository  /srv/app/backups                  12 objects, 300.0 KiB, 10.0 GiB free
 audit log   /srv/app/logs/security_audit.log  cannot be written
-replica usb  /mnt/usb/replica  lacks 2 backups, had all 3 h ago, on the same disk, lost with it
+replica usb  /mnt/usb/replica  lacks 2 backups, on the same disk, lost with it
+  usb: had all backups 3 h ago
   usb: mount its disk
-read again: switched off
+scrub: switched off
 actor janitor restarting since now, 3 restarts, 3 messages waiting: panicked: index out of bounds
-fiovana-app 0.1.0, up since 2026-11-23 10:15:00 UTC (3 h ago)
+version 0.1.0, up since 2026-11-23 10:15:00 UTC (3 h ago)
 ";
         assert_eq!(status(&samples::status(), &samples::look()), expected);
     }

@@ -60,7 +60,7 @@ pub fn restored(outcome: &RestoreOutcome, look: &Look) -> String {
         text += &format!("the files as they were before are in backup {safety}\n");
     }
     if let Some(undo) = &outcome.undo {
-        text += &format!("to undo: {}\n", plain(undo));
+        text += &format!("to undo it:\n  {}\n", plain(undo));
     }
     text
 }
@@ -82,13 +82,13 @@ pub fn verified(outcome: &VerifyOutcome, look: &Look) -> String {
     let mut text = line.render(look);
     text.extend(outcome.damages.iter().map(|damage| format!("  {}: {}\n", plain(&damage.place), plain(&damage.fault))));
     text.extend(
-        outcome
-            .healed
-            .iter()
-            .map(|damage| format!("  {}: was {}, healed\n", plain(&damage.place), plain(&damage.fault))),
+        outcome.healed.iter().map(|damage| format!("  healed: {}: {}\n", plain(&damage.place), plain(&damage.fault))),
     );
     if let Some(why) = &outcome.unreadable {
         text += &remark("not proven", why);
+    }
+    if outcome.verdict == VerifyVerdict::Damaged {
+        text += &format!("  good ones: `fiovana-app list --set {}` shows them\n", outcome.set);
     }
     text
 }
@@ -174,7 +174,8 @@ restored 1 file of security from 20261123T101500Z-33333333 to /srv/app/config
   removed: safe_mode_config.json: it was not there then either
   left as it is, the backup does not have it: magic_number_rules.json
 the files as they were before are in backup 20261123T101500Z-bbbbbbbb
-to undo: fiovana-app restore security 20261123T101500Z-bbbbbbbb
+to undo it:
+  fiovana-app restore security 20261123T101500Z-bbbbbbbb
 ";
         assert_eq!(restored(&samples::restored(), &samples::look()), expected);
     }
@@ -205,12 +206,11 @@ to undo: fiovana-app restore security 20261123T101500Z-bbbbbbbb
         let text = |verdict| verified(&samples::verified(verdict), &samples::look());
         assert_eq!(text(VerifyVerdict::Intact), "20261123T101500Z-33333333  intact  security  4.0 KiB read\n");
         assert!(
-            text(VerifyVerdict::Damaged)
-                .ends_with("damaged  security  4.0 KiB read\n  objects/3f/3f9c: it is absent\n")
+            text(VerifyVerdict::Damaged).contains("damaged  security  4.0 KiB read\n  objects/3f/3f9c: it is absent\n")
         );
         let healed = samples::verified(VerifyVerdict::Damaged).damages;
         let healed = VerifyOutcome { healed, ..samples::verified(VerifyVerdict::Intact) };
-        assert!(verified(&healed, &samples::look()).ends_with("\n  objects/3f/3f9c: was it is absent, healed\n"));
+        assert!(verified(&healed, &samples::look()).ends_with("\n  healed: objects/3f/3f9c: it is absent\n"));
         assert!(text(VerifyVerdict::Unreadable).ends_with("  not proven: read objects/3f/3f9c: I/O error\n"));
     }
 }

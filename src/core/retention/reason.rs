@@ -164,6 +164,7 @@ impl fmt::Display for DeleteReason {
         match self {
             Self::SameVersion { newer } => write!(f, "same content as {newer}"),
             Self::Expired { age_days } => write!(f, "superseded {age_days} days ago"),
+            Self::TooMany { max_backups: 1 } => f.write_str("more than 1 version"),
             Self::TooMany { max_backups } => write!(f, "more than {max_backups} versions"),
             Self::PreRestoreExpired { age_days } => write!(f, "the state before a restore {age_days} days ago"),
         }

@@ -50,7 +50,7 @@ pub enum RestoreError {
         fault: String,
     },
     /// The backup does not have this file.
-    #[error("backup {backup} does not have the file {path:?}")]
+    #[error("it does not have the file {path:?}: `fiovana-app show {backup}` lists what it has")]
     NoSuchFile {
         /// The backup.
         backup: BackupId,
@@ -61,7 +61,7 @@ pub enum RestoreError {
     #[error("{0:?} is asked for twice")]
     Twice(String),
     /// A live log would have been replaced.
-    #[error("{0} is a log: restore it elsewhere with --to DIR, or say that live logs may be replaced")]
+    #[error("{0} is a log: restore it elsewhere with --to DIR, or say that live logs may be replaced (--replace-logs)")]
     LiveLog(String),
     /// The target could not be written. No live file was touched.
     #[error("{action} {}; no live file was touched", .path.display())]
