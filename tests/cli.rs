@@ -165,6 +165,8 @@ fn wide_lines(shown: &str) -> impl Iterator<Item = String> {
     let lines: Vec<String> = shown.lines().map(bare).collect();
     lines.into_iter().filter(|line| {
         let is_typed = ["fiovana-app ", "tar "].iter().any(|program| line.trim_start().starts_with(program));
+        // The service's own lines are a log's.
+        let is_logged = line.starts_with("found: ");
         // A command in backquotes is one word.
         let quoted = line
             .split('`')
@@ -173,6 +175,6 @@ fn wide_lines(shown: &str) -> impl Iterator<Item = String> {
         let words = quoted.collect::<String>();
         // Of columns, the last one is broken.
         let last = words.trim_start().rsplit("  ").next().unwrap_or_default();
-        line.chars().count() > usize::from(NARROW) && !is_typed && last.contains(' ')
+        line.chars().count() > usize::from(NARROW) && !is_typed && !is_logged && last.contains(' ')
     })
 }

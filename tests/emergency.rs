@@ -343,7 +343,7 @@ fn damaged_state_and_a_manifest_that_is_none_are_one_command() {
         files::write(&newest.filter(|path| !path.ends_with("pruned.json")).max().unwrap(), "{");
         delete_configuration(installation);
     });
-    found(&daemon, "1 backups are damaged");
+    found(&daemon, "damaged backups: 1;");
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub fn survey(settings: &Settings, repository: &Repository) {
     }
     let damaged = repository.catalogue().backups().filter(|backup| backup.state() == BackupState::Damaged).count();
     if damaged > 0 {
-        found(&format!("{damaged} backups are damaged: `fiovana-app list` names them; others are used"));
+        found(&format!("damaged backups: {damaged}; `fiovana-app list` names them, and others are used"));
     }
     for set in settings.sets.iter().filter(|set| !set.source.is_dir()) {
         found(&format!("the directory of the set {} is missing: {}", set.name, set.source.display()));
