@@ -2,6 +2,19 @@
 //!
 //! Hazard: an example that does not work is tried first, at the worst time. A test types each of them.
 
+pub const PROGRAM: &str = "\
+Examples:
+  fiovana-app                                  run the service
+  fiovana-app backup security                  back up one set now
+  fiovana-app list --set security              what there is to restore
+  fiovana-app restore security latest          put the newest good backup back
+  fiovana-app restore security latest --to /tmp/look
+                                               look at it somewhere else first
+  FIOVANA_RECOVERY_MODE=true fiovana-app       start in recovery mode
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings,
+            3 done with problems, 4 integrity failure";
+
 pub const INIT: &str = "\
 Examples:
   fiovana-app init
@@ -111,3 +124,67 @@ pub const MAN: &str = "\
 Examples:
   fiovana-app man | man -l -
   fiovana-app man > /usr/local/share/man/man1/fiovana-app.1";
+
+pub const RESTORE: &str = "\
+In place, the live files are backed up first, and the answer says how to undo
+the restore. With --to, no live file is touched and none in DIR is replaced.
+
+Examples:
+  fiovana-app restore security latest
+  fiovana-app restore security 20261123T1015 --file security_config.json
+  fiovana-app restore logs latest --to /tmp/logs";
+
+pub const RECOVER: &str = "\
+Without options, files that are missing or do not parse come back from the
+newest good copy of each; whatever is valid is kept. Logs are always kept. The
+live files are backed up first, and the answer says how to undo it. In recovery
+mode it also leaves that mode, once everything is well.
+
+TIME is a moment (2026-11-23T10:15:00Z, '2026-11-23 10:15', in UTC), a day
+(2026-11-23: its beginning), or how long ago ('2h ago', '3 days ago').
+
+Examples:
+  fiovana-app recover
+  fiovana-app recover --dry-run --at '2h ago'
+  fiovana-app recover --set security --yes";
+
+pub const PRUNE: &str = "\
+Without a flag, what is due is deleted. A plan that takes more than half of a
+set is held until it is confirmed by its digest.
+
+Examples:
+  fiovana-app prune --dry-run                  a reason for every backup
+  fiovana-app prune --confirm 3f9c2ab1d04e5f67
+  fiovana-app prune --clear-quarantine 90be41d27c33a8f5
+                                               the damaged files that were kept";
+
+pub const PIN: &str = "\
+Examples:
+  fiovana-app pin 20261123T101500Z-3f9c2ab1
+  fiovana-app pin 20261123T1015                a beginning will do, if it is the only one";
+
+pub const UNPIN: &str = "\
+From then on it counts for retention like any other, and goes when it is due.
+
+Example:
+  fiovana-app unpin 20261123T101500Z-3f9c2ab1";
+
+pub const FORGET: &str = "\
+Shows what would be given up, and the digest to confirm it by. As long as a
+manifest cannot be read, or a backup is lost, no stored content is collected,
+for it may be needed; giving the backup up ends that.
+
+Examples:
+  fiovana-app forget 20261123T101500Z-3f9c2ab1
+  fiovana-app forget security:7                backup 7 of security, which is lost";
+
+pub const CLOCK_ACCEPT: &str = "\
+Only where the clock is right and what contradicts it is not: `status` names that.
+A clock that was wrong is set right, and believed again by itself.
+
+Example:
+  date -u && fiovana-app clock accept";
+
+pub const KEY_ADD: &str = "\
+Example:
+  fiovana-app key add-recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
