@@ -6,7 +6,7 @@
 use std::path::Path;
 
 /// `9` stands for any digit, `x` for a hexadecimal one, `p` for one of bech32 (BIP 173).
-const FORMS: [&str; 16] = [
+const FORMS: [&str; 20] = [
     "99999999T999999Z-xxxxxxxx",
     "9999-99-99T99:99:99",
     "9999-99-99 99:99:99",
@@ -21,6 +21,10 @@ const FORMS: [&str; 16] = [
     "999 B freed",
     "99.9 GiB free",
     "duration_seconds 9.999",
+    "record 99",
+    "record 9",
+    "against 9",
+    "file, 9 remembered places",
     "cli:9",
     "cli:9999",
 ];
@@ -40,7 +44,7 @@ pub fn alike(text: &str, here: &Path) -> String {
     let here = here.to_str().unwrap();
     let text = text.replace(here, &format!("/srv/{}", "a".repeat(here.len() - "/srv/".len())));
     let text = FORMS.iter().fold(text, |text, form| of_form(&text, form));
-    let text = text.replace("cli:9999", "cli:9");
+    let text = text.replace("cli:9999", "cli:9").replace("record 99", "record 9");
     let text = PHASES.iter().fold(text, |text, phase| text.replace(phase, "PHASE, operator request"));
     AGES.iter()
         .fold(text, |text, age| now(&text, age))
