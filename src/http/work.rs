@@ -14,10 +14,12 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::api::Api;
+use super::jobs::Jobs;
 use super::preferences::Preferences;
 use super::shared::{Shared, broken_off};
 use crate::actors::service::Caller;
 use crate::api::{JobDocument, JobId, JobOperation, Problem};
+use crate::clock::Clock;
 
 /// What a call that works answers with.
 pub(super) struct Worked<T> {
@@ -49,6 +51,19 @@ fn begun(job: &JobDocument) -> Result<HttpResponse, Problem> {
     Ok(response)
 }
 
+/// Ends a job that nobody works on any more: at a stop its worker may be gone before those who wait for it.
+struct BrokenOff<'a> {
+    jobs: &'a Jobs,
+    id: JobId,
+    clock: &'a dyn Clock,
+}
+
+impl Drop for BrokenOff<'_> {
+    fn drop(&mut self) {
+        self.jobs.end::<()>(self.id, self.clock.now(), &Err(broken_off()));
+    }
+}
+
 impl<A: Api> Shared<A> {
     /// Does long work, to its end, even if whoever asked for it hangs up. Refused if too much is under way. Whoever would
     /// rather not wait for it does so for as long as is preferred.
@@ -68,8 +83,10 @@ impl<A: Api> Shared<A> {
         let (work, jobs, clock) = (work(self.api.clone(), caller), Arc::clone(&self.jobs), Arc::clone(&self.clock));
         let mut task = actix_rt::spawn(async move {
             let _permit = permit;
+            let unless_ended = BrokenOff { jobs: &jobs, id, clock: clock.as_ref() };
             let result = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(broken_off()));
             jobs.end(id, clock.now(), &result);
+            std::mem::forget(unless_ended);
             result
         });
         let (ended, applied) = match preferences {

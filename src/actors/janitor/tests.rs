@@ -6,6 +6,7 @@ use super::*;
 use crate::actors::auditor::AuditFile;
 use crate::actors::world::ACTORS;
 use crate::clock::SystemClock;
+use crate::core::Sequence;
 use crate::pipeline::sweep::BATCH;
 use crate::repository::Repository;
 use crate::repository::object::Encoder;
@@ -28,6 +29,8 @@ fn garbage(directory: &std::path::Path) -> Repository {
     };
     let objects = (0..OBJECTS).map(&mut staged).collect();
     repository.publish_objects(objects).unwrap();
+    // What needed them was deleted.
+    repository.list_as_pruned(&"security".parse().unwrap(), &[Sequence::FIRST]).unwrap();
     repository
 }
 
