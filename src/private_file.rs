@@ -8,6 +8,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Mode;
+
+/// The permissions of everybody but the owner.
+const OTHERS: u32 = 0o077;
+
 /// Why a private file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateFileError {
@@ -42,6 +47,21 @@ pub enum PrivateFileError {
         /// What is wrong with it.
         fault: &'static str,
     },
+}
+
+/// Whatever mask this process was started with, what it makes is its own user's to use and nobody else's to write.
+pub fn keep_what_is_made_ours() {
+    let mask = rustix::process::umask(Mode::RWXU | Mode::WGRP | Mode::WOTH);
+    let ours = (mask | Mode::WGRP | Mode::WOTH) - Mode::RWXU;
+    rustix::process::umask(ours);
+}
+
+fn too_open(path: &Path, mode: u32, owner: u32) -> String {
+    let (path, me) = (path.display(), rustix::process::geteuid().as_raw());
+    if mode & OTHERS != 0 {
+        return format!("{path} can be read by others (mode {mode:04o}): chmod 600 it");
+    }
+    format!("{path} belongs to another user (uid {owner}, and this is uid {me}): it is used by its owner only")
 }
 
 /// Refuses an open file that others than this process's user can read.

@@ -53,9 +53,11 @@ use place::Setup;
 
 use crate::api::RestoreOptions;
 use crate::clock::{Clock, SystemClock};
+use crate::private_file::keep_what_is_made_ours;
 
 /// Does what was typed, and prints what came of it.
 pub fn run(arguments: Arguments) -> Exit {
+    keep_what_is_made_ours();
     with_output(arguments.global.json, |output| match dispatch(arguments, output) {
         Ok(exit) => exit,
         Err(failure) => {

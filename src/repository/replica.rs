@@ -4,8 +4,9 @@
 //! original itself. A replica is one only if its `repository.json` names the original's id, in another directory, or, where
 //! that file is damaged or lost, if it holds a backup that the original holds; its own lock keeps every other writer out for as long as it is open, and its own lane every other writer in here.
 
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -96,7 +97,7 @@ impl Replica {
             return Err(OpenError::Absent(original.location()).into());
         }
         let failed = |error| ReplicaError::Directory(path.to_owned(), error);
-        match std::fs::create_dir(path) {
+        match DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
             _ => {}
         }
