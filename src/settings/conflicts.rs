@@ -1,13 +1,14 @@
 //! Sets that get in each other's way, or in the way of the backups.
 //!
 //! Hazard: a file held by two sets is restored to two different times; a set that holds the backup directory backs up
-//! its own backups, growing without end; a restore into the backup directory destroys what it restores from. All of
-//! it is decided by the text of the paths: links are not followed.
+//! its own backups, growing without end; a restore into the backup directory destroys what it restores from. Where
+//! the backups are is decided by where the paths really lead; which files two sets share, by the text of the paths.
 
 use std::path::Path;
 
 use super::error::SettingsError;
 use super::origin::{Origin, Said};
+use super::resolved::resolved;
 use super::sets::Decided;
 
 /// Finds every conflict among the sets, and between them and the backup directory.
@@ -23,7 +24,8 @@ fn with_backups(
     backups: &Said<&Path>,
 ) -> Option<SettingsError> {
     let at = format!("{} ({})", backups.value.display(), backups.origin);
-    if set.source.starts_with(backups.value) {
+    let (source, kept) = (resolved(&set.source), resolved(backups.value));
+    if set.source.starts_with(backups.value) || source.starts_with(&kept) {
         return Some(SettingsError::Value {
             key: format!("sets.{}.source", set.name),
             value: set.source.display().to_string(),
@@ -31,8 +33,8 @@ fn with_backups(
             allowed: format!("give a directory that is not inside the backup directory {at}"),
         });
     }
-    let inside = relative_text(backups.value, &set.source)?;
-    set.files.may_reach_into(&inside).then(|| SettingsError::Value {
+    let inside = [relative_text(backups.value, &set.source), relative_text(&kept, &source)];
+    inside.iter().flatten().any(|inside| set.files.may_reach_into(inside)).then(|| SettingsError::Value {
         key: format!("sets.{}.files", set.name),
         value: super::origin::Shown::shown(&set.files),
         origin: files_origin.clone(),

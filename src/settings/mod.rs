@@ -26,6 +26,7 @@ mod logging;
 mod notify;
 mod origin;
 mod replicas;
+mod resolved;
 mod sets;
 mod sources;
 mod stated;
@@ -58,6 +59,7 @@ pub use logging::{LogFormat, LogLevel, LoggingSettings, WordSyntax};
 pub use notify::NotifySettings;
 pub use origin::{Explained, Origin};
 pub use replicas::ReplicaSettings;
+pub use resolved::resolved;
 pub use sets::{Refused, SetSettings};
 pub use sources::Sources;
 
