@@ -8,6 +8,7 @@ pub mod emergency;
 mod guard;
 pub mod keys;
 mod opening;
+pub mod owner;
 mod systemd;
 mod twin;
 
@@ -39,6 +40,7 @@ use crate::tokens::Tokens;
 use emergency::Salvaged;
 use opening::Opened;
 pub use opening::{Missing, Need};
+use owner::{OwnerError, act_as_owner};
 
 /// How the daemon is started.
 pub struct Options {
@@ -67,6 +69,9 @@ pub enum Failure {
     /// The backup directory cannot be used.
     #[error("use the backup directory {}", .0.display())]
     Directory(PathBuf, #[source] io::Error),
+    /// The repository belongs to somebody else.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
     /// Another process has the repository, or it cannot be locked.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -149,11 +154,13 @@ pub fn run(options: Options) -> Result<(), Failure> {
     let clock = Arc::new(SystemClock::start());
     let (settings, rejected) = if options.sources.recovery_mode() {
         let salvaged = Salvaged::from(&options.sources);
+        act_as_owner(&salvaged.settings, false)?;
         init_logging(&salvaged.settings.logging, options.log_format)?;
         salvaged.findings().iter().for_each(|finding| emergency::found(finding));
         (salvaged.settings, salvaged.rejected)
     } else {
         let settings = Settings::load(&options.sources)?;
+        act_as_owner(&settings, false)?;
         init_logging(&settings.logging, options.log_format)?;
         (settings, None)
     };

@@ -28,7 +28,7 @@ pub enum PrivateFileError {
         source: io::Error,
     },
     /// Others can read it, or it is somebody else's.
-    #[error("{} can be read by others (mode {mode:04o}, owner {owner}): chmod 600 it, and make it your own", .path.display())]
+    #[error("{}", too_open(.path, *.mode, *.owner))]
     TooOpen {
         /// The file.
         path: PathBuf,
@@ -69,7 +69,7 @@ pub fn require_private(path: &Path, file: &File) -> Result<(), PrivateFileError>
     let failed = |source| PrivateFileError::Io { action: "read", path: path.to_owned(), source };
     let metadata = file.metadata().map_err(failed)?;
     let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
-    if mode & 0o077 != 0 || owner != rustix::process::geteuid().as_raw() {
+    if mode & OTHERS != 0 || owner != rustix::process::geteuid().as_raw() {
         return Err(PrivateFileError::TooOpen { path: path.to_owned(), mode, owner });
     }
     Ok(())

@@ -18,6 +18,7 @@ use super::remote::{PATIENCE, Refusal, Remote, RemoteError};
 use super::render;
 use crate::actors::problems::chain;
 use crate::api::{
+use super::target;
     BackupDetails, BackupSummary, ForgetOptions, ListQuery, MAX_LIST, Problem, ProblemKind, PruneOptions,
     RepositoryStatus, RestoreOptions,
 };
@@ -347,6 +348,7 @@ pub fn init(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failur
 }
 
 /// Begins a replica.
+    target::check(&directory, settings)?;
 pub fn init_replica(name: &ReplicaName, settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let created = daemon::init_replica(name, settings)?;
     output.document(&created, render::replica_created)?;

@@ -11,6 +11,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{Look, Output, plain};
 use super::reader::Reader;
+use super::target;
 use super::text::{count, size};
 use crate::core::{BackupId, BackupRef, SetName};
 use crate::settings::Settings;
@@ -40,6 +41,7 @@ pub fn export(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let archive = std::path::absolute(archive).map_err(Failure::WorkingDirectory)?;
+    target::check(&archive, settings)?;
     let outcome = Reader::open(settings)?.with_bars(output.bars()).export(reference, &archive)?;
     output.document(&outcome, exported)?;
     Ok(Exit::Done)

@@ -34,6 +34,7 @@ mod samples;
 mod service;
 mod shell;
 mod table;
+mod target;
 #[cfg(test)]
 mod test_service;
 mod text;

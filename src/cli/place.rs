@@ -13,8 +13,13 @@ use super::remote::{PATIENCE, Remote};
 use super::url::ServiceUrl;
 use crate::api::{Problem, ProblemKind};
 use crate::daemon::emergency::Salvaged;
+use crate::daemon::owner::act_as_owner;
 use crate::settings::{LogFormat, Settings, Sources};
 use crate::tokens::Tokens;
+
+/// Whether a command only looks, or does something with the repository.
+const LOOKS: bool = true;
+const DOES: bool = false;
 
 const URL: &str = "FIOVANA_URL";
 const TOKEN_FILE: &str = "FIOVANA_TOKEN_FILE";
@@ -88,7 +93,7 @@ impl Setup {
     /// Settings of this machine, for a command that needs its files.
     pub fn here(&self, command: &str, output: &mut Output<'_>) -> Result<Settings, Failure> {
         self.sources_here(command)?;
-        self.load(output)
+        self.load(output, DOES)
     }
 
     /// The same for one that only looks, and works at the worst of times, too.
@@ -99,7 +104,7 @@ impl Setup {
 
     /// Where a command works that does something.
     pub fn place(&self, output: &mut Output<'_>) -> Result<Place, Failure> {
-        self.there_or(output, Self::load)
+        self.there_or(output, |setup, output| setup.load(output, DOES))
     }
 
     /// Where one works that only looks.
@@ -109,7 +114,7 @@ impl Setup {
 
     /// Where one works that must: the settings themselves may be among what is broken or gone.
     pub fn place_whatever_happened(&self, output: &mut Output<'_>) -> Result<Place, Failure> {
-        self.there_or(output, |setup, output| Ok(setup.salvage(output)))
+        self.there_or(output, |setup, output| setup.salvage(output, DOES))
     }
 
     fn there_or(
@@ -126,22 +131,24 @@ impl Setup {
         Ok(Place::There(Remote::at(url, PATIENCE)?.with_token(token)))
     }
 
-    fn load(&self, output: &mut Output<'_>) -> Result<Settings, Failure> {
+    fn load(&self, output: &mut Output<'_>, looks: bool) -> Result<Settings, Failure> {
         let mut settings = Settings::load(&self.sources)?;
+        act_as_owner(&settings, looks)?;
         settings.logging.format = self.log_format.unwrap_or(settings.logging.format);
         output.warnings(&settings.warnings);
         Ok(settings)
     }
 
-    fn salvage(&self, output: &mut Output<'_>) -> Settings {
+    fn salvage(&self, output: &mut Output<'_>, looks: bool) -> Result<Settings, Failure> {
         let salvaged = Salvaged::from(&self.sources);
+        act_as_owner(&salvaged.settings, looks)?;
         salvaged.findings().iter().for_each(|finding| output.message(&format!("found: {finding}")));
-        salvaged.settings
+        Ok(salvaged.settings)
     }
 
     fn make_out(&self, output: &mut Output<'_>) -> Result<Settings, Failure> {
-        match self.load(output) {
-            Err(Failure::Settings(_)) => Ok(self.salvage(output)),
+        match self.load(output, LOOKS) {
+            Err(Failure::Settings(_)) => self.salvage(output, LOOKS),
             loaded => loaded,
         }
     }

@@ -14,6 +14,7 @@ pub mod drill;
 pub mod garbage;
 pub mod mode;
 pub mod notices;
+pub mod owner;
 pub mod priority;
 pub mod recovery_plan;
 pub mod replication;

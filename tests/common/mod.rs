@@ -136,6 +136,14 @@ impl Installation {
         command
     }
 
+    /// The program with these arguments, as another user than the one whose the installation is.
+    pub fn command_as(&self, user: u32, arguments: &[&str]) -> Command {
+        let mut command = self.command::<&str>(arguments, &[]);
+        std::os::unix::process::CommandExt::uid(&mut command, user);
+        std::os::unix::process::CommandExt::gid(&mut command, user);
+        command
+    }
+
     /// What the program says with these arguments until it ends by itself.
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.run_with::<&str>(arguments, &[])
@@ -178,9 +186,7 @@ impl Installation {
     pub fn start_listening<V: AsRef<OsStr>>(&self, variables: &[(&str, V)]) -> Daemon {
         let named = |(name, value): &(&str, V)| (*name == "FIOVANA_BACKUP_DIRECTORY").then(|| PathBuf::from(value));
         let backups = variables.iter().find_map(named).unwrap_or_else(|| self.backups.clone());
-        let mut daemon = Daemon::spawn(self.command(&[], variables), self.path(backups));
-        daemon.authority = daemon.wait("the lock to name the service's address", |daemon| daemon.announced());
-        daemon
+        Daemon::spawn(self.command(&[], variables), self.path(backups)).listening()
     }
 }
 
@@ -241,6 +247,12 @@ impl Daemon {
         collect(child.stdout.take().unwrap(), said.clone());
         collect(child.stderr.take().unwrap(), said.clone());
         Self { child, backups, authority: String::new(), said }
+    }
+
+    /// The same, as soon as it listens.
+    pub fn listening(mut self) -> Self {
+        self.authority = self.wait("the lock to name the service's address", |daemon| daemon.announced());
+        self
     }
 
     /// `127.0.0.1:PORT`.
