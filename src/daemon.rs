@@ -364,7 +364,9 @@ pub fn init(settings: &Settings) -> Result<Repository, Failure> {
         Ok(_) => Err(OpenError::Exists(storage.location()).into()),
         Err(OpenError::Absent(_)) => {
             Repository::create(storage.clone(), SystemClock::start().now())?;
-            Ok(Repository::open(storage, false)?.0)
+            let (repository, _) = Repository::open(storage, false)?;
+            opening::remember(settings, repository.id());
+            Ok(repository)
         }
         Err(error) => Err(error.into()),
     }

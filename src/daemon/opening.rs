@@ -7,6 +7,7 @@
 mod known;
 mod missing;
 mod remedy;
+mod remembered;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use emergency::found;
 pub use known::{Known, known_here};
 pub use missing::Missing;
 use remedy::{Left, Remedy, remedy};
+pub use remembered::remember;
 
 /// How badly a repository is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +83,9 @@ pub fn open(settings: &Settings, clock: &dyn Clock, role: Role, need: Need) -> R
         Err(error) if role == Role::Command && !emergency => return Err(explain(settings, error)),
         Err(error) => instead(settings, &place, error, need, clock.now())?,
     };
+    if !repository.is_vacant() {
+        remember(settings, repository.id());
+    }
     repository.set_keys(keys);
     repository.restock_reserve();
     if emergency {

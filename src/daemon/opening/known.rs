@@ -1,14 +1,16 @@
-//! What the audit log knows of a repository: every start of the service names one, or says that there was none.
+//! What is known of a repository: every start of the service names one in the audit log, or says that there was none, and
+//! a small file beside the log has the id of each that was made or opened.
 //!
 //! Hazard: the directory says nothing of what it held before it was emptied, or before its disk went.
 
 use std::io;
 use std::path::PathBuf;
 
+use super::remembered::remembered;
 use crate::actors::AUDIT_LOG;
 use crate::actors::problems::chain;
 use crate::audit::{AuditError, Record, Wanted, read_records};
-use crate::settings::Settings;
+use crate::settings::{Settings, resolved};
 
 /// How many starts of the service are looked at.
 const MAX_STARTS: usize = 1000;
@@ -26,9 +28,15 @@ pub enum Known {
 
 /// What the audit log knows of a repository in the backup directory.
 pub fn known_here(settings: &Settings) -> Known {
+    // It is noted each time one is opened, and so never older than the last start.
+    if let Some(id) = remembered(settings) {
+        return Known::As(Some(id));
+    }
     let Some(starts) = starts(settings) else { return Known::Unreadable };
-    let location = settings.backup.backup_directory.display().to_string();
-    let mut here = starts.iter().rev().filter(|record| said(record, "repository").as_ref() == Some(&location));
+    let directory = &settings.backup.backup_directory;
+    let locations = [directory.clone(), resolved(directory)].map(|place| place.display().to_string());
+    let is_here = |record: &&Record| said(record, "repository").is_some_and(|place| locations.contains(&place));
+    let mut here = starts.iter().rev().filter(is_here);
     here.find(|record| found_one(record)).map_or(Known::Never, |record| Known::As(said(record, "repository_id")))
 }
 

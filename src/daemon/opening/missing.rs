@@ -139,7 +139,9 @@ impl Missing {
             }
             (Known::Never, None) => format!("there is no repository in {directory}, and replicas have one"),
             (Known::As(Some(id)), _) => {
-                format!("the repository in {directory} is gone, which the audit log {log} knows as {id}")
+                format!(
+                    "the repository in {directory} is gone, which the audit log {log}, or the note beside it, knows as {id}"
+                )
             }
             (Known::As(None), _) => format!("the repository in {directory} is gone, which the audit log {log} knows"),
             (Known::Unreadable, _) => format!(
