@@ -18,6 +18,7 @@ use super::problems::chain;
 use super::supervision::Child;
 use super::world::World;
 use crate::audit::Entry;
+use crate::core::repeated::Repeated;
 use writer::{RETRY, Writer};
 pub use writer::{head_of, kept};
 
@@ -45,6 +46,8 @@ struct Queue {
     waiting: VecDeque<Waiting>,
     /// Whether a writer is at work.
     writing: bool,
+    /// What is in the way of what waits.
+    trouble: Repeated,
 }
 
 /// A record that is not durable yet, and who waits for it.
@@ -137,6 +140,7 @@ impl AuditFile {
             let mut queue = locked(&self.queue);
             match recorded {
                 Ok(()) => {
+                    queue.trouble.over();
                     entries.iter().for_each(|entry| world.metrics.observe_audit_record(entry.event));
                     for waiting in queue.waiting.drain(..entries.len()) {
                         waiting.reply.map(|reply| reply.send(Ok(())));
@@ -144,7 +148,9 @@ impl AuditFile {
                 }
                 Err(error) => {
                     let why = chain(&error);
-                    tracing::error!(waiting = queue.waiting.len(), "{why}");
+                    if let Some(times) = queue.trouble.again(&why) {
+                        tracing::error!(waiting = queue.waiting.len(), times, "{why}");
+                    }
                     let replies = queue.waiting.iter_mut().filter_map(|waiting| waiting.reply.take());
                     replies.for_each(|reply| drop(reply.send(Err(Unrecorded::Unwritable(why.clone())))));
                     return;

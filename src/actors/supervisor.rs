@@ -5,7 +5,7 @@
 
 mod reassessment;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use actix::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -259,12 +259,23 @@ impl CarryOut {
             Err(panic) => Some(panic.to_string()),
         };
         self.persisted = failure.is_none();
+        let mut trouble = self.world.mode_trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = match &failure {
+            Some(why) => trouble.again(why),
+            None => {
+                trouble.over();
+                None
+            }
+        };
+        drop(trouble);
         match (failure, persistence) {
             (Some(why), Persistence::Required) => {
                 Err(Problem::new(ProblemKind::Internal, format!("the mode cannot be made durable: {why}")))
             }
             (Some(why), Persistence::Attempted) if !self.world.repository.is_vacant() => {
-                tracing::error!("the mode cannot be made durable: {why}");
+                if let Some(times) = told {
+                    tracing::error!(times, "the mode cannot be made durable: {why}");
+                }
                 Ok(())
             }
             // That there is no repository was said at the start.

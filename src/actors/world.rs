@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::core::clock_sanity::ClockFault;
 use crate::core::drill::{self, Access, Rehearsal};
 use crate::core::mode::{Mode, RecoveryCause};
+use crate::core::repeated::Repeated;
 use crate::core::retention::Guards;
 use crate::core::schedule::{Due, RunHistory, due};
 use crate::core::space::Space;
@@ -95,6 +96,10 @@ pub struct World {
     /// How the repository came to be open.
     pub opening: Opening,
     rotations: Mutex<Rotations>,
+    /// What became of the repository since.
+    lost: OnceLock<String>,
+    /// Why the mode cannot be made durable.
+    pub(super) mode_trouble: Mutex<Repeated>,
     /// As it was when the disk was last asked.
     space: Mutex<Option<Space>>,
     settings: RwLock<Arc<Settings>>,
@@ -239,6 +244,8 @@ impl World {
             space: Mutex::new(space(&repository)),
             repository,
             clock,
+            lost: OnceLock::new(),
+            mode_trouble: Mutex::default(),
             lane: WriteLane::open(),
             metrics,
             notifier: Notifier::default(),

@@ -17,6 +17,7 @@ pub mod notices;
 pub mod owner;
 pub mod priority;
 pub mod recovery_plan;
+pub mod repeated;
 pub mod replication;
 pub mod restart;
 pub mod retention;
