@@ -171,12 +171,16 @@ pub fn run(options: Options) -> Result<(), Failure> {
         tracing::warn!("the API is served on {address} without encryption: tokens and files can be read on the way");
     }
     let need = if settings.recovery_mode { Need::Emergency } else { Need::Ordinary };
-    let Opened { mut lock, repository, opening } = opening::open(&settings, clock.as_ref(), Role::Daemon, need)?;
+    let Opened { mut lock, repository, mut opening } = opening::open(&settings, clock.as_ref(), Role::Daemon, need)?;
     if let Err(error) = lock.announce(doors::for_commands(&entrances)?.to_string()) {
         // Commands will say that they cannot reach us; backups go on.
         tracing::warn!("{}", chain(&error));
     }
     let tokens = tokens(&settings, address)?;
+    if opening.missing.is_none() {
+        // Where there is none from the start, one that comes is for the next start.
+        opening.place = lock.place(&settings.backup.backup_directory);
+    }
     let world = world(settings, Role::Daemon, repository, clock.clone())?.opened(opening);
     if rejected.is_some() {
         world.set_rejected_settings(rejected);
@@ -212,6 +216,7 @@ async fn serve(
     let serving = http::serve(entrances, open_files, &service, tokens, clock, Arc::new(Requests(service.clone())))
         .map_err(|error| Failure::System("serve the API", error))?;
     actix_rt::spawn(guard::watch(running.service.clone(), settings.supervision.heartbeat));
+    actix_rt::spawn(guard::watch_place(running.service.clone()));
     if loaded {
         running.keep_settings(&settings).await;
     }

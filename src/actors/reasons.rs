@@ -179,7 +179,7 @@ pub fn look(world: &World) -> Facts {
             .failing
             .then(|| settings.log_directory.join(AUDIT_LOG).display().to_string()),
         mode_not_persisted: !world.mode().persisted,
-        missing_repository: world.opening.missing.clone(),
+        missing_repository: world.missing().map(str::to_owned),
         stuck: stuck(world),
         clock_fault: world.timekeeping.fault().map(|fault| fault.to_string()),
         space_low: space_low(world),

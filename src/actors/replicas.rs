@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problems::chain;
+use super::world::World;
 use crate::core::replication::{Known, may_begin, patience};
 use crate::core::{ReplicaName, Sequence, SetName};
 use crate::pipeline::replicate::{self, ReplicateError};
@@ -191,7 +192,8 @@ impl Replicas {
     }
 
     /// The replica, open: opened if it was not, begun if there never was one.
-    pub(super) fn reach(&self, settings: &ReplicaSettings, original: &Repository) -> Result<Arc<Replica>, Fault> {
+    pub(super) fn reach(&self, settings: &ReplicaSettings, world: &World) -> Result<Arc<Replica>, Fault> {
+        let original = &world.repository;
         let _one_at_a_time = locked(&self.opening);
         let (open, known) = {
             let mut entries = locked(&self.entries);
@@ -206,7 +208,8 @@ impl Replicas {
         }
         let known = known.or(self.doubtful.then_some(Known { same_disk: true }));
         let replica = match Replica::open(&settings.path, original) {
-            Err(ReplicaError::Absent(_)) if may_begin(known, settings.is_built_in_place) => {
+            // Where the original was, there may be a stranger's directory by now.
+            Err(ReplicaError::Absent(_)) if may_begin(known, settings.is_built_in_place) && !world.is_displaced() => {
                 Replica::create(&settings.path, original)
             }
             result => result,

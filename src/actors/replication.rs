@@ -81,7 +81,7 @@ impl Replication {
     /// Gives one replica what it lacks; `None` if the service stops meanwhile.
     async fn replicate(&self, settings: &ReplicaSettings) -> Option<Result<(), Fault>> {
         let (world, wanted) = (self.world.clone(), settings.clone());
-        let reached = blocking(move || world.replicas.reach(&wanted, &world.repository)).await?;
+        let reached = blocking(move || world.replicas.reach(&wanted, &world)).await?;
         let replica = match reached {
             Ok(replica) => replica,
             Err(fault) => return Some(Err(fault)),

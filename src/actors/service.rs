@@ -236,7 +236,7 @@ impl Service {
     /// The repository; where there is none, what is missing and what to do: nobody is to take that for one without
     /// backups.
     fn repository(&self) -> Result<&Repository, Problem> {
-        match &self.world.opening.missing {
+        match self.world.missing() {
             None => Ok(&self.world.repository),
             Some(missing) => Err(Problem::new(ProblemKind::Unavailable, missing)),
         }

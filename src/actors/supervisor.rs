@@ -349,6 +349,11 @@ impl Handler<IntegrityFailure> for Supervisor {
     type Result = AtomicResponse<Self, Result<(), Problem>>;
 
     fn handle(&mut self, IntegrityFailure(caller): IntegrityFailure, _ctx: &mut Self::Context) -> Self::Result {
+        if self.world.is_displaced() {
+            // Everything is absent where nothing is: that is no damage.
+            let event = ModeEvent::RecoveryDemanded(RecoveryCause::RepositoryMissing);
+            return self.happened(Happened { event, caller });
+        }
         let settings = self.world.settings();
         let (limit, window_minutes) = (settings.recovery.integrity_failures, settings.recovery.window_minutes);
         self.window = self.window.clone().with_settings(limit, window_minutes);

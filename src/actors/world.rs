@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -37,6 +37,7 @@ use crate::core::{Digest, SetName, mode};
 use crate::pipeline::Progress;
 use crate::pipeline::scrub::Rotation;
 use crate::repository::catalogue::Backup;
+use crate::repository::lock::HeldPlace;
 use crate::repository::wire::AuditHead;
 use crate::repository::{Repository, layout};
 use crate::settings::{SetSettings, Settings};
@@ -95,11 +96,11 @@ pub struct World {
     pub started: DateTime<Utc>,
     /// How the repository came to be open.
     pub opening: Opening,
-    rotations: Mutex<Rotations>,
     /// What became of the repository since.
     lost: OnceLock<String>,
     /// Why the mode cannot be made durable.
     pub(super) mode_trouble: Mutex<Repeated>,
+    rotations: Mutex<Rotations>,
     /// As it was when the disk was last asked.
     space: Mutex<Option<Space>>,
     settings: RwLock<Arc<Settings>>,
@@ -127,6 +128,8 @@ pub struct Opening {
     pub missing: Option<String>,
     /// What was done for it, and is to be told.
     pub told: Vec<Event>,
+    /// What was locked, for as long as the service is to look whether that is still there.
+    pub place: Option<HeldPlace>,
 }
 
 /// The mode, and whether it would survive a restart.
@@ -241,11 +244,11 @@ impl World {
             damage: KnownDamage::recall(&repository),
             rotations: Mutex::new(scrub::recall(&repository)),
             opening: Opening::default(),
+            lost: OnceLock::new(),
+            mode_trouble: Mutex::default(),
             space: Mutex::new(space(&repository)),
             repository,
             clock,
-            lost: OnceLock::new(),
-            mode_trouble: Mutex::default(),
             lane: WriteLane::open(),
             metrics,
             notifier: Notifier::default(),
@@ -272,6 +275,30 @@ impl World {
     /// The same, and how its repository came to be open.
     pub fn opened(self, opening: Opening) -> Self {
         Self { opening, ..self }
+    }
+
+    /// What is missing and what to do about it, if there is no repository, or none any more.
+    pub fn missing(&self) -> Option<&str> {
+        self.opening.missing.as_deref().or_else(|| self.lost.get().map(String::as_str))
+    }
+
+    /// Whether the repository is not in its place any more, which is told and noted the first time: nothing is read from it
+    /// then, nothing is written, and whoever asks for backups is told. Asks the disk.
+    pub fn is_displaced(&self) -> bool {
+        let Some(how) = self.opening.place.as_ref().and_then(HeldPlace::displaced) else {
+            return self.lost.get().is_some();
+        };
+        self.repository.abandon();
+        let what = format!(
+            "{} {how}, under the running service: nothing can be backed up or restored, and nothing is begun in its \
+             place: stop the service; mount its disk or put it back, and start again, or bring it back from a replica \
+             with `fiovana-app recover`",
+            self.settings().backup.backup_directory.display()
+        );
+        if self.lost.set(what.clone()).is_ok() {
+            tracing::error!("{what}");
+        }
+        true
     }
 
     /// What the operator asked for, as it is in force now. One operation works with one answer from start to end.

@@ -3,7 +3,9 @@
 //! Hazard: a command that needs the service where reading would do, so that nothing can be seen while the service
 //! hangs. What only reads asks a service that answers, and otherwise reads for itself.
 
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
+use std::time::Duration;
 
 use super::arguments::{Against, Forgettable, ListArguments, Recovery, Sets};
 use super::batch::{Batch, BatchFailure};
@@ -16,9 +18,9 @@ use super::progress::Bars;
 use super::reader::Reader;
 use super::remote::{PATIENCE, Refusal, Remote, RemoteError};
 use super::render;
+use super::target;
 use crate::actors::problems::chain;
 use crate::api::{
-use super::target;
     BackupDetails, BackupSummary, ForgetOptions, ListQuery, MAX_LIST, Problem, ProblemKind, PruneOptions,
     RepositoryStatus, RestoreOptions,
 };
@@ -26,8 +28,11 @@ use crate::core::retention::PlanDigest;
 use crate::core::{BackupRef, ReplicaName, SetName};
 use crate::daemon::{self, Need};
 use crate::repository::lock;
-use crate::settings::Settings;
+use crate::settings::{Settings, resolved};
 use crate::tokens::Tokens;
+
+/// How long whoever listens at the address of the settings may take to show that it is this service.
+const SIGN_OF_A_LISTENER: Duration = Duration::from_secs(1);
 
 /// What the service is needed for.
 pub enum Work {
@@ -90,9 +95,26 @@ pub fn with_client<T>(
 /// The service that holds the repository; `None` if nobody does.
 pub fn reach(settings: &Settings) -> Result<Option<Remote>, RemoteError> {
     let directory = &settings.backup.backup_directory;
-    let Some(holder) = lock::holder(directory) else { return Ok(None) };
+    let Some(holder) = lock::holder(directory) else { return Ok(at_its_address(settings)) };
     let token = Tokens::at(daemon::api_tokens(settings)).own()?;
     Ok(Some(Remote::reach(directory, holder, PATIENCE)?.with_token(token)))
+}
+
+/// The service that works with this backup directory and whose lock is not there, for somebody took the directory away
+/// beneath it: it is found where the settings say that it listens. Whoever took it for stopped would be a second writer.
+fn at_its_address(settings: &Settings) -> Option<Remote> {
+    let address = settings.http.bind;
+    if address.port() == 0 || settings.http.tls.is_some() {
+        return None;
+    }
+    let host = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
+    let address = SocketAddr::new(host, address.port());
+    TcpStream::connect_timeout(&address, SIGN_OF_A_LISTENER).ok()?;
+    let remote = Remote::at(&format!("http://{address}").parse().ok()?, SIGN_OF_A_LISTENER).ok()?;
+    let token = Tokens::at(daemon::api_tokens(settings)).own().ok().flatten();
+    let remote = remote.with_token(token);
+    let location = remote.status().ok()?.repository.location;
+    (Path::new(&location) == resolved(&settings.backup.backup_directory)).then_some(remote)
 }
 
 /// What can be read without the service: it is asked if it answers, and otherwise mentioned and left alone.
@@ -326,6 +348,7 @@ pub fn restore_to(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let directory = std::path::absolute(directory).map_err(Failure::WorkingDirectory)?;
+    target::check(&directory, settings)?;
     let paths = (!files.is_empty()).then_some(files);
     let outcome = Reader::open(settings)?.with_bars(output.bars()).restore_to(set, reference, paths, &directory)?;
     output.document(&outcome, render::restored)?;
@@ -334,6 +357,11 @@ pub fn restore_to(
 
 /// Creates the repository.
 pub fn init(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    if lock::holder(&settings.backup.backup_directory).is_none() && at_its_address(settings).is_some() {
+        let why =
+            "the service runs and works with this backup directory, which was taken away beneath it: stop it first";
+        return Err(Problem::new(ProblemKind::Busy, why).into());
+    }
     let repository = daemon::init(settings)?;
     let (objects, stored_bytes) = repository.catalogue().object_totals();
     let created = RepositoryStatus {
@@ -348,7 +376,6 @@ pub fn init(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failur
 }
 
 /// Begins a replica.
-    target::check(&directory, settings)?;
 pub fn init_replica(name: &ReplicaName, settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let created = daemon::init_replica(name, settings)?;
     output.document(&created, render::replica_created)?;

@@ -13,6 +13,8 @@ use tokio::time::{sleep, timeout};
 use super::systemd;
 use crate::actors::service::Service;
 
+/// The time between two looks at the place of the repository.
+const LOOK_AT_PLACE_EVERY: Duration = Duration::from_secs(2);
 /// The longest time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// After this many heartbeats without a sign of life from the actors' thread the process ends.
@@ -36,6 +38,14 @@ pub async fn watch(service: Service, heartbeat: Duration) {
             told = status;
         }
         sleep(every).await;
+    }
+}
+
+/// Watches whether what was locked is still in its place, until it is not: whoever goes on with a directory that nobody
+/// finds any more calls backups good that nobody will ever restore.
+pub async fn watch_place(service: Service) {
+    while service.is_in_place().await {
+        sleep(LOOK_AT_PLACE_EVERY).await;
     }
 }
 

@@ -126,7 +126,7 @@ fn instead(
             let missing = Missing::look(settings).to_service();
             found(&missing);
             let alarm = Some(RecoveryCause::RepositoryMissing);
-            let opening = Opening { alarm, missing: Some(missing), told: vec![] };
+            let opening = Opening { alarm, missing: Some(missing), ..Opening::default() };
             Ok((Repository::vacant(place.clone(), id), opening))
         }
         Remedy::FoundAgain { id, replicas } => {
@@ -145,7 +145,7 @@ fn instead(
             };
             let mut told = vec![Event::RepairCompleted { source, places: vec![layout::REPOSITORY.to_owned()] }];
             let repository = found_again(place, id, &replicas, now, &mut told)?;
-            Ok((repository, Opening { alarm, missing: None, told }))
+            Ok((repository, Opening { alarm, told, ..Opening::default() }))
         }
     }
 }

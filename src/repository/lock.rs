@@ -3,9 +3,9 @@
 //! Hazard: two processes that write one repository lose each other's work. The lock is an flock, so that it goes with
 //! the process that held it, however that ended; what is written in the file only says who that is.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -98,7 +98,9 @@ impl Lock {
         let path = root.join(layout::LOCK);
         let io = |error| LockError::Io(path.clone(), error);
         refuse_network(root)?;
-        let mut file = File::open(&path).or_else(|_| File::open(root)).map_err(io)?;
+        let opened = File::open(&path).map(|file| (file, path.clone()));
+        let (mut file, path) = opened.or_else(|_| File::open(root).map(|file| (file, root.to_owned()))).map_err(io)?;
+        let io = |error| LockError::Io(path.clone(), error);
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LockError::Held(read_holder(&mut file))),
@@ -107,6 +109,12 @@ impl Lock {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let holder = Holder { pid: std::process::id(), host, api: None };
         Ok(Self { file, path, holder, follows_a_crash: false })
+    }
+
+    /// What to hold against what is there later.
+    pub fn place(&self, root: &Path) -> Option<HeldPlace> {
+        let (directory, lock) = (Identity::of(&root.metadata().ok()?), Identity::of(&self.file.metadata().ok()?));
+        Some(HeldPlace { root: root.to_owned(), directory, lock_path: self.path.clone(), lock })
     }
 
     /// Whether the last holder ended without giving the lock back: killed, or with the machine.
@@ -132,6 +140,50 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // If this fails the next holder only looks more closely than it must.
         let _ = self.file.set_len(0);
+    }
+}
+
+/// Which file or directory it is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// Where a lock is held, and what was there then.
+#[derive(Clone, Debug)]
+pub struct HeldPlace {
+    root: PathBuf,
+    directory: Identity,
+    lock_path: PathBuf,
+    lock: Identity,
+}
+
+impl HeldPlace {
+    /// What is in the place of what was locked, if that is something else. A lock file that is merely gone takes nothing
+    /// away from a repository that is there.
+    pub fn displaced(&self) -> Option<&'static str> {
+        let is = |path: &Path, known| match path.symlink_metadata() {
+            Ok(found) => Some(Identity::of(&found) == known),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // Out of reach for a moment is not gone.
+            Err(_) => Some(true),
+        };
+        let there = self.root.metadata().map(|found| Identity::of(&found) == self.directory);
+        let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        match (there, is(&self.lock_path, self.lock)) {
+            (Err(error), _) if is_gone(&error) => Some("is gone"),
+            (Ok(false), _) => Some("is not the directory any more that the service works with"),
+            (Ok(true), Some(false)) => Some("was locked anew by another process"),
+            (Ok(true), None) if is(&self.root.join(layout::REPOSITORY), self.lock).is_none() => Some("was emptied"),
+            _ => None,
+        }
     }
 }
 
@@ -195,6 +247,32 @@ mod tests {
             drop(lock);
             Lock::acquire_read_only(root.path()).unwrap();
         }
+    }
+
+    #[test]
+    fn what_is_in_the_place_of_what_was_locked_is_noticed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (root, away) = (scratch.path().join("backups"), scratch.path().join("away"));
+        std::fs::create_dir(&root).unwrap();
+        let lock = Lock::acquire(&root).unwrap();
+        File::create(root.join(layout::REPOSITORY)).unwrap();
+        let place = lock.place(&root).unwrap();
+        assert_eq!(place.displaced(), None);
+        std::fs::rename(&root, &away).unwrap();
+        assert_eq!(place.displaced(), Some("is gone"));
+        std::fs::create_dir(&root).unwrap();
+        assert_eq!(place.displaced(), Some("is not the directory any more that the service works with"));
+        std::fs::remove_dir(&root).unwrap();
+        std::fs::rename(&away, &root).unwrap();
+        assert_eq!(place.displaced(), None, "it came back");
+        std::fs::remove_file(root.join(layout::LOCK)).unwrap();
+        assert_eq!(place.displaced(), None, "the repository is there");
+        let other = Lock::acquire(&root).unwrap();
+        assert_eq!(place.displaced(), Some("was locked anew by another process"));
+        drop(other);
+        std::fs::remove_file(root.join(layout::LOCK)).unwrap();
+        std::fs::remove_file(root.join(layout::REPOSITORY)).unwrap();
+        assert_eq!(place.displaced(), Some("was emptied"));
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod wire;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use chrono::{DateTime, Utc};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -54,7 +55,7 @@ pub struct Repository {
     storage: Arc<dyn Storage>,
     document: RepositoryDocument,
     catalogue: RwLock<Catalogue>,
-    is_vacant: bool,
+    is_vacant: AtomicBool,
     keys: RwLock<Arc<Keys>>,
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
@@ -114,7 +114,7 @@ impl Repository {
         }
         mark_incomplete(&mut catalogue);
         let (catalogue, keys) = (RwLock::new(catalogue), RwLock::default());
-        Ok((Self { storage, document, catalogue, is_vacant: false, keys }, report))
+        Ok((Self { storage, document, catalogue, is_vacant: AtomicBool::new(false), keys }, report))
     }
 }
 

@@ -5,6 +5,7 @@
 //! `repository.json` is kept in quarantine. Where not even that may be done, there is one that holds and takes nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
@@ -40,12 +41,19 @@ impl Repository {
     pub fn vacant(place: Arc<dyn Storage>, id: Option<String>) -> Self {
         let document = RepositoryDocument { format: FORMAT, id: id.unwrap_or_default(), created: DateTime::UNIX_EPOCH };
         let catalogue = RwLock::new(Catalogue::of_objects(Default::default()));
-        Self { storage: Arc::new(Vacant(place)), document, catalogue, is_vacant: true, keys: RwLock::default() }
+        let is_vacant = AtomicBool::new(true);
+        Self { storage: Arc::new(Vacant(place)), document, catalogue, is_vacant, keys: RwLock::default() }
     }
 
     /// Whether it only stands for one that is not there.
-    pub const fn is_vacant(&self) -> bool {
-        self.is_vacant
+    pub fn is_vacant(&self) -> bool {
+        self.is_vacant.load(Ordering::Relaxed)
+    }
+
+    /// What was opened is not in its place any more: from now on this only stands for it. The place was held open, so that
+    /// nothing of what is still written gets into whatever is there instead.
+    pub fn abandon(&self) {
+        self.is_vacant.store(true, Ordering::Relaxed);
     }
 
     /// A new id.

@@ -4,6 +4,8 @@
 //! SHA-256 of the second and the file's own path, and the value. What does not check is reported as damaged, and the caller decides what its
 //! loss means; it never means that something may be deleted.
 
+use std::io;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -148,6 +150,10 @@ impl Repository {
         recipients: Option<&Recipients>,
         durability: Durability,
     ) -> Result<(), StorageError> {
+        if self.is_vacant() {
+            let why = io::Error::other("the repository is not in its place");
+            return Err(StorageError::new("write", format!("{}/{path}", self.location()), why));
+        }
         let bytes =
             render(path, value, recipients).map_err(|error| StorageError::new("write", path.as_str(), error))?;
         match durability {

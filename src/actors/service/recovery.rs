@@ -50,6 +50,20 @@ impl Service {
         RecoveryDocument { mode: self.mode(), plan: PlanDocument::new(plan, PlanOptions::default()) }
     }
 
+    /// Looks whether the repository is still in its place; if it is not, goes on without it, in recovery mode.
+    pub async fn is_in_place(&self) -> bool {
+        let world = self.world.clone();
+        if !tokio::task::spawn_blocking(move || world.is_displaced()).await.unwrap_or(false) {
+            return true;
+        }
+        let demanded = ModeEvent::RecoveryDemanded(RecoveryCause::RepositoryMissing);
+        if let Err(problem) = self.happened(Happened::unasked(demanded)).await {
+            tracing::warn!("{problem}");
+        }
+        self.world.reassess();
+        false
+    }
+
     /// Enters recovery mode, as an operator.
     pub async fn enter_recovery(&self, caller: &Caller) -> Result<ModeDocument, Problem> {
         tracing::info!(principal = caller.principal, caller.correlation_id, "recovery mode was asked for");

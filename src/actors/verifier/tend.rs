@@ -29,7 +29,7 @@ pub(super) type Replicas = Vec<(ReplicaName, Arc<Replica>)>;
 /// The replicas; one that cannot be reached is told of elsewhere.
 pub(super) fn reach_replicas(world: &World) -> Replicas {
     let configured = world.settings().replicas.clone();
-    let reach = |wanted: &_| world.replicas.reach(wanted, &world.repository).ok();
+    let reach = |wanted: &_| world.replicas.reach(wanted, world).ok();
     configured.iter().filter_map(|wanted| Some((wanted.name.clone(), reach(wanted)?))).collect()
 }
 
