@@ -34,7 +34,7 @@ use crate::repository::replica::{Replica, ReplicaError};
 use crate::repository::{OpenError, Repository};
 use crate::settings::{LogFormat, Settings, SettingsErrors, Sources};
 use crate::storage::local::Local;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Storage, StorageError, StorageErrorKind};
 use crate::telemetry::{LoggingError, Metrics, MetricsError, init_logging, warnings_on_standard_error};
 use crate::tokens::Tokens;
 use emergency::Salvaged;
@@ -67,7 +67,7 @@ pub enum Failure {
     #[error(transparent)]
     Settings(#[from] SettingsErrors),
     /// The backup directory cannot be used.
-    #[error("use the backup directory {}", .0.display())]
+    #[error("use the backup directory {} ({})", .0.display(), StorageErrorKind::of(.1).advice())]
     Directory(PathBuf, #[source] io::Error),
     /// The repository belongs to somebody else.
     #[error(transparent)]
@@ -172,14 +172,15 @@ pub fn run(options: Options) -> Result<(), Failure> {
     }
     let need = if settings.recovery_mode { Need::Emergency } else { Need::Ordinary };
     let Opened { mut lock, repository, mut opening } = opening::open(&settings, clock.as_ref(), Role::Daemon, need)?;
-    if let Err(error) = lock.announce(doors::for_commands(&entrances)?.to_string()) {
+    let commands_at = doors::for_commands(&entrances)?.to_string();
+    if let Some(Err(error)) = lock.as_mut().map(|lock| lock.announce(commands_at)) {
         // Commands will say that they cannot reach us; backups go on.
         tracing::warn!("{}", chain(&error));
     }
     let tokens = tokens(&settings, address)?;
     if opening.missing.is_none() {
         // Where there is none from the start, one that comes is for the next start.
-        opening.place = lock.place(&settings.backup.backup_directory);
+        opening.place = lock.as_ref().and_then(|lock| lock.place(&settings.backup.backup_directory));
     }
     let world = world(settings, Role::Daemon, repository, clock.clone())?.opened(opening);
     if rejected.is_some() {
@@ -403,7 +404,11 @@ fn world(settings: Settings, role: Role, repository: Repository, clock: Arc<dyn 
 }
 
 fn create_directory(directory: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(directory).map_err(|error| Failure::Directory(directory.to_owned(), error))
+    std::fs::create_dir_all(directory).map_err(|error| {
+        let is_something_else = error.kind() == io::ErrorKind::AlreadyExists;
+        let error = if is_something_else { io::ErrorKind::NotADirectory.into() } else { error };
+        Failure::Directory(directory.to_owned(), error)
+    })
 }
 
 fn storage(directory: &Path) -> Result<Arc<dyn Storage>, Failure> {

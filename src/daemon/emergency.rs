@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use super::Failure;
+use crate::actors::problems::chain;
 use crate::core::BackupState;
 use crate::http;
 use crate::private_file::PrivateFileError;
@@ -54,6 +55,11 @@ pub fn lock(directory: &Path) -> Result<Lock, LockError> {
                  --to DIR`; a restore in place needs it writable",
                 directory.display()
             ));
+            Lock::acquire_read_only(directory)
+        }
+        // The directory stands for a lock that is something else.
+        Err(refused @ LockError::Io(..)) => {
+            found(&chain(&refused));
             Lock::acquire_read_only(directory)
         }
         locked => locked,

@@ -9,7 +9,7 @@ mod missing;
 mod remedy;
 mod remembered;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::core::mode::RecoveryCause;
 use crate::keys::{self, KeyError};
 use crate::pipeline::refill::refill;
-use crate::repository::lock::Lock;
+use crate::repository::lock::{Lock, LockError};
 use crate::repository::{OpenError, Repository, layout};
 use crate::settings::Settings;
 use crate::storage::Storage;
@@ -43,8 +43,8 @@ pub enum Need {
 
 /// A repository to work with.
 pub struct Opened {
-    /// Keeps all others out.
-    pub lock: Lock,
+    /// Keeps all others out; none where the backup directory cannot be used at all.
+    pub lock: Option<Lock>,
     /// The repository.
     pub repository: Repository,
     /// How that came to be.
@@ -64,9 +64,15 @@ pub fn open(settings: &Settings, clock: &dyn Clock, role: Role, need: Need) -> R
     let found_wrong = |error: &KeyError| found(&chain(error));
     let is_start = role == Role::Daemon && !emergency;
     let keys = if is_start { keys::load(settings)? } else { keys::salvage(settings, found_wrong) };
-    create_directory(directory)?;
-    let lock = if emergency { emergency::lock(directory)? } else { Lock::acquire(directory)? };
-    let place = storage(directory)?;
+    let comes_up = emergency && role == Role::Daemon;
+    let (lock, place) = match take(directory, emergency) {
+        Err(failure) if comes_up && !matches!(failure, Failure::Lock(LockError::Held(_) | LockError::Network(_))) => {
+            let (repository, opening) = without(directory, failure)?;
+            repository.set_keys(keys);
+            return Ok(Opened { lock: None, repository, opening });
+        }
+        taken => taken?,
+    };
     // In an emergency what replicas have is brought back at once.
     let opened = match emergency {
         true => Repository::open(place.clone(), lock.follows_a_crash()),
@@ -81,6 +87,7 @@ pub fn open(settings: &Settings, clock: &dyn Clock, role: Role, need: Need) -> R
             (repository, Opening::default())
         }
         Err(error) if role == Role::Command && !emergency => return Err(explain(settings, error)),
+        Err(error @ OpenError::Storage(_)) if comes_up => without(directory, error.into())?,
         Err(error) => instead(settings, &place, error, need, clock.now())?,
     };
     if !repository.is_vacant() {
@@ -91,7 +98,26 @@ pub fn open(settings: &Settings, clock: &dyn Clock, role: Role, need: Need) -> R
     if emergency {
         emergency::survey(settings, &repository);
     }
-    Ok(Opened { lock, repository, opening })
+    Ok(Opened { lock: Some(lock), repository, opening })
+}
+
+/// Takes the backup directory for this process alone.
+fn take(directory: &Path, emergency: bool) -> Result<(Lock, Arc<dyn Storage>), Failure> {
+    create_directory(directory)?;
+    let lock = if emergency { emergency::lock(directory)? } else { Lock::acquire(directory)? };
+    Ok((lock, storage(directory)?))
+}
+
+/// What an emergency start comes up with where the backup directory cannot be used: nothing, and why.
+fn without(directory: &Path, why: Failure) -> Result<(Repository, Opening), Failure> {
+    let Some(near) = directory.ancestors().find_map(|place| storage(place).ok()) else { return Err(why) };
+    let what = format!(
+        "{}; nothing can be backed up or restored until that is mended and the service started again",
+        chain(&why)
+    );
+    found(&what);
+    let opening = Opening { alarm: Some(RecoveryCause::RepositoryMissing), missing: Some(what), ..Opening::default() };
+    Ok((Repository::vacant_at(directory.display().to_string(), near, None), opening))
 }
 
 /// Why a command cannot have the repository, and what to do.

@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::layout;
+use crate::storage::StorageErrorKind;
 
 const MAX_LOCK_BYTES: u64 = 4096;
 
@@ -41,7 +42,7 @@ pub enum LockError {
     #[error("{} is on a network filesystem: put the backup directory on a local disk", .0.display())]
     Network(PathBuf),
     /// The lock file could not be opened or written.
-    #[error("lock {}", .0.display())]
+    #[error("lock {} ({})", .0.display(), StorageErrorKind::of(.1).advice())]
     Io(PathBuf, #[source] io::Error),
 }
 

@@ -52,7 +52,7 @@ pub enum OpenError {
     #[error("{0} holds backups but no repository.json: it was lost; nothing was changed")]
     Headless(String),
     /// The storage failed.
-    #[error("open the repository")]
+    #[error("open the repository ({})", .0.kind.advice())]
     Storage(#[from] StorageError),
 }
 

@@ -16,7 +16,7 @@ use super::stored::MAX_DOCUMENT_BYTES;
 use super::wire::{FORMAT, RepositoryDocument};
 use super::{Repository, layout};
 use crate::storage::vacant::Vacant;
-use crate::storage::{Durability, Storage};
+use crate::storage::{Durability, Storage, StorageErrorKind};
 
 /// Where the bytes are kept that were no `repository.json`.
 const DAMAGED: &str = "repository.json.damaged";
@@ -28,10 +28,13 @@ impl Repository {
         let document = RepositoryDocument { format: FORMAT, id: id.to_owned(), created: super::backup_time(now) };
         lay_out(storage.as_ref())?;
         let place = layout::top(layout::REPOSITORY);
-        if let Ok(damaged) = storage.read(&place, MAX_DOCUMENT_BYTES)
-            && let Ok(kept) = layout::top(layout::QUARANTINE).join(DAMAGED)
-        {
-            storage.replace(&kept, &damaged, Durability::Durable)?;
+        if let Ok(kept) = layout::top(layout::QUARANTINE).join(DAMAGED) {
+            match storage.read(&place, MAX_DOCUMENT_BYTES) {
+                Ok(damaged) => storage.replace(&kept, &damaged, Durability::Durable)?,
+                // A directory, over which no file can be renamed.
+                Err(error) if error.kind == StorageErrorKind::WrongType => storage.set_aside(&place, &kept)?,
+                Err(_) => {}
+            }
         }
         Ok(storage.replace(&place, &render_document(&document)?, Durability::Durable)?)
     }
@@ -39,10 +42,16 @@ impl Repository {
     /// What stands for a repository that is not there, and had this id if that is known: it holds nothing, and every
     /// write to it fails. Nothing is read of what is in its place, and nothing there is changed.
     pub fn vacant(place: Arc<dyn Storage>, id: Option<String>) -> Self {
+        let location = place.location();
+        Self::vacant_at(location, place, id)
+    }
+
+    /// The same where the place itself cannot be opened: `near` is only asked for its space.
+    pub fn vacant_at(location: String, near: Arc<dyn Storage>, id: Option<String>) -> Self {
         let document = RepositoryDocument { format: FORMAT, id: id.unwrap_or_default(), created: DateTime::UNIX_EPOCH };
         let catalogue = RwLock::new(Catalogue::of_objects(Default::default()));
         let is_vacant = AtomicBool::new(true);
-        Self { storage: Arc::new(Vacant(place)), document, catalogue, is_vacant, keys: RwLock::default() }
+        Self { storage: Arc::new(Vacant(near, location)), document, catalogue, is_vacant, keys: RwLock::default() }
     }
 
     /// Whether it only stands for one that is not there.

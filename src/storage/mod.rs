@@ -192,6 +192,18 @@ impl StorageError {
 }
 
 impl StorageErrorKind {
+    /// What an operator does about it.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Denied => "chmod 755 the backup directory, and see that all in it belongs to who runs this",
+            Self::ReadOnly => "mount its filesystem writable",
+            Self::NoSpace => "free space on its disk",
+            Self::WrongType => "something else is in its place: move that away",
+            Self::NotFound => "make the directory that it is in, or name another in FIOVANA_BACKUP_DIRECTORY",
+            Self::TooLarge | Self::Io => "see what is wrong with its disk",
+        }
+    }
+
     /// The kind of an operating-system error.
     pub fn of(error: &io::Error) -> Self {
         match error.kind() {

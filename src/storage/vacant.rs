@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::{Durability, Freed, Listed, Put, Staged, Storage, StorageError, StoragePath};
 
-/// Nothing in the place that another storage would have, which is asked for its space and its name only.
-pub struct Vacant(pub Arc<dyn Storage>);
+/// Nothing in the place of this name; another storage there, or near it, is asked for its space only.
+pub struct Vacant(pub Arc<dyn Storage>, pub String);
 
 impl Vacant {
     fn refused<T>(&self, action: &'static str, path: &StoragePath) -> Result<T, StorageError> {
@@ -80,6 +80,6 @@ impl Storage for Vacant {
     }
 
     fn location(&self) -> String {
-        self.0.location()
+        self.1.clone()
     }
 }
