@@ -170,7 +170,8 @@ impl<const N: usize> Table<N> {
         format!("{}\n", line.trim_end())
     }
 
-    /// A row on several lines: its first cell, then the others, each after the name of its column.
+    /// A row on several lines: its first cell, then the others, each after the name of its column. Numbers and ages, which
+    /// are longer or shorter at the next look, have lines of their own, so that nothing else moves.
     fn stacked(&self, row: &[Cell; N], columns: usize, look: &Look) -> String {
         let mut text = String::new();
         let mut taken = 0;
@@ -186,14 +187,15 @@ impl<const N: usize> Table<N> {
                 taken = columns;
                 continue;
             }
-            if taken + GAP.len() + width > columns {
+            let is_alone = self.columns[at].1 == Align::Right && !label.is_empty();
+            if is_alone || taken + GAP.len() + width > columns {
                 text.push('\n');
                 taken = 0;
             }
             text += GAP;
             text += &label;
             text += &cell.painted(look);
-            taken += GAP.len() + width;
+            taken = if is_alone { columns } else { taken + GAP.len() + width };
         }
         text.push('\n');
         text
@@ -280,6 +282,18 @@ second  pinned
         assert_eq!(painted.replace("\x1b[31m", "<").replace("\x1b[0m", ">"), expected);
         let stacked = table.render(&Look { width: Some(31), ..look() });
         assert!(stacked.starts_with("one\n  note its manifest"), "{stacked}");
+    }
+
+    #[test]
+    fn an_age_that_grows_moves_nothing_else_on_a_narrow_terminal() {
+        let lines = |age: &str| {
+            let columns = [("SET", Align::Left), ("KIND", Align::Left), ("AGE", Align::Right), ("NOTE", Align::Left)];
+            let mut table = Table::new(columns);
+            table.row(["security".into(), "manual".into(), age.into(), "pinned".into()]);
+            table.render(&Look { width: Some(24), ..look() })
+        };
+        assert_eq!(lines("now"), "security\n  kind manual\n  age now\n  note pinned\n");
+        assert_eq!(lines("59 min ago"), lines("now").replace("now", "59 min ago"));
     }
 
     #[test]

@@ -29,7 +29,7 @@ const FORMS: [&str; 20] = [
     "cli:9999",
 ];
 
-const AGES: [&str; 4] = ["99 min ago", "9 min ago", "99 s ago", "9 s ago"];
+const AGES: [&str; 5] = ["9999 d ago", "99 min ago", "9 min ago", "99 s ago", "9 s ago"];
 
 /// How far recovery mode is when a command looks that does not wait for it, on a wide terminal and on a narrow one.
 const PHASES: [&str; 4] = [
@@ -64,8 +64,13 @@ fn now(text: &str, age: &str) -> String {
     parts.iter().map(|part| format!("{} (now)", part.trim_end())).collect::<String>() + last
 }
 
-/// A line whose last column is as wide as the longest age in it.
+/// A line whose last column is as wide as the longest age in it, or tells how many records there are: how much is recorded
+/// before a command ends depends on how fast it is.
 fn ended_alike(line: &str) -> String {
+    let before = line.trim_end_matches(|character: char| character.is_ascii_digit());
+    if before.ends_with("  record ") {
+        return format!("{before}9\n");
+    }
     let ended = ["now", "AGE"].iter().find_map(|age| Some((line.strip_suffix(age)?, age)));
     match ended {
         Some((before, age)) if before.ends_with("  ") => format!("{}  {age}\n", before.trim_end()),
