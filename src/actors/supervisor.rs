@@ -3,7 +3,7 @@
 //! Hazard: a mode that is acted on before it is durable is forgotten by a crash, and one that waits for a broken disk
 //! protects nothing. What to do, and in which order, is decided by `core::mode`; here it is done, one event at a time.
 
-mod reassessment;
+pub(super) mod reassessment;
 
 use std::sync::{Arc, PoisonError};
 

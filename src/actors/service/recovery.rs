@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::super::supervisor::Happened;
+use super::super::supervisor::reassessment::reassess;
 use super::super::verifier::{Validate, Verify};
 use super::super::world::ModeView;
 use super::super::{diff, recovery};
@@ -84,6 +85,8 @@ impl Service {
         if !self.may_leave(&acknowledged) {
             self.validate(caller).await?;
         }
+        // What was brought back is missing no more.
+        reassess(&self.world, &self.supervisor).await;
         let flag_set = self.world.settings().recovery_mode;
         self.asked(ModeEvent::ExitRequested { acknowledged, flag_set }, caller).await?;
         Ok(self.mode())

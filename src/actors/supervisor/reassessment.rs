@@ -44,7 +44,8 @@ impl Supervisor {
     }
 }
 
-async fn reassess(world: &Arc<World>, supervisor: &Post<Supervisor>) {
+/// Looks now, and has the supervisor know what came of it before anything that it is told later.
+pub(in crate::actors) async fn reassess(world: &Arc<World>, supervisor: &Post<Supervisor>) {
     if !world.mode().persisted {
         // What comes of it is in the facts.
         let _ = supervisor.send(SaveMode).await;
