@@ -151,8 +151,8 @@ fn is_version(candidate: &Candidate) -> bool {
 /// Backups in sequence order, and what follows from the order.
 struct History<'a> {
     ordered: &'a [&'a Candidate],
-    /// For each version, the next newer one if it has the same content.
-    newer_same: Vec<Option<BackupId>>,
+    /// For each version, the position of the first of its neighbours with the same content.
+    first_same: Vec<usize>,
     /// When each was made at the latest, by clocks that can be trusted.
     made: Vec<Option<DateTime<Utc>>>,
     /// When each was superseded.
@@ -164,7 +164,8 @@ impl<'a> History<'a> {
         let newer_same = newer_same_versions(ordered);
         let made = made_by(ordered);
         let superseded = superseded_at(ordered, &newer_same, &made, remembered);
-        Self { ordered, newer_same, made, superseded }
+        let first_same = first_same_versions(ordered, &newer_same);
+        Self { ordered, first_same, made, superseded }
     }
 
     /// For how long each version has been superseded; zero if it is not.
@@ -183,11 +184,8 @@ impl<'a> History<'a> {
                     .unwrap_or(Decision::Keep(KeepReason::WithinRule))
             })
             .collect();
-        for at in self.surplus(&decisions, rule, now) {
-            decisions[at] = Decision::Delete(match self.newer_same[at] {
-                Some(newer) => DeleteReason::SameVersion { newer },
-                None => DeleteReason::TooMany { max_backups: rule.max_backups },
-            });
+        for (at, reason) in self.surplus(&decisions, rule, now) {
+            decisions[at] = Decision::Delete(reason);
         }
         decisions
     }
@@ -215,30 +213,63 @@ impl<'a> History<'a> {
         }
     }
 
-    /// The positions of the backups that are too many for the rule. Copies of a version that a newer backup holds go
-    /// first: without them nothing is lost.
-    fn surplus(&self, decisions: &[Decision], rule: &Rule, now: DateTime<Utc>) -> Vec<usize> {
-        let kept = |at: &usize| is_version(self.ordered[*at]) && matches!(decisions[*at], Decision::Keep(_));
-        let counted = (0..self.ordered.len()).filter(kept).filter(|at| !self.ordered[*at].pinned).count();
+    /// The positions of the backups that are too many for the rule, and why each is. Of those with the same content the
+    /// first is the version: it tells since when it was so. The copies after it go before any version does; one that may
+    /// not go counts with the first, and keeps it.
+    fn surplus(&self, decisions: &[Decision], rule: &Rule, now: DateTime<Utc>) -> Vec<(usize, DeleteReason)> {
+        let is_kept = |at: &usize| is_version(self.ordered[*at]) && matches!(decisions[*at], Decision::Keep(_));
+        let kept: Vec<usize> = (0..self.ordered.len()).filter(is_kept).collect();
+        let versions: Vec<Version> = kept
+            .chunk_by(|at, next| self.first_same[*at] == self.first_same[*next])
+            .filter_map(|members| Version::of(members, self.ordered, decisions))
+            .collect();
+        let copies = versions.iter().flat_map(|version| version.copies.iter().map(|at| (*at, version.first)));
+        let counted = versions.iter().filter(|version| version.counts).count() + copies.clone().count();
         let excess = counted.saturating_sub(rule.max_backups);
-        if excess == 0 {
-            return vec![];
-        }
-        let is_free = |at: &usize| decisions[*at] == Decision::Keep(KeepReason::WithinRule);
-        let is_copy = |at: &usize| self.newer_same[*at].is_some();
-        let copies: Vec<usize> =
-            (0..self.ordered.len()).filter(kept).filter(is_free).filter(is_copy).take(excess).collect();
-        let excess = excess - copies.len();
-        let versions = (0..self.ordered.len()).filter(kept).filter(|at| copies.binary_search(at).is_err());
-        let versions: Vec<usize> = match rule.policy {
-            Policy::Newest => versions.filter(is_free).filter(|at| !is_copy(at)).take(excess).collect(),
+        let same = |(at, first): (usize, usize)| (at, DeleteReason::SameVersion { older: self.ordered[first].id });
+        let mut gone: Vec<(usize, DeleteReason)> = copies.take(excess).map(same).collect();
+        let excess = excess - gone.len();
+        let too_many = if excess == 0 { vec![] } else { self.thinned(&versions, excess, rule, now) };
+        gone.extend(too_many.into_iter().map(|at| (at, DeleteReason::TooMany { max_backups: rule.max_backups })));
+        gone
+    }
+
+    /// So many versions that go, or as many as may.
+    fn thinned(&self, versions: &[Version], excess: usize, rule: &Rule, now: DateTime<Utc>) -> Vec<usize> {
+        match rule.policy {
+            Policy::Newest => versions.iter().filter(|v| v.removable).map(|v| v.first).take(excess).collect(),
             Policy::Spread => {
-                let point = |at| Point { at, age: self.age(at, now), removable: is_free(&at) };
+                let point = |v: &Version| Point { at: v.first, age: self.age(v.first, now), removable: v.removable };
                 let window = TimeDelta::days(rule.retention_days.into());
-                spread::thin(&versions.map(point).collect::<Vec<_>>(), excess, window, rule.spacing)
+                spread::thin(&versions.iter().map(point).collect::<Vec<_>>(), excess, window, rule.spacing)
             }
-        };
-        copies.into_iter().chain(versions).collect()
+        }
+    }
+}
+
+/// Neighbours with the same content, as far as they are kept.
+struct Version {
+    /// The oldest of them.
+    first: usize,
+    /// Those after it without which nothing is lost.
+    copies: Vec<usize>,
+    /// Whether it takes up a place, the copies apart: not if it is pinned.
+    counts: bool,
+    /// Whether it may go: if any of it stays, the first does, too.
+    removable: bool,
+}
+
+impl Version {
+    fn of(members: &[usize], ordered: &[&Candidate], decisions: &[Decision]) -> Option<Self> {
+        let (first, others) = members.split_first()?;
+        let is_free = |at: &usize| decisions[*at] == Decision::Keep(KeepReason::WithinRule);
+        let stays = others.iter().any(|at| !is_free(at));
+        Some(Self {
+            first: *first,
+            copies: others.iter().copied().filter(is_free).collect(),
+            counts: !members.iter().any(|at| ordered[*at].pinned),
+            removable: is_free(first) && !stays,
+        })
     }
 }
 
@@ -278,6 +309,19 @@ fn newer_same_versions(ordered: &[&Candidate]) -> Vec<Option<BackupId>> {
         .collect();
     same.reverse();
     same
+}
+
+/// For each version, the position of the first of its neighbours with the same content.
+fn first_same_versions(ordered: &[&Candidate], newer_same: &[Option<BackupId>]) -> Vec<usize> {
+    let mut first: Option<usize> = None;
+    let of = |at| {
+        let this = first.unwrap_or(at);
+        if is_version(ordered[at]) {
+            first = newer_same[at].is_some().then_some(this);
+        }
+        this
+    };
+    (0..ordered.len()).map(of).collect()
 }
 
 /// When each backup was made, at the latest. None counts as older than one before it, so a clock that once lied makes

@@ -45,10 +45,10 @@ pub enum KeepReason {
 /// Why a backup goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeleteReason {
-    /// A newer backup has the same content.
+    /// An older backup has the same content, and there was no other in between.
     SameVersion {
         /// That one.
-        newer: BackupId,
+        older: BackupId,
     },
     /// It has been superseded for longer than the retention.
     Expired {
@@ -162,7 +162,7 @@ impl fmt::Display for KeepReason {
 impl fmt::Display for DeleteReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SameVersion { newer } => write!(f, "same content as {newer}"),
+            Self::SameVersion { older } => write!(f, "same content as {older}"),
             Self::Expired { age_days } => write!(f, "superseded {age_days} days ago"),
             Self::TooMany { max_backups: 1 } => f.write_str("more than 1 version"),
             Self::TooMany { max_backups } => write!(f, "more than {max_backups} versions"),

@@ -53,12 +53,44 @@ fn of_too_many_versions_the_oldest_go() {
 }
 
 #[test]
-fn of_too_many_backups_the_older_copies_of_a_version_go_before_any_version_does() {
+fn of_too_many_backups_the_later_copies_of_a_version_go_before_any_version_does() {
     let history = [backup(1, 1), backup(2, 2), backup(3, 2), backup(4, 1)];
     let at_most = |max_backups| deleted(&history, &Rule { max_backups, ..RULE }, day(5));
     assert_eq!(at_most(4), []);
-    assert_eq!(at_most(3), [(2, "same_version")]);
-    assert_eq!(at_most(2), [(1, "too_many"), (2, "same_version")]);
+    assert_eq!(at_most(3), [(3, "same_version")]);
+    assert_eq!(at_most(2), [(1, "too_many"), (3, "same_version")]);
+}
+
+#[test]
+fn copies_of_what_did_not_change_never_take_away_since_when_it_is_so() {
+    for policy in [Policy::Newest, Policy::Spread] {
+        let rule = Rule { max_backups: 3, policy, ..RULE };
+        let mut kept: Vec<Candidate> = vec![];
+        for (sequence, version) in [1, 2, 3].into_iter().chain([3; 20]).enumerate() {
+            kept.push(backup(sequence as u64 + 1, version));
+            let gone: Vec<u64> = deleted(&kept, &rule, day(25))
+                .into_iter()
+                .map(|(sequence, reason)| {
+                    assert_eq!(reason, "same_version", "{policy}");
+                    sequence
+                })
+                .collect();
+            kept.retain(|candidate| !gone.contains(&candidate.sequence.0));
+        }
+        let left: Vec<u64> = kept.iter().map(|candidate| candidate.sequence.0).collect();
+        assert_eq!(left, [1, 2, 3, 23], "{policy}");
+    }
+}
+
+#[test]
+fn a_pinned_copy_takes_no_place_and_keeps_what_tells_since_when_it_is_so() {
+    let rule = Rule { max_backups: 2, ..RULE };
+    let mut history = [backup(1, 1), backup(2, 1), backup(3, 2), backup(4, 2)];
+    history[1].pinned = true;
+    assert_eq!(deleted(&history, &rule, day(4)), []);
+    assert_eq!(deleted(&history, &Rule { max_backups: 1, ..rule }, day(4)), []);
+    (history[0].pinned, history[1].pinned) = (true, false);
+    assert_eq!(deleted(&history, &Rule { max_backups: 1, ..rule }, day(4)), [(2, "same_version")]);
 }
 
 #[test]
@@ -147,7 +179,9 @@ fn a_suspect_backup_between_two_copies_of_a_version_does_not_tell_them_apart() {
     history[1].pinned = true;
     assert_eq!(deleted(&history, &rule, day(4)), [(1, "too_many")]);
     history[1] = Candidate { state: BackupState::Suspect, ..backup(2, 2) };
-    assert_eq!(deleted(&history, &rule, day(4)), [(1, "same_version")]);
+    assert_eq!(deleted(&history, &rule, day(4)), []);
+    let [first, suspect, copy] = history;
+    assert_eq!(deleted(&[first, suspect, copy, backup(4, 1)], &rule, day(4)), [(3, "same_version")]);
 }
 
 #[test]
@@ -324,12 +358,37 @@ proptest! {
     fn only_what_is_irreplaceable_exceeds_the_rule(history in any_history(), rule in any_rule(), now in -10i64..400) {
         let plan = plan(&history, &rule, &FREE, day(now));
         if plan.frozen.is_none() {
-            let counted: Vec<_> = judged(&history, &plan)
+            let kept: Vec<_> = judged(&history, &plan)
                 .into_iter()
-                .filter(|(c, d)| is_version(c) && !c.pinned && matches!(d, Decision::Keep(_)))
+                .filter(|(c, d)| is_version(c) && matches!(d, Decision::Keep(_)))
                 .collect();
-            let free = counted.iter().filter(|(_, d)| **d == Decision::Keep(KeepReason::WithinRule)).count();
-            prop_assert!(counted.len() <= rule.max_backups || free == 0);
+            let unpinned = |version: &&[(&Candidate, &Decision)]| version.iter().all(|(c, _)| !c.pinned);
+            let all = kept.chunk_by(|(one, _), (next, _)| one.version == next.version);
+            let versions = all.clone().filter(unpinned);
+            let is_free = |(_, d): &(&Candidate, &Decision)| **d == Decision::Keep(KeepReason::WithinRule);
+            // What tells since when a version that stays was there is no version more.
+            let free = versions.clone().filter(|version| version.iter().all(is_free));
+            let copies = all.flat_map(|version| &version[1..]).filter(|one| is_free(one));
+            let (free, copies) = (free.count(), copies.count());
+            prop_assert!(versions.count() + copies <= rule.max_backups || free + copies == 0);
+        }
+    }
+
+    #[test]
+    fn what_tells_since_when_the_newest_content_is_so_is_never_deleted(
+        history in any_history(), rule in any_rule(), now in -10i64..400,
+    ) {
+        let plan = plan(&history, &rule, &FREE, day(now));
+        let versions: Vec<_> = judged(&history, &plan).into_iter().filter(|(c, _)| is_version(c)).collect();
+        if let Some((newest, _)) = versions.last() {
+            let since = |left: &[&Candidate]| {
+                let current = left.iter().rev().take_while(|c| c.version == newest.version);
+                current.last().map(|first| first.sequence)
+            };
+            let all: Vec<_> = versions.iter().map(|(c, _)| *c).collect();
+            let kept = versions.iter().filter(|(_, decision)| matches!(decision, Decision::Keep(_)));
+            // It may be an older one, once what was different in between is gone.
+            prop_assert!(since(&kept.map(|(c, _)| *c).collect::<Vec<_>>()) <= since(&all));
         }
     }
 
