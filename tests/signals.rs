@@ -135,6 +135,33 @@ fn a_second_interrupt_stops_at_once_and_leaves_everything_whole() {
     audit::chained_records(&installation.path("logs/security_audit.log"));
 }
 
+#[test]
+fn what_an_orderly_stop_abandons_is_no_failure_and_is_taken_up_at_the_next_start() {
+    let large = "[sets.large]\nsource = \"large\"\nfiles = [\"*\"]\npriority = \"low\"\n";
+    let limit = "[backup.priority_levels.low]\nmax_size_mb = 100_000\n";
+    let installation = Installation::with_settings(&format!("{large}{limit}"));
+    std::fs::create_dir(installation.path("large")).unwrap();
+    // More than is backed up within the time for which a stop waits.
+    let huge = std::fs::File::create(installation.path("large/huge.bin")).unwrap();
+    huge.set_len(20 << 30).unwrap();
+    let daemon = installation.start();
+    daemon.wait("the backup to run", |daemon| (!daemon.set("large")["running_since"].is_null()).then_some(()));
+    assert_eq!(code(daemon.terminate()), 0);
+    let failed: Vec<Value> =
+        ["BackupFailed", "CleanupFailed"].iter().flat_map(|event| records(&installation, event)).collect();
+    assert_eq!(failed, Vec::<Value>::new());
+    let stopped = records(&installation, "ServiceStopped");
+    // Others may have waited for it.
+    let abandoned = stopped[0]["details"]["abandoned"].as_array().unwrap();
+    assert!(abandoned.contains(&"large".into()), "{stopped:?}");
+    std::fs::remove_dir_all(installation.path("large")).unwrap();
+    std::fs::create_dir(installation.path("large")).unwrap();
+    files::write(&installation.path("large/a.bin"), "small");
+    let daemon = installation.start();
+    daemon.wait("the backup to be taken up", |daemon| daemon.list("large").first().cloned());
+    assert_eq!(daemon.set("large")["consecutive_failures"], 0);
+}
+
 /// A service manager's end of `NOTIFY_SOCKET`.
 struct Manager(UnixDatagram);
 

@@ -135,11 +135,23 @@ impl Tools {
         let BackUp { set, kind, caller } = message;
         let about = About::caller(&caller).set(&set.name);
         let (started, begun) = (self.world.clock.now(), self.world.clock.uptime());
+        let before = self.world.run(&set.name).history;
         self.world.register_work(&caller.progress);
         keyring::take_up(&self.world, &self.herald, &caller).await;
         self.herald.mention(Event::BackupStarted { kind }, &about);
         let result = self.archive_and_read_back(&set, kind, &caller, occupied, started).await;
         let duration_seconds = (self.world.clock.uptime() - begun).as_secs_f64();
+        if let Err(problem) = &result
+            && self.world.is_abandoned(problem)
+        {
+            let (world, name) = (self.world.clone(), set.name.clone());
+            let noted = tokio::task::spawn_blocking(move || world.abandon_run(&name, before)).await;
+            if let Ok(Err(error)) = noted {
+                tracing::warn!(set = %set.name, "the run history was not saved: {}", chain(&error));
+            }
+            tracing::info!(set = %set.name, "the backup was abandoned, as the service stops: it is taken up at the next start");
+            return result;
+        }
         let (event, about) = match &result {
             Ok(BackedUp::Created(backup)) => (completed(kind, backup, duration_seconds), about.backup(backup.id)),
             Ok(BackedUp::Unchanged(backup)) => (Event::BackupUnchanged { duration_seconds }, about.backup(backup.id)),

@@ -203,7 +203,7 @@ impl Running {
         self.service.stop().await;
         if self.world.role == Role::Daemon {
             let about = About::caller(&Caller::component("supervisor"));
-            let _ = self.herald.tell(Event::ServiceStopped, &about).await;
+            let _ = self.herald.tell(Event::ServiceStopped { abandoned: self.world.abandoned() }, &about).await;
             self.world.feed.close();
             // However it ends, nobody waits for it longer.
             let _ = tokio::task::spawn_blocking(move || self.world.notifier.close()).await;

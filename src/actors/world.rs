@@ -3,7 +3,7 @@
 //! Hazard: facts that are copied into actors go stale there. They are here once: settings, the repository with its
 //! catalogue, what ran when, the mode, who is up.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -24,6 +24,7 @@ use super::replicas::Replicas;
 use super::timekeeping::Timekeeping;
 use super::upkeep::Upkeep;
 use super::verifier::scrub::{self, Rotations};
+use crate::api::{Problem, ProblemKind};
 use crate::audit::Head;
 use crate::clock::Clock;
 use crate::core::clock_sanity::ClockFault;
@@ -106,6 +107,8 @@ pub struct World {
     settings: RwLock<Arc<Settings>>,
     mode: watch::Sender<ModeView>,
     runs: Mutex<BTreeMap<SetName, Run>>,
+    /// The sets whose backups the stop abandoned.
+    abandoned: Mutex<BTreeSet<SetName>>,
     actors: Mutex<BTreeMap<&'static str, ActorView>>,
     mail: BTreeMap<&'static str, Mail>,
     audit: Mutex<AuditView>,
@@ -256,6 +259,7 @@ impl World {
             timekeeping,
             upkeep: Upkeep::default(),
             started,
+            abandoned: Mutex::default(),
             settings: RwLock::new(Arc::new(settings)),
             mode: watch::Sender::new(ModeView { mode: Mode::Starting, persisted: true }),
             runs: Mutex::new(runs),
@@ -364,6 +368,23 @@ impl World {
         if before.persisted != persisted {
             self.reassess();
         }
+    }
+
+    /// Whether this is no failure: the service was told to stop, and abandoned what was under way.
+    pub fn is_abandoned(&self, problem: &Problem) -> bool {
+        problem.kind == ProblemKind::Unavailable && self.mode().mode == Mode::Stopping
+    }
+
+    /// A run that the stop abandoned: it leaves no trace in the schedule, so that the next start takes it up.
+    pub fn abandon_run(&self, set: &SetName, before: RunHistory) -> Result<(), StorageError> {
+        let error = self.run(set).last_error;
+        locked(&self.abandoned).insert(set.clone());
+        self.record_run(set, |_| before, error)
+    }
+
+    /// The sets whose backups the stop abandoned.
+    pub fn abandoned(&self) -> Vec<SetName> {
+        locked(&self.abandoned).iter().cloned().collect()
     }
 
     /// What is known of a set's runs.

@@ -99,7 +99,10 @@ pub enum Event {
         mode: &'static str,
     },
     /// The process ends.
-    ServiceStopped,
+    ServiceStopped {
+        /// The sets whose backups were under way and are taken up at the next start.
+        abandoned: Vec<SetName>,
+    },
     /// A person accepted what is wrong with the audit chain.
     ChainAccepted {
         /// What.

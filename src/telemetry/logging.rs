@@ -120,7 +120,7 @@ pub(super) fn sentence(event: &Event) -> String {
         Event::ServiceStarted { version, repository, mode, .. } => {
             format!("fiovana-app {version} is up in mode {mode}; backups are in {repository}")
         }
-        Event::ServiceStopped => "stopped".into(),
+        Event::ServiceStopped { .. } => "stopped".into(),
         Event::ChainAccepted { breaks } => format!("{} breaks of the audit chain were accepted", breaks.len()),
         Event::SourceRewritten { path, previous } => {
             format!("{path} was rewritten: backup {previous} has what it was, and is pinned")

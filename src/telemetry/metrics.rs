@@ -285,7 +285,7 @@ impl Metrics {
                 counts.actor_restarts.with_label_values(&[actor, cause]).inc();
             }
             Event::ServiceStarted { .. }
-            | Event::ServiceStopped
+            | Event::ServiceStopped { .. }
             | Event::ChainAccepted { .. }
             | Event::SourceRewritten { .. }
             | Event::BackupStarted { .. }

@@ -52,7 +52,7 @@ fn told(event: &Event) -> Option<(Urgency, &'static str, String)> {
         Event::ReplicaCaughtUp { replica, .. } => Some((Over, "ReplicaLagging", replica.to_string())),
         Event::ClockSuspect { fault: None, .. } => plain(Over),
         Event::ServiceStarted { .. }
-        | Event::ServiceStopped
+        | Event::ServiceStopped { .. }
         | Event::ChainAccepted { .. }
         | Event::BackupStarted { .. }
         | Event::IntegrityCheckPassed { .. }

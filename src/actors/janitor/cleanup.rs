@@ -154,7 +154,7 @@ impl Tools {
             let completed = Event::CleanupCompleted { replica: None, deleted, objects, freed_bytes: bytes };
             let _ = self.herald.tell(completed, about).await;
         }
-        if let Some(problem) = failure {
+        if let Some(problem) = failure.filter(|problem| !self.world.is_abandoned(problem)) {
             let _ = self.herald.tell(Event::CleanupFailed { error: problem.detail }, about).await;
         }
         PruneOutcome { objects: objects as u64, freed_bytes: bytes, failures, ..PruneOutcome::default() }

@@ -16,7 +16,7 @@ impl Event {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::ServiceStarted { .. } => "ServiceStarted",
-            Self::ServiceStopped => "ServiceStopped",
+            Self::ServiceStopped { .. } => "ServiceStopped",
             Self::ChainAccepted { .. } => CHAIN_STARTED,
             Self::SourceRewritten { .. } => "SourceRewritten",
             Self::BackupStarted { .. } => "BackupStarted",
@@ -86,7 +86,7 @@ impl Event {
             | Self::ActorRestarted { .. }
             | Self::ActorGaveUp { .. } => Outcome::Failure,
             Self::ServiceStarted { .. }
-            | Self::ServiceStopped
+            | Self::ServiceStopped { .. }
             | Self::ChainAccepted { .. }
             | Self::BackupStarted { .. }
             | Self::RestoreStarted { .. }
@@ -106,7 +106,9 @@ impl Event {
             Self::ServiceStarted { version, repository, repository_id, mode } => {
                 json!({"version": version, "repository": repository, "repository_id": repository_id, "mode": mode})
             }
-            Self::ServiceStopped | Self::AuthRejected => json!({}),
+            Self::AuthRejected => json!({}),
+            Self::ServiceStopped { abandoned } if abandoned.is_empty() => json!({}),
+            Self::ServiceStopped { abandoned } => json!({"abandoned": abandoned}),
             Self::ChainAccepted { breaks } => return acceptance(breaks),
             Self::SourceRewritten { path, previous } => json!({"path": path, "previous": previous}),
             Self::BackupStarted { kind } => json!({"kind": kind}),
