@@ -81,6 +81,8 @@ fn collect(directory: &Path, objects: u64) -> f64 {
         staged.insert(object.name, (repository.stage(&object).expect("stage"), object.stored.len() as u64));
     }
     repository.publish_objects(staged).expect("publish");
+    // What needed them was deleted.
+    repository.list_as_pruned(&"logs".parse().expect("a name"), &[Sequence::FIRST]).expect("list");
     let mut freed = Freed::default();
     let (took, ()) = timed(|| {
         let plan = sweep::garbage(&repository, Duration::ZERO, None, Utc::now(), &mut freed).expect("plan");
