@@ -9,6 +9,7 @@ pub(super) mod files;
 pub(super) mod pruning;
 pub(super) mod recovery;
 
+use actix_web::error::QueryPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, LOCATION};
 use actix_web::web::{Data, Path, Query};
@@ -18,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
 
-use crate::actors::problems::chain;
 use crate::actors::service::Caller;
 use crate::api::{JobOperation, ListQuery, Problem, ProblemKind, RestoreOptions};
 use crate::core::set_name::SetNameError;
@@ -147,7 +147,11 @@ fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
         // What is wrong with one parameter is told without its name, which is found by leaving out the others.
         let wrong = text.split('&').find(|one| Query::<T>::from_query(one).is_err()).unwrap_or(text);
         let shown: String = wrong.chars().take(80).collect();
-        malformed(format!("{shown:?} cannot be understood: {}", chain(&error).replace("Query deserialize error: ", "")))
+        let why = match error {
+            QueryPayloadError::Deserialize(why) => why.to_string(),
+            other => other.to_string(),
+        };
+        malformed(format!("{shown:?} cannot be understood: {why}"))
     })
 }
 
