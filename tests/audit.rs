@@ -24,11 +24,10 @@ fn verify(installation: &Installation) -> (i32, Value) {
     (code(output.status), report.unwrap_or_else(|error| panic!("{error}: {output:?}")))
 }
 
-/// What the README's check says, as printed.
+/// What the check of src/audit/README.md says, as printed.
 fn shell_check(installation: &Installation) -> String {
-    let readme = include_str!("../README.md");
-    let section = readme.split("## Audit log").nth(1).unwrap();
-    let script = section.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let page = include_str!("../src/audit/README.md");
+    let script = page.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
     let output = Command::new("sh").arg("-c").arg(script).current_dir(installation.root()).output().unwrap();
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(code(output.status), if output.stdout.is_empty() { 0 } else { 4 });

@@ -70,17 +70,17 @@ fn alerts() -> Vec<String> {
 }
 
 #[test]
-fn every_alert_says_how_bad_it_is_and_leads_to_its_section_of_the_readme() {
-    let (rules, readme) = (text("dashboards/alerts.yml"), text("README.md"));
+fn every_alert_says_how_bad_it_is_and_leads_to_its_section_of_the_runbook() {
+    let (rules, runbook) = (text("dashboards/alerts.yml"), text("dashboards/RUNBOOK.md"));
     for (alert, rule) in alerts().iter().zip(rules.split("- alert: ").skip(1)) {
         assert!(
             ["critical", "warning", "info"].iter().any(|word| rule.contains(&format!("severity: {word}"))),
             "{rule}"
         );
         assert!(rule.contains("summary: \""), "{rule}");
-        let anchor = format!("README.md#{}\"", alert.to_lowercase());
+        let anchor = format!("RUNBOOK.md#{}\"", alert.to_lowercase());
         assert!(rule.contains(&anchor), "{alert} does not lead to {anchor}");
-        assert!(readme.contains(&format!("\n### {alert}\n")), "README.md has no section for {alert}");
+        assert!(runbook.contains(&format!("\n### {alert}\n")), "RUNBOOK.md has no section for {alert}");
     }
 }
 

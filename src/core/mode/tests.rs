@@ -149,8 +149,8 @@ fn codes_are_distinct_and_are_what_is_stored() {
 
 #[test]
 fn the_readme_shows_the_machine_as_it_is() {
-    let (picture, readme) = (mermaid(), include_str!("../../../README.md"));
-    assert!(readme.contains(&format!("```mermaid\n{picture}```\n")), "put this into README.md:\n{picture}");
+    let (picture, page) = (mermaid(), include_str!("../../README.md"));
+    assert!(page.contains(&format!("```mermaid\n{picture}```\n")), "put this into src/README.md:\n{picture}");
 }
 
 #[test]

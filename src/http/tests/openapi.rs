@@ -113,8 +113,8 @@ fn what_may_be_preferred_is_in_the_document_of_every_call_that_heeds_it() {
 
 #[test]
 fn every_type_of_problem_is_in_the_readme_with_what_to_do() {
-    let readme = include_str!("../../../README.md");
-    let told: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `urn:fiovana:problem:")).collect();
+    let page = include_str!("../README.md");
+    let told: Vec<&str> = page.lines().filter(|line| line.starts_with("| `urn:fiovana:problem:")).collect();
     let row =
         |kind: &ProblemKind| format!("| `{}` | {} | {} | {} |", kind.urn(), kind.status(), kind.title(), kind.advice());
     assert_eq!(told, ProblemKind::ALL.iter().map(row).collect::<Vec<_>>());
