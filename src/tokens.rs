@@ -16,9 +16,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use rustix::rand::{GetRandomFlags, getrandom};
-use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::core::Digest;
 use crate::private_file::{PrivateFileError, require_private};
 
 /// The most that a file of tokens may measure, and the shortest token that is worth its name.
@@ -91,12 +91,12 @@ impl Tokens {
 
     /// Whose `token` this is; `None` if it is nobody's.
     pub fn bearer(&self, token: &str) -> Result<Option<Bearer>, PrivateFileError> {
-        let presented = Sha256::digest(token.as_bytes());
+        let presented = Digest::of(token.as_bytes());
         let entries = self.read()?;
         // Every entry is looked at, so that the time tells nothing of which was nearest.
         let mut found = None;
         for (bearer, known) in entries {
-            if Sha256::digest(known.as_bytes()).ct_eq(&presented).into() {
+            if Digest::of(known.as_bytes()).as_bytes().ct_eq(presented.as_bytes()).into() {
                 found = Some(bearer);
             }
         }

@@ -93,7 +93,7 @@ const OF_THE_SERVICE: [(&str, &str); 39] = [
     ("repository_objects", ""),
     ("repository_free_bytes", ""),
     ("clock_suspect", ""),
-    ("build_info", concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"")),
+    ("build_info", concat!("version=\"", env!("CARGO_PKG_VERSION"), "\",sha256=")),
 ];
 
 /// The value of the first series of ours of this name that has all these labels, whatever their order.

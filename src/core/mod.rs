@@ -29,7 +29,7 @@ pub mod space;
 
 pub use backup::{BackupKind, BackupState, Sequence};
 pub use backup_id::{BackupId, BackupRef};
-pub use digest::{ChunkKey, Digest};
+pub use digest::{ChunkKey, Digest, Sha256};
 pub use priority::BackupPriority;
 pub use replication::ReplicaName;
 pub use set_name::SetName;

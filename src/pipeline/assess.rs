@@ -8,11 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::sync::Arc;
 
-use sha2::Digest as _;
-
 use crate::core::content::{is_log, is_validated};
 use crate::core::recovery_plan::{Ask, BackupFacts, FileCopy, FileFacts, Live, LiveState, SetFacts, plan};
-use crate::core::{Digest, SetName};
+use crate::core::{Digest, SetName, Sha256};
 use crate::pipeline::source::{Found, SourceDirectory, SourceError, is_directory};
 use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Content, SetIndex};
@@ -162,13 +160,13 @@ fn live(source: &Result<SourceDirectory, SourceError>, set: &SetSettings, path: 
 
 /// Reads a file to its end: hashes it, and parses it where that is asked for.
 fn read(file: impl Read, parsed: bool) -> Live {
-    let mut content = BufReader::with_capacity(BUFFER_BYTES, Hashed { inner: file, hasher: sha2::Sha256::new() });
+    let mut content = BufReader::with_capacity(BUFFER_BYTES, Hashed { inner: file, hasher: Sha256::new() });
     let fault = if parsed { parse(&mut content) } else { Ok(None) };
     let read = fault.and_then(|fault| io::copy(&mut content, &mut io::sink()).map(|_| fault));
     match read {
         Err(error) => Live::Unreadable(error.to_string()),
         Ok(fault) => {
-            let sha256 = Digest::from_bytes(content.into_inner().hasher.finalize().into());
+            let sha256 = content.into_inner().hasher.finish();
             fault.map_or(Live::Whole(Some(sha256)), |fault| Live::Invalid { fault, sha256 })
         }
     }
@@ -186,7 +184,7 @@ fn parse(content: impl Read) -> io::Result<Option<String>> {
 /// Hashes what is read through it.
 struct Hashed<R> {
     inner: R,
-    hasher: sha2::Sha256,
+    hasher: Sha256,
 }
 
 impl<R: Read> Read for Hashed<R> {

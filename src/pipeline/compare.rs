@@ -6,13 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
-use sha2::Digest as _;
-
 use super::content::{ChunkReader, ContentFault, FileSink, read_files};
 use super::source::{Found, SourceDirectory, SourceError};
 use super::{Cancelled, Progress};
-use crate::core::Digest;
 use crate::core::diff::{Difference, MAX_BYTES, difference};
+use crate::core::{Digest, Sha256};
 use crate::repository::wire::FileEntry;
 use crate::repository::{ReadError, ReadFrom, Repository, catalogue::Backup};
 use crate::settings::SetSettings;
@@ -161,7 +159,7 @@ impl<'a> Files<'a> {
 /// Hashes a live file; keeps its content if that is small enough to be compared.
 fn read_live(file: std::fs::File) -> std::io::Result<Held> {
     let mut content = Vec::new();
-    let mut hasher = sha2::Sha256::new();
+    let mut hasher = Sha256::new();
     (&file).take(MAX_BYTES as u64 + 1).read_to_end(&mut content)?;
     hasher.update(&content);
     let mut size_bytes = content.len() as u64;
@@ -175,7 +173,7 @@ fn read_live(file: std::fs::File) -> std::io::Result<Held> {
             }
         }
     }
-    let sha256 = Digest::from_bytes(hasher.finalize().into());
+    let sha256 = hasher.finish();
     Ok(Held { sha256, size_bytes, content: (size_bytes <= MAX_BYTES as u64).then_some(content) })
 }
 

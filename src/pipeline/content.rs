@@ -6,11 +6,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use sha2::Digest as _;
 
 use super::parallel;
 use super::{Cancelled, Progress};
-use crate::core::Digest;
+use crate::core::{Digest, Sha256};
 use crate::repository::catalogue::Backup;
 use crate::repository::encryption::Keys;
 use crate::repository::object::{CHUNK_BYTES, Decoder, ObjectFault};
@@ -112,7 +111,7 @@ enum Step<C> {
 
 /// Hashes a file's content: in this thread, or beside whatever else is done with it.
 enum FileHasher {
-    Here(sha2::Sha256),
+    Here(Sha256),
     /// Content goes one way, `None` ends a file, and its hash comes back.
     Aside(Sender<Option<Arc<Vec<u8>>>>, Receiver<Digest>),
 }
@@ -123,16 +122,16 @@ const UNHASHED_CHUNKS: usize = 2;
 impl FileHasher {
     fn new<'scope>(scope: &'scope std::thread::Scope<'scope, '_>, aside: bool) -> Self {
         if !aside {
-            return Self::Here(sha2::Sha256::new());
+            return Self::Here(Sha256::new());
         }
         let (give, take) = bounded::<Option<Arc<Vec<u8>>>>(UNHASHED_CHUNKS);
         let (answer, answers) = bounded(1);
         scope.spawn(move || {
-            let mut hasher = sha2::Sha256::new();
+            let mut hasher = Sha256::new();
             for content in take {
                 match content {
                     Some(content) => hasher.update(content.as_slice()),
-                    None if answer.send(finish(&mut hasher)).is_ok() => {}
+                    None if answer.send(std::mem::take(&mut hasher).finish()).is_ok() => {}
                     None => return,
                 }
             }
@@ -151,14 +150,10 @@ impl FileHasher {
     /// The hash of what came since the last time; `None` only if the hashing thread panicked.
     fn finish(&mut self) -> Option<Digest> {
         match self {
-            Self::Here(hasher) => Some(finish(hasher)),
+            Self::Here(hasher) => Some(std::mem::take(hasher).finish()),
             Self::Aside(give, answers) => give.send(None).ok().and_then(|()| answers.recv().ok()),
         }
     }
-}
-
-fn finish(hasher: &mut sha2::Sha256) -> Digest {
-    Digest::from_bytes(std::mem::take(hasher).finalize().into())
 }
 
 /// Reads files, in order, into `sink`; several chunks at once, on up to `threads` threads, where there are many.

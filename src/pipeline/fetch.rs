@@ -3,10 +3,8 @@
 //! Hazard: what was handed out cannot be taken back. Each chunk is handed out only after its object was found to be
 //! right, and the last one only after the whole file was.
 
-use sha2::{Digest as _, Sha256};
-
 use super::content::{ChunkReader, ContentFault};
-use crate::core::Digest;
+use crate::core::Sha256;
 use crate::repository::wire::FileEntry;
 use crate::repository::{ReadFrom, Repository};
 
@@ -32,7 +30,7 @@ impl Fetch {
         let is_last = self.done == self.file.chunks.len();
         let checked = read.and_then(|content| {
             self.hasher.update(&content);
-            if is_last && Digest::from_bytes(self.hasher.finalize_reset().into()) != self.file.sha256 {
+            if is_last && std::mem::take(&mut self.hasher).finish() != self.file.sha256 {
                 return Err(ContentFault::File(self.file.path.clone()));
             }
             Ok(content)

@@ -10,12 +10,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
-use sha2::Digest as _;
-
 use super::capture::Captured;
 use super::source::{Found, SourceDirectory};
 use crate::core::content::is_log;
-use crate::core::{BackupId, Digest};
+use crate::core::{BackupId, Digest, Sha256};
 use crate::repository::Repository;
 use crate::repository::object::CHUNK_BYTES;
 use crate::repository::wire::{Continuation, FileEntry, Lineage};
@@ -148,7 +146,7 @@ fn hash_of_beginning(source: &SourceDirectory, path: &str, length: u64) -> Optio
 
 /// Hashes content as it comes, and notes the hash at each of the wanted lengths.
 pub struct Stops<'l> {
-    hasher: sha2::Sha256,
+    hasher: Sha256,
     wanted: &'l BTreeSet<u64>,
     length: u64,
     beginnings: Beginnings,
@@ -157,7 +155,7 @@ pub struct Stops<'l> {
 impl<'l> Stops<'l> {
     /// Nothing hashed yet.
     pub fn new(wanted: &'l BTreeSet<u64>) -> Self {
-        Self { hasher: sha2::Sha256::new(), wanted, length: 0, beginnings: Beginnings::new() }
+        Self { hasher: Sha256::new(), wanted, length: 0, beginnings: Beginnings::new() }
     }
 
     /// Hashes what follows.
@@ -170,7 +168,7 @@ impl<'l> Stops<'l> {
             let (before, rest) = content.split_at((stop - self.length) as usize);
             self.hasher.update(before);
             (self.length, content) = (*stop, rest);
-            self.beginnings.insert(*stop, Digest::from_bytes(self.hasher.clone().finalize().into()));
+            self.beginnings.insert(*stop, self.hasher.clone().finish());
         }
         self.hasher.update(content);
         self.length = end;
@@ -178,7 +176,7 @@ impl<'l> Stops<'l> {
 
     /// How much was hashed, its hash, and those of its beginnings.
     pub fn finish(self) -> (u64, Digest, Beginnings) {
-        (self.length, Digest::from_bytes(self.hasher.finalize().into()), self.beginnings)
+        (self.length, self.hasher.finish(), self.beginnings)
     }
 }
 

@@ -9,11 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sha2::Digest as _;
 
 use crate::core::garbage::{self, CollectionBlock, GarbagePlan};
 use crate::core::retention::{self, Candidate, DeleteReason, Guards, RetentionPlan, Rule};
-use crate::core::{BackupId, BackupKind, BackupState, Digest, Sequence};
+use crate::core::{BackupId, BackupKind, BackupState, Digest, Sequence, Sha256};
 use crate::repository::catalogue::{Backup, SetIndex};
 use crate::repository::pruned::Pruned;
 use crate::repository::wire::Manifest;
@@ -93,17 +92,17 @@ fn valid_files(manifest: &Manifest) -> Vec<Cow<'_, str>> {
 
 /// The identity of what a backup holds: the same for the same files with the same content, as far as that can be told.
 fn version(manifest: &Manifest) -> Digest {
-    let mut hasher = sha2::Sha256::new();
+    let mut hasher = Sha256::new();
     let Some(body) = &manifest.body else {
         manifest.envelope.objects.iter().for_each(|object| hasher.update(object.name.as_bytes()));
-        return Digest::from_bytes(hasher.finalize().into());
+        return hasher.finish();
     };
     for file in &body.files {
         hasher.update(file.path.as_bytes());
         hasher.update([0]);
         hasher.update(file.sha256.as_bytes());
     }
-    Digest::from_bytes(hasher.finalize().into())
+    hasher.finish()
 }
 
 /// Deletes those of the `approved` backups of a set that retention, asked again, still lets go: at most a batch of them.

@@ -15,7 +15,7 @@ use prometheus::{
 use super::facts::{Facts, SetFacts};
 use super::{Check, Event, Occurrence};
 use crate::core::mode::{DegradedReason, Mode};
-use crate::core::{BackupKind, BackupState};
+use crate::core::{BackupKind, BackupState, Sha256};
 
 /// Why metrics could not be registered or rendered.
 #[derive(Debug, thiserror::Error)]
@@ -196,8 +196,12 @@ impl Metrics {
         let states = States::register(&registrar)?;
         let counts = Counts::register(&registrar)?;
         counts.begin_at_zero(sets, actors);
-        let build = registrar.gauges("build_info", "The running version.", &["version"])?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let build = registrar.gauges(
+            "build_info",
+            "The running version, and what computes SHA-256 on this processor.",
+            &["version", "sha256"],
+        )?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), Sha256::implementation()]).set(1);
         registrar.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Self { registry: registrar.0, scrape: Mutex::new(()), states, counts })
     }

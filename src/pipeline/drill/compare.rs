@@ -9,11 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde::de::IgnoredAny;
-use sha2::Digest as _;
 
 use super::DrillError;
-use crate::core::Digest;
 use crate::core::content::{Validation, is_validated};
+use crate::core::{Digest, Sha256};
 use crate::pipeline::Progress;
 use crate::repository::wire::FileEntry;
 use crate::storage::disk::Disk;
@@ -58,7 +57,7 @@ pub(super) fn compare(
 
 /// The length and hash of a file, and why it does not parse if it should and does not.
 fn read(disk: &RealDisk, file: &FileEntry, validation: Validation) -> io::Result<(u64, Digest, Option<String>)> {
-    let reader = HashingReader { disk, path: Path::new(&file.path), offset: 0, hasher: sha2::Sha256::new() };
+    let reader = HashingReader { disk, path: Path::new(&file.path), offset: 0, hasher: Sha256::new() };
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, reader);
     let mut fault = None;
     if is_validated(&file.path, validation) {
@@ -70,7 +69,7 @@ fn read(disk: &RealDisk, file: &FileEntry, validation: Validation) -> io::Result
     let mut rest = vec![0; BUFFER_BYTES];
     while reader.read(&mut rest)? > 0 {}
     let reader = reader.into_inner();
-    Ok((reader.offset, Digest::from_bytes(reader.hasher.finalize().into()), fault))
+    Ok((reader.offset, reader.hasher.finish(), fault))
 }
 
 /// Reads a file from its beginning, and hashes what it reads.
@@ -78,7 +77,7 @@ struct HashingReader<'a> {
     disk: &'a RealDisk,
     path: &'a Path,
     offset: u64,
-    hasher: sha2::Sha256,
+    hasher: Sha256,
 }
 
 impl Read for HashingReader<'_> {

@@ -17,12 +17,10 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::Digest as _;
-
 use super::error::RestoreError;
 use super::journal::Journal;
-use crate::core::Digest;
 use crate::core::content::is_log;
+use crate::core::{Digest, Sha256};
 use crate::repository::object::CHUNK_BYTES;
 use crate::storage::disk::Disk;
 
@@ -276,13 +274,13 @@ fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
 
 /// The hash of a file.
 fn hash_of(disk: &dyn Disk, path: &Path) -> io::Result<Digest> {
-    let mut hasher = sha2::Sha256::new();
+    let mut hasher = Sha256::new();
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut offset = 0;
     loop {
         let read = disk.read_at(path, offset, &mut buffer)?;
         if read == 0 {
-            return Ok(Digest::from_bytes(hasher.finalize().into()));
+            return Ok(hasher.finish());
         }
         hasher.update(&buffer[..read]);
         offset += read as u64;
