@@ -37,10 +37,6 @@ pub(super) fn admit(request: &HttpRequest, hosts: &Hosts, has_token: bool, body_
     if !is_from_here(request, host) && !is_followed_link(request) {
         return Err(forbidden("a page of another site sent this: only its own pages and programs may".to_owned()));
     }
-    if !request.uri().path_and_query().is_none_or(|target| is_legible(target.as_str())) {
-        let detail = "the path is not text: write bytes as %XX, and only those that make up UTF-8 without controls";
-        return Err(Problem::new(ProblemKind::BadRequest, detail));
-    }
     if announced_bytes(request).is_some_and(|bytes| bytes > body_bytes as u64) {
         return Err(too_large(body_bytes));
     }
@@ -121,24 +117,6 @@ fn is_followed_link(request: &HttpRequest) -> bool {
     request.method().is_safe() && has(SEC_FETCH_MODE, "navigate") && has(SEC_FETCH_DEST, "document")
 }
 
-/// Whether every escape in `target` is one and the whole is text. What actix cannot read it replaces, so that two
-/// paths would look like one.
-fn is_legible(target: &str) -> bool {
-    let mut rest = target.bytes();
-    let mut decoded = Vec::with_capacity(target.len());
-    while let Some(byte) = rest.next() {
-        let byte = if byte == b'%' { escaped(rest.next(), rest.next()) } else { Some(byte) };
-        let Some(byte) = byte else { return false };
-        decoded.push(byte);
-    }
-    std::str::from_utf8(&decoded).is_ok_and(|text| !text.chars().any(char::is_control))
-}
-
-fn escaped(high: Option<u8>, low: Option<u8>) -> Option<u8> {
-    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
-}
-
 /// How long a body was announced.
 fn announced_bytes(request: &HttpRequest) -> Option<u64> {
     request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
@@ -192,15 +170,5 @@ mod tests {
         assert!(
             Hosts::of_api([192, 0, 2, 7].into()).need_tokens() && !Hosts::of_api([127, 0, 0, 1].into()).need_tokens()
         );
-    }
-
-    #[test]
-    fn a_target_is_legible_if_its_escapes_make_up_text() {
-        for good in ["/", "/api/backup/security", "/%2e%2E%2f", "/%252e", "/%C3%A9", "/é", "/list?set=a%20b&limit=1"] {
-            assert!(is_legible(good), "{good}");
-        }
-        for bad in ["/%", "/%2", "/%zz", "/%+1", "/%ff", "/%c3", "/%c0%ae", "/%00", "/%0a", "/%7f", "/a?b=%ed%a0%80"] {
-            assert!(!is_legible(bad), "{bad}");
-        }
     }
 }

@@ -10,33 +10,24 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::http::Method;
 use actix_web::http::header::AUTHORIZATION;
 
 use crate::api::{Problem, ProblemKind};
 use crate::tokens::{Bearer, Right};
 
-/// What a call needs.
+/// What a call needs. Each route says it for its call; what no route claims needs the right to change something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
     /// Nothing: it says only that the service lives.
     Nothing,
-    /// The right to look; none on loopback.
-    Look,
-    /// The right to do something; none on loopback.
-    Act,
+    /// The right to look, at what names no file; none on loopback.
+    Overview,
+    /// The right to look, at what names files, or tells what was done by whom; none on loopback.
+    Details,
+    /// The right to change something; none on loopback.
+    Change,
     /// The right to see what is in files, wherever it is asked for.
     Content,
-}
-
-/// What the call on a path of this pattern needs.
-pub(super) fn need(pattern: Option<&str>, method: &Method) -> Need {
-    match pattern {
-        Some("/healthz" | "/readyz") => Need::Nothing,
-        Some(pattern) if pattern.contains("/files/") || pattern.ends_with("/diff") => Need::Content,
-        _ if method.is_safe() => Need::Look,
-        _ => Need::Act,
-    }
 }
 
 /// The token that a request presents (RFC 6750, 2.1).
@@ -57,8 +48,8 @@ pub(super) fn presented(request: &HttpRequest) -> Result<Option<&str>, Problem> 
 pub(super) fn decide(need: Need, bearer: Option<&Bearer>, required: bool) -> Result<(), Problem> {
     let right = match need {
         Need::Nothing => return Ok(()),
-        Need::Look => Right::Read,
-        Need::Act | Need::Content => Right::Operate,
+        Need::Overview | Need::Details => Right::Read,
+        Need::Change | Need::Content => Right::Operate,
     };
     match bearer {
         Some(bearer) if bearer.right >= right => Ok(()),
@@ -129,26 +120,18 @@ mod tests {
         for required in [false, true] {
             assert_eq!(kind(Need::Nothing, None, required), Ok(()));
             assert_eq!(kind(Need::Content, None, required), Err(ProblemKind::Unauthorized));
-            for need in [Need::Act, Need::Content] {
+            for need in [Need::Change, Need::Content] {
                 assert_eq!(kind(need, Some(&read), required), Err(ProblemKind::Forbidden));
                 assert_eq!(kind(need, Some(&operate), required), Ok(()));
             }
-            assert_eq!(kind(Need::Look, Some(&read), required), Ok(()));
+            for need in [Need::Overview, Need::Details] {
+                assert_eq!(kind(need, Some(&read), required), Ok(()));
+            }
         }
-        for need in [Need::Look, Need::Act] {
+        for need in [Need::Overview, Need::Details, Need::Change] {
             assert_eq!(kind(need, None, false), Ok(()));
             assert_eq!(kind(need, None, true), Err(ProblemKind::Unauthorized));
         }
-    }
-
-    #[test]
-    fn what_shows_files_is_content_and_what_is_unknown_is_looked_at_or_acted_on() {
-        assert_eq!(need(Some("/api/backup/{id}/files/{name}"), &Method::GET), Need::Content);
-        assert_eq!(need(Some("/api/backup/{id}/diff"), &Method::GET), Need::Content);
-        assert_eq!(need(Some("/healthz"), &Method::GET), Need::Nothing);
-        assert_eq!(need(None, &Method::GET), Need::Look);
-        assert_eq!(need(None, &Method::PATCH), Need::Act);
-        assert_eq!(need(Some("/api/backup/{set_or_id}"), &Method::POST), Need::Act);
     }
 
     #[test]

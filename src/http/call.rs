@@ -1,7 +1,8 @@
 //! A call: what answers it, and what the document says of it.
 //!
-//! Hazard: a document that is written beside the code is wrong after the next change. A call's route and its
-//! description are one value, so that neither is there without the other.
+//! Hazard: a document that is written beside the code is wrong after the next change, and a right that is asked for
+//! elsewhere is forgotten for the next call. A call's route, what it needs and its description are one value, so that
+//! none is there without the others.
 
 use actix_web::Route;
 use actix_web::http::Method;
@@ -11,6 +12,7 @@ use utoipa::openapi::path::Parameter;
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
+use super::auth::Need;
 use crate::api::{JobDocument, ProblemKind};
 
 /// What may go wrong with every call, before it is understood.
@@ -49,6 +51,8 @@ pub(super) struct Call {
     pub method: Method,
     /// As actix matches it: `{name}`, or `{name:.+}` for what may hold slashes.
     pub path: &'static str,
+    /// What whoever calls it must be allowed.
+    pub need: Need,
     pub route: Route,
     /// Its name in the document.
     pub id: &'static str,
@@ -65,30 +69,38 @@ pub(super) struct Call {
 }
 
 /// Something that is read.
-pub(super) fn get(path: &'static str, route: Route, id: &'static str, summary: &'static str) -> Call {
-    Call::new(Method::GET, path, route, id, summary)
+pub(super) fn get(path: &'static str, need: Need, route: Route, id: &'static str, summary: &'static str) -> Call {
+    Call::new(Method::GET, path, need, route, id, summary)
 }
 
 /// Something that is done.
-pub(super) fn post(path: &'static str, route: Route, id: &'static str, summary: &'static str) -> Call {
-    Call::new(Method::POST, path, route, id, summary)
+pub(super) fn post(path: &'static str, need: Need, route: Route, id: &'static str, summary: &'static str) -> Call {
+    Call::new(Method::POST, path, need, route, id, summary)
 }
 
 /// Something that is put there.
-pub(super) fn put(path: &'static str, route: Route, id: &'static str, summary: &'static str) -> Call {
-    Call::new(Method::PUT, path, route, id, summary)
+pub(super) fn put(path: &'static str, need: Need, route: Route, id: &'static str, summary: &'static str) -> Call {
+    Call::new(Method::PUT, path, need, route, id, summary)
 }
 
 /// Something that is taken away.
-pub(super) fn delete(path: &'static str, route: Route, id: &'static str, summary: &'static str) -> Call {
-    Call::new(Method::DELETE, path, route, id, summary)
+pub(super) fn delete(path: &'static str, need: Need, route: Route, id: &'static str, summary: &'static str) -> Call {
+    Call::new(Method::DELETE, path, need, route, id, summary)
 }
 
 impl Call {
-    fn new(method: Method, path: &'static str, route: Route, id: &'static str, summary: &'static str) -> Self {
+    fn new(
+        method: Method,
+        path: &'static str,
+        need: Need,
+        route: Route,
+        id: &'static str,
+        summary: &'static str,
+    ) -> Self {
         Self {
             method,
             path,
+            need,
             route,
             id,
             summary,

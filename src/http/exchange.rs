@@ -3,7 +3,6 @@
 //! Hazard: an answer that cannot be tied to the audit log, is kept by a cache, or was never counted.
 
 use std::cell::RefCell;
-use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,25 +12,24 @@ use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
+use actix_web::{Error, HttpMessage, HttpRequest};
 use futures_util::StreamExt;
 use futures_util::stream::poll_fn;
 
 use crate::actors::service::Caller;
-use crate::api::{Problem, ProblemKind};
 
-use super::admission::admit;
 use super::api::Api;
-use super::auth;
 use super::connections::{Keeping, UnderWay};
+use super::gate::{Asking, Claim};
 use super::problem::tell;
 use super::shared::Shared;
 use super::socket::LocalUser;
+use super::target;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
-/// Identifies, admits and counts a request; completes its answer.
+/// Identifies and counts a request; completes its answer. Who is let in is decided behind the routes ([`super::gate`]).
 pub(super) async fn exchange<A: Api>(
     shared: Data<Shared<A>>,
     mut request: ServiceRequest,
@@ -41,15 +39,13 @@ pub(super) async fn exchange<A: Api>(
     let method = known(request.method());
     let caller = caller(request.request());
     let id = caller.correlation_id.clone();
+    request.extensions_mut().insert(Asking(caller));
 
     let under_way = UnderWay::here();
     let unread = keep_payload(&mut request);
 
-    let response = match let_in(&shared, request.request(), caller).await {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.call(request).await?
-        }
+    let response = match target::check(request.request()) {
+        Ok(()) => next.call(request).await?,
         Err(problem) => request.error_response(problem),
     };
 
@@ -60,9 +56,9 @@ pub(super) async fn exchange<A: Api>(
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, id);
     }
-    let route = response.request().match_pattern();
+    let claim = response.request().extensions().get::<Claim>().copied();
+    let route = claim.and_then(|claim| claim.0).unwrap_or("unmatched");
     let seconds = shared.clock.uptime().saturating_sub(begun).as_secs_f64();
-    let route = route.as_deref().unwrap_or("unmatched");
     shared.observer.observed(route, method, response.status().as_u16(), seconds);
     Ok(response.map_body(|_, body| BoxBody::new(Keeping::new(body, (under_way, unread)))))
 }
@@ -78,34 +74,6 @@ fn keep_payload(request: &mut ServiceRequest) -> Option<Rc<RefCell<Payload>>> {
     let stream = poll_fn(move |context| read.borrow_mut().poll_next_unpin(context));
     request.set_payload(Payload::Stream { payload: Box::pin(stream) });
     Some(payload)
-}
-
-/// The caller, by name if a token says it, if the request may be answered.
-async fn let_in<A: Api>(shared: &Shared<A>, request: &HttpRequest, caller: Caller) -> Result<Caller, Problem> {
-    if let Some(user) = request.conn_data::<LocalUser>() {
-        shared.admit_user(*user, &caller)?;
-        admit(request, &shared.hosts, true, shared.limits.body_bytes)?;
-        return Ok(caller);
-    }
-    let token = auth::presented(request)?.map(str::to_owned);
-    let need = auth::need(request.match_pattern().as_deref(), request.method());
-    let peer = request.peer_addr().map(|peer| peer.ip());
-    let bearer = shared.authorise(token, need, &caller, peer).await?;
-    admit(request, &shared.hosts, bearer.is_some(), shared.limits.body_bytes)?;
-    Ok(match bearer {
-        Some(bearer) => Caller { principal: format!("token:{}", bearer.name), ..caller },
-        None => caller,
-    })
-}
-
-impl FromRequest for Caller {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let caller = request.extensions().get::<Self>().cloned();
-        ready(caller.ok_or_else(|| Problem::new(ProblemKind::Internal, "the request has no caller")))
-    }
 }
 
 fn caller(request: &HttpRequest) -> Caller {

@@ -16,6 +16,7 @@ mod call;
 mod connections;
 mod entrances;
 mod exchange;
+mod gate;
 mod handlers;
 mod jobs;
 mod limits;
@@ -27,6 +28,7 @@ mod problem;
 mod routes;
 mod shared;
 mod socket;
+mod target;
 mod tls;
 mod work;
 

@@ -18,7 +18,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{OpenApi, OpenApiBuilder, Ref, RefOr, Required, Schema};
 use utoipa::{ToSchema, openapi};
 
-use super::auth::{Need, need};
+use super::auth::Need;
 use super::call::{ALWAYS, Call, text_header};
 use crate::api::{Problem, ProblemKind, patterns};
 
@@ -178,10 +178,10 @@ fn path_parameter(name: &str, call: &Call) -> Parameter {
 
 fn securities(call: &Call) -> Option<Vec<SecurityRequirement>> {
     let token = || SecurityRequirement::new(TOKEN, Vec::<String>::new());
-    match need(Some(call.path), &call.method) {
+    match call.need {
         Need::Nothing => None,
         // On loopback without.
-        Need::Look | Need::Act => Some(vec![SecurityRequirement::default(), token()]),
+        Need::Overview | Need::Details | Need::Change => Some(vec![SecurityRequirement::default(), token()]),
         Need::Content => Some(vec![token()]),
     }
 }

@@ -9,6 +9,7 @@ mod fake;
 mod hostile;
 mod jobs;
 mod openapi;
+mod spellings;
 mod streams;
 mod tokens;
 
@@ -66,6 +67,15 @@ impl Door {
     }
 
     fn with(limits: Limits) -> Self {
+        Self::serving(limits, Hosts::of_api([127, 0, 0, 1].into()))
+    }
+
+    /// One that takes itself for reachable from elsewhere.
+    fn off_loopback() -> Self {
+        Self::serving(Limits::DEFAULT, Hosts::of_api([192, 0, 2, 7].into()))
+    }
+
+    fn serving(limits: Limits, hosts: Hosts) -> Self {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let (fake, observed) = (Fake::default(), Arc::new(Observed::default()));
@@ -76,7 +86,6 @@ impl Door {
         let (api, observer) = (fake.clone(), Arc::clone(&observed));
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async {
-                let hosts = Hosts::of_api(address.ip());
                 let shared = Shared::new(api, tokens, Arc::new(SystemClock::start()), observer, hosts, limits);
                 let entrance = [Entrance::Plain(listener)];
                 let server = serve_at(entrance, &Data::new(shared), api_routes::<Fake>(), limits).unwrap();
