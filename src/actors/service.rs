@@ -155,7 +155,7 @@ impl Service {
         caller: &Caller,
     ) -> Result<RestoreOutcome, Problem> {
         self.refuse_unless_working()?;
-        let (name, target) = (set.name.clone(), set.source.display().to_string());
+        let (name, target) = (set.name.clone(), set.source.written().display().to_string());
         let backups: Vec<BackupId> = picks.iter().map(|pick| pick.backup.id).collect();
         let Some(newest) = backups.iter().max().copied() else {
             return Err(Problem::new(ProblemKind::BadRequest, "nothing to restore is named"));
