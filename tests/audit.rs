@@ -474,8 +474,8 @@ fn a_log_that_was_rewritten_is_told_from_one_that_grew_or_was_rotated_and_what_i
     assert_eq!(is(&back_up(), "error.log"), "appended", "told once");
     assert!(daemon.get("/metrics").text.contains("fiovana_integrity_failures_total 0"));
 
-    // Dropped, and nothing left but a compressed file.
-    files::write(&log("error.log.1.gz"), "compressed");
+    // Dropped, and nothing left but a compressed file that nobody here can look into.
+    files::write(&log("error.log.1.xz"), b"\xfd7zXZ\0compressed");
     files::write(&log("error.log"), lines(300, 301));
     assert_eq!(is(&back_up(), "error.log"), "unproven");
 }

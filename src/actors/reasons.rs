@@ -10,6 +10,7 @@ use super::world::{AUDIT_LOG, ActorState, World};
 use crate::core::mode::DegradedReason;
 use crate::core::{ReplicaName, SetName};
 use crate::pipeline::assess::{LiveFault, LiveFaultKind, assess};
+use crate::pipeline::fewer::{Fewer, fewer_now};
 use crate::settings::SetSettings;
 
 /// A set whose runs failed this often in a row needs a person. The retries before take some three minutes: what heals
@@ -32,6 +33,8 @@ pub type Concerns = BTreeMap<DegradedReason, String>;
 pub struct Facts {
     /// What is wrong with live files of which there are good copies.
     pub live_faults: Vec<LiveFault>,
+    /// The sets whose newest backup lacks more than half the files of the one before, and which.
+    pub fewer_files: Vec<String>,
     /// The sets whose last run failed: how often in a row, and why the last one did.
     pub failing_sets: Vec<(SetName, u32, Option<String>)>,
     /// The replicas that lack what they should have: how many backups as far as is known, and why.
@@ -73,6 +76,11 @@ const JUDGEMENTS: &[(DegradedReason, Judgement)] = &[
             LiveFaultKind::Missing => None,
         });
         named(invalid, "no longer valid: mend the file, or restore it")
+    }),
+    (DegradedReason::FewerFiles, |facts| {
+        let what = "put them back (`fiovana-app recover` shows how), or, if they are meant to be gone, back the set up by \
+                    hand once more";
+        named(facts.fewer_files.iter().cloned(), what)
     }),
     (DegradedReason::BackupsFailing, |facts| {
         let failing = facts.failing_sets.iter().filter(|(_, failures, _)| *failures >= FAILING_AFTER);
@@ -166,6 +174,7 @@ pub fn look(world: &World) -> Facts {
     });
     Facts {
         live_faults: assess(&world.repository, &settings.sets),
+        fewer_files: settings.sets.iter().filter_map(|set| fewer_files(world, set)).collect(),
         failing_sets: failing.collect(),
         lagging_replicas: world
             .replicas
@@ -187,6 +196,12 @@ pub fn look(world: &World) -> Facts {
         rejected_settings: world.rejected_settings(),
         unsettled_restores: world.unsettled_restores(),
     }
+}
+
+fn fewer_files(world: &World, set: &SetSettings) -> Option<String> {
+    let catalogue = world.repository.catalogue();
+    let fewer = fewer_now(catalogue.set(&set.name)?, set).filter(Fewer::is_most)?;
+    Some(format!("{}: {}", set.name, fewer.sentence()))
 }
 
 fn failing_drill(world: &World, set: &SetSettings) -> Option<(SetName, u32, Option<String>)> {
@@ -256,6 +271,7 @@ mod tests {
         let table = [
             (DegradedReason::LiveFilesMissing, Facts { live_faults: vec![missing("a.json")], ..Facts::default() }),
             (DegradedReason::LiveFilesInvalid, Facts { live_faults: vec![invalid], ..Facts::default() }),
+            (DegradedReason::FewerFiles, Facts { fewer_files: vec!["t: 4 files".into()], ..Facts::default() }),
             (
                 DegradedReason::BackupsFailing,
                 Facts { failing_sets: vec![(set("logs"), FAILING_AFTER, None)], ..Facts::default() },

@@ -105,7 +105,9 @@ impl Service {
         self.refuse_unless_working()?;
         let message = BackUp { set, kind: BackupKind::Manual, caller: caller.clone() };
         match self.archiver.send(message).await.map_err(|_| problems::of_silence("archiver"))?? {
-            BackedUp::Created(backup) | BackedUp::Unchanged(backup) => Ok(view::details(&backup)),
+            BackedUp::Created(backup) | BackedUp::Unchanged(backup) => {
+                Ok(view::details(&self.world.repository, &self.world.settings(), &backup))
+            }
         }
     }
 
@@ -116,7 +118,11 @@ impl Service {
 
     /// Everything about a backup.
     pub fn show(&self, reference: &str) -> Result<BackupDetails, Problem> {
-        Ok(view::details(&view::resolve(self.repository()?, None, reference)?))
+        Ok(view::details(
+            &self.world.repository,
+            &self.world.settings(),
+            &view::resolve(self.repository()?, None, reference)?,
+        ))
     }
 
     /// Reads a backup, whole.
@@ -155,7 +161,7 @@ impl Service {
         caller: &Caller,
     ) -> Result<RestoreOutcome, Problem> {
         self.refuse_unless_working()?;
-        let (name, target) = (set.name.clone(), set.source.written().display().to_string());
+        let (name, target) = (set.name.clone(), set.source.display().to_string());
         let backups: Vec<BackupId> = picks.iter().map(|pick| pick.backup.id).collect();
         let Some(newest) = backups.iter().max().copied() else {
             return Err(Problem::new(ProblemKind::BadRequest, "nothing to restore is named"));

@@ -19,6 +19,7 @@ use crate::api::{
 use crate::core::drill::Access;
 use crate::core::mode::{DegradedReason, RecoveryPhase};
 use crate::core::{BackupId, BackupKind, BackupState, SetName};
+use crate::pipeline::fewer::{fewer, fewer_now};
 use crate::pipeline::restore::{Restored, Rules};
 use crate::pipeline::verify::{Damage, Verdict, Verification};
 use crate::repository::Repository;
@@ -111,7 +112,7 @@ pub fn summary(backup: &Backup) -> BackupSummary {
 }
 
 /// A backup with its files.
-pub fn details(backup: &Backup) -> BackupDetails {
+pub fn details(repository: &Repository, settings: &Settings, backup: &Backup) -> BackupDetails {
     let body = backup.content.as_ref().and_then(|content| content.manifest.body.as_ref());
     let files = body.map_or(&[][..], |body| &body.files);
     let unreadable = body.map_or(&[][..], |body| &body.unreadable);
@@ -124,8 +125,36 @@ pub fn details(backup: &Backup) -> BackupDetails {
             .iter()
             .map(|file| UnreadableDocument { path: file.path.clone(), reason: file.reason.clone() })
             .collect(),
+        fewer: fewer_than_before(repository, settings, backup),
     }
 }
+
+/// The files that the backup before this one has and this one lacks, as far as its set is known.
+fn fewer_than_before(repository: &Repository, settings: &Settings, backup: &Backup) -> Vec<String> {
+    let Some(set) = settings.sets.iter().find(|set| set.name == backup.set) else { return vec![] };
+    let catalogue = repository.catalogue();
+    let fewer = catalogue.set(&backup.set).and_then(|index| fewer(index, set, backup));
+    fewer.map_or_else(Vec::new, |fewer| fewer.gone)
+}
+
+/// What the newest backup of a set lacks, in words.
+fn left_out(index: &SetIndex, set: &SetSettings) -> Vec<String> {
+    let newest = index.backups().iter().rev().find(|backup| backup.kind().is_some_and(BackupKind::is_version));
+    let body = newest.and_then(|backup| backup.content.as_ref()).and_then(|content| content.manifest.body.as_ref());
+    let Some(body) = body else { return vec![] };
+    let missing = body.missing.iter().map(|path| format!("missing: {path}"));
+    let unreadable = body.unreadable.iter().map(|file| format!("unreadable: {}: {}", file.path, file.reason));
+    let mut left_out: Vec<String> = missing.chain(unreadable).take(MAX_LEFT_OUT).collect();
+    let more = (body.missing.len() + body.unreadable.len()).saturating_sub(MAX_LEFT_OUT);
+    if more > 0 {
+        left_out.push(format!("and {more} more"));
+    }
+    left_out.extend(fewer_now(index, set).map(|fewer| fewer.sentence()));
+    left_out
+}
+
+/// The most files that a status names of those that a backup lacks.
+const MAX_LEFT_OUT: usize = 10;
 
 /// A file of a backup.
 pub fn file(file: &FileEntry) -> FileDocument {
@@ -299,7 +328,7 @@ fn set_status(world: &World, facts: &SetFacts, set: &SetSettings) -> SetStatus {
         name: set.name.clone(),
         priority: set.priority,
         enabled: set.enabled,
-        source: set.source.written().display().to_string(),
+        source: set.source.display().to_string(),
         interval_seconds: set.interval.as_secs(),
         next_run: facts.next_run,
         last_attempt: facts.last_attempt,
@@ -319,6 +348,7 @@ fn set_status(world: &World, facts: &SetFacts, set: &SetSettings) -> SetStatus {
             damaged: count(BackupState::Damaged),
         },
         lost_sequences: index.map_or_else(Vec::new, |index| index.lost(MAX_LOST_SHOWN).iter().map(|s| s.0).collect()),
+        left_out: index.map_or_else(Vec::new, |index| left_out(index, set)),
         held: world.upkeep.held(&set.name).map(|hold| HeldDocument::new(&set.name, &hold)),
     }
 }

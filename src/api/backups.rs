@@ -51,10 +51,13 @@ pub struct BackupDetails {
     pub manifest_sha256: Option<Digest>,
     /// Its files, by path.
     pub files: Vec<FileDocument>,
-    /// Files of the set that were not there.
+    /// Files that the set names and that were not there, and patterns that matched none.
     pub missing: Vec<String>,
     /// Files of the set that could not be read.
     pub unreadable: Vec<UnreadableDocument>,
+    /// Files that the backup before it has and this one lacks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fewer: Vec<String>,
 }
 
 /// A file of a backup.

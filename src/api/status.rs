@@ -106,6 +106,9 @@ pub struct SetStatus {
     pub backups: StateCounts,
     /// Sequences that are neither present nor deleted on purpose: lost backups, some of them.
     pub lost_sequences: Vec<u64>,
+    /// What the newest backup lacks, in words; some of it, if it is much.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// The cleanup that waits for a person, if one does.
     #[serde(default)]
     pub held: Option<HeldDocument>,

@@ -47,7 +47,7 @@ impl Exit {
 
     /// Of a backup that was made.
     pub fn of_backup(backup: &BackupDetails) -> Self {
-        let whole = backup.missing.is_empty() && backup.unreadable.is_empty();
+        let whole = backup.missing.is_empty() && backup.unreadable.is_empty() && backup.fewer.is_empty();
         match backup.summary.state {
             BackupState::Damaged => Self::Integrity,
             BackupState::Good if whole && backup.summary.consistent => Self::Done,

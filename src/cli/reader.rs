@@ -46,7 +46,8 @@ impl<'s> Reader<'s> {
 
     /// Everything about a backup.
     pub fn show(&self, reference: &BackupRef) -> Result<BackupDetails, Problem> {
-        Ok(view::details(&view::resolve(&self.repository, None, &reference.to_string())?))
+        let backup = view::resolve(&self.repository, None, &reference.to_string())?;
+        Ok(view::details(&self.repository, self.settings, &backup))
     }
 
     /// What differs between a backup and another of its set, or what is live if none is given.

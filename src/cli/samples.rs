@@ -73,6 +73,7 @@ pub fn details() -> BackupDetails {
         manifest_sha256: Some(Digest::of(b"manifest")),
         files: vec![file],
         missing: vec!["safe_mode_config.json".into()],
+        fewer: vec![],
         unreadable: vec![UnreadableDocument {
             path: "magic_number_rules.json".into(),
             reason: "permission denied".into(),
@@ -183,6 +184,7 @@ fn set(name: &str, priority: BackupPriority) -> SetStatus {
         latest: Some(id('3')),
         backups: StateCounts { good: 4, ..StateCounts::default() },
         lost_sequences: vec![],
+        left_out: vec![],
         held: None,
     }
 }

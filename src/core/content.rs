@@ -16,15 +16,30 @@ pub enum Validation {
     None,
 }
 
-/// Whether a file is a log by its name: `x.log`, `x.jsonl`, and their rotated segments (`x.log.1`, `x.log-20261123`).
-///
-/// A log only grows: growth during capture is no change, and a copy of it ends at its last whole line.
-pub fn is_log(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    [".log", ".jsonl"].iter().any(|ending| match name.split_once(ending) {
-        Some((stem, rest)) => !stem.is_empty() && (rest.is_empty() || rest.starts_with(['.', '-'])),
-        None => false,
-    })
+/// What a set holds. The settings say it; the name of a file never does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SetKind {
+    /// Files that are replaced or edited: a copy of one that changed while it was read is no copy.
+    #[default]
+    Files,
+    /// Logs, which grow at their end and are rotated: growth while one is read is no change.
+    Logs,
+}
+
+impl SetKind {
+    /// Whether its files are logs.
+    pub const fn is_logs(self) -> bool {
+        matches!(self, Self::Logs)
+    }
+}
+
+/// How compressed files begin: gzip, xz, zstd, bzip2. Cut short, they are worth nothing.
+const COMPRESSED: [&[u8]; 4] = [&[0x1f, 0x8b], b"\xfd7zXZ\0", &[0x28, 0xb5, 0x2f, 0xfd], b"BZh"];
+
+/// Whether content that begins like this is compressed.
+pub fn is_compressed(beginning: &[u8]) -> bool {
+    COMPRESSED.iter().any(|magic| beginning.starts_with(magic))
 }
 
 /// Whether `validation` expects something of this file's content.
@@ -42,12 +57,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn logs_are_told_by_their_names() {
-        for log in ["error.log", "a/error.log", "error.log.1", "error.log-20261123", "audit.jsonl", "error.log.2.gz"] {
-            assert!(is_log(log), "{log}");
+    fn compressed_content_is_told_by_how_it_begins() {
+        for compressed in [&b"\x1f\x8b\x08"[..], b"\xfd7zXZ\0\0", b"\x28\xb5\x2f\xfd", b"BZh9"] {
+            assert!(is_compressed(compressed), "{compressed:?}");
         }
-        for other in ["app_config.json", "catalog", ".log", "a.log/b.json", "error.logger"] {
-            assert!(!is_log(other), "{other}");
+        for other in [&b""[..], b"\x1f", b"2026-11-23 started\n", b"{\"a\": 1}"] {
+            assert!(!is_compressed(other), "{other:?}");
         }
     }
 

@@ -26,7 +26,6 @@ pub mod scrub;
 pub mod secrets;
 pub mod set_name;
 pub mod space;
-pub mod trust;
 
 pub use backup::{BackupKind, BackupState, Sequence};
 pub use backup_id::{BackupId, BackupRef};

@@ -8,14 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::sync::Arc;
 
-use crate::core::content::{is_log, is_validated};
+use crate::core::content::is_validated;
 use crate::core::recovery_plan::{Ask, BackupFacts, FileCopy, FileFacts, Live, LiveState, SetFacts, plan};
 use crate::core::{Digest, SetName, Sha256};
 use crate::pipeline::source::{Found, SourceDirectory, SourceError, is_directory};
 use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Content, SetIndex};
 use crate::settings::SetSettings;
-use crate::source_path::SourcePathError;
 
 /// How many bytes of a live file are in memory at a time.
 const BUFFER_BYTES: usize = 1 << 18;
@@ -93,7 +92,7 @@ fn set_facts(repository: &Repository, set: &SetSettings, depth: Depth) -> SetFac
     let source = SourceDirectory::open(&set.source);
     let files = files.into_iter().map(|(path, copies)| FileFacts {
         path: path.to_owned(),
-        is_log: is_log(path),
+        is_log: set.kind.is_logs(),
         is_named: named.contains(path),
         live: live(&source, set, path, depth),
         copies,
@@ -132,13 +131,9 @@ fn named_files(set: &SetSettings, backups: &[(BackupFacts, Arc<Content>)]) -> BT
 fn live(source: &Result<SourceDirectory, SourceError>, set: &SetSettings, path: &str, depth: Depth) -> Live {
     let source = match source {
         Ok(source) => source,
-        Err(SourceError::Path(error)) if error.is_missing() => return Live::Missing,
-        Err(SourceError::Path(error @ SourcePathError::NotADirectory { .. })) => {
-            return Live::Obstructed(error.to_string());
-        }
-        Err(SourceError::Path(SourcePathError::Io { source, .. })) => return Live::Unreadable(source.to_string()),
-        // What is there now may be a stranger's: it says nothing of the files.
-        Err(error) => return Live::Unreadable(error.to_string()),
+        Err(SourceError::Directory(_, error)) if error.kind() == ErrorKind::NotFound => return Live::Missing,
+        Err(SourceError::Directory(_, error)) => return Live::Unreadable(error.to_string()),
+        Err(error) => return Live::Obstructed(error.to_string()),
     };
     match source.look_at(path) {
         Ok(Found::Missing) => return Live::Missing,
@@ -147,7 +142,7 @@ fn live(source: &Result<SourceDirectory, SourceError>, set: &SetSettings, path: 
         Ok(Found::File(_)) => {}
     }
     let parsed = is_validated(path, set.validate);
-    if is_log(path) || (depth == Depth::Faults && !parsed && set.refused.is_none()) {
+    if set.kind.is_logs() || (depth == Depth::Faults && !parsed && set.refused.is_none()) {
         return Live::Whole(None);
     }
     match source.open_file(path) {

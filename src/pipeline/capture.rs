@@ -2,7 +2,8 @@
 //!
 //! Hazard: files change while they are read, and a mixture of old and new restores perfectly and is wrong. Everything
 //! is looked at before and after; what moved is read again, a bounded number of times; a file that never stood still
-//! is reported, not guessed at. A log may grow: its copy ends at the last line that was whole when it was first seen.
+//! is reported, not guessed at. A file that holds still is stored whole. Only a log, in a set that says it holds logs, may
+//! grow meanwhile: the copy of one that did ends at the last line that was whole when the log was first seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,8 +17,8 @@ use super::lineage::{Beginnings, Stops};
 use super::parallel::{self, Share};
 use super::source::{Found, Look, SourceDirectory, look_again, tick_nanoseconds};
 use super::{Cancelled, Progress};
-use crate::core::Digest;
-use crate::core::content::{is_log, is_validated, json_fault};
+use crate::core::content::{is_compressed, is_validated, json_fault};
+use crate::core::{BackupKind, Digest};
 use crate::repository::object::CHUNK_BYTES;
 use crate::repository::wire::{Chunk, FileEntry, UnreadableFile};
 use crate::settings::SetSettings;
@@ -54,7 +55,7 @@ pub struct Captured {
     pub beginnings: BTreeMap<String, Beginnings>,
     /// How each file looked, and the kernel's tick before it was read.
     pub looks: BTreeMap<String, (Look, i64)>,
-    /// Files that were not there.
+    /// Files that were not there, and patterns that match none.
     pub missing: Vec<String>,
     /// Files that could not be read.
     pub unreadable: Vec<UnreadableFile>,
@@ -66,6 +67,7 @@ pub struct Captured {
 pub fn capture(
     source: &SourceDirectory,
     set: &SetSettings,
+    kind: BackupKind,
     store: &dyn ContentStore,
     progress: &Progress,
 ) -> Result<Captured, ArchiveError> {
@@ -75,30 +77,31 @@ pub fn capture(
         let tick = tick_nanoseconds();
         let before = source.look(&set.files)?;
         check_size(set, &before, progress)?;
-        held.retain(|path, held| before.get(path).is_some_and(|found| held.still(path, found)));
+        held.retain(|path, held| before.get(path).is_some_and(|found| held.still(found)));
         let unread: Vec<(&String, &Look)> = before
             .iter()
             .filter_map(|(path, found)| if let Found::File(look) = found { Some((path, look)) } else { None })
             .filter(|(path, _)| !held.contains_key(*path))
             .collect();
         let share = Share::of(unread.iter().map(|(_, look)| look.identity.size_bytes));
-        let task = Task { source, set, store, progress, threads: share.threads };
+        let task = Task { source, set, kind, store, progress, threads: share.threads };
         let read = Mutex::new(&mut held);
         parallel::for_each(share.files, &unread, |(path, look)| {
-            let outcome = task.read_file(path, look)?;
-            let held = Held { look: **look, tick, outcome };
+            let mut look = **look;
+            let outcome = task.read_file(path, &mut look)?;
+            let held = Held { look, tick, outcome };
             read.lock().unwrap_or_else(PoisonError::into_inner).insert((*path).clone(), held);
             Ok::<_, ArchiveError>(())
         })?;
         let after = source.look(&set.files)?;
         let still = before.len() == after.len()
             && before.iter().all(|(path, found)| match (held.get(path), after.get(path)) {
-                (Some(held), Some(after)) => held.outcome != Outcome::Moved && held.still(path, after),
+                (Some(held), Some(after)) => held.outcome != Outcome::Moved && held.still(after),
                 (None, after) => Some(found) == after,
                 (Some(_), None) => false,
             });
         if still || round == MAX_ROUNDS {
-            return Ok(gather(before, held, still));
+            return Ok(gather(set, before, held, still));
         }
         held.retain(|_, held| held.outcome != Outcome::Moved);
         std::thread::sleep(pause);
@@ -116,23 +119,33 @@ struct Held {
 
 #[derive(PartialEq, Eq)]
 enum Outcome {
-    Whole(Box<FileEntry>, Beginnings),
+    Whole(Box<FileEntry>, Beginnings, Growth),
     Unreadable(String),
     Moved,
 }
 
+/// Whether a file may grow at its end while it is read, and be none the worse for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Growth {
+    Allowed,
+    Refused,
+}
+
 impl Held {
     /// Whether what is found now is what was read.
-    fn still(&self, path: &str, found: &Found) -> bool {
-        matches!(found, Found::File(look) if unmoved(path, &self.look, look))
+    fn still(&self, found: &Found) -> bool {
+        let growth = if let Outcome::Whole(_, _, growth) = &self.outcome { *growth } else { Growth::Refused };
+        matches!(found, Found::File(look) if unmoved(growth, &self.look, look))
     }
 }
 
-/// Whether a file that looked like `before` holds the same content at `after`; a log may have grown.
-fn unmoved(path: &str, before: &Look, after: &Look) -> bool {
+/// Whether a file that looked like `before` holds at `after` what it held then.
+fn unmoved(growth: Growth, before: &Look, after: &Look) -> bool {
     let (old, new) = (&before.identity, &after.identity);
     before == after
-        || is_log(path) && (old.device, old.inode) == (new.device, new.inode) && old.size_bytes <= new.size_bytes
+        || growth == Growth::Allowed
+            && (old.device, old.inode) == (new.device, new.inode)
+            && old.size_bytes < new.size_bytes
 }
 
 fn check_size(set: &SetSettings, found: &BTreeMap<String, Found>, progress: &Progress) -> Result<(), ArchiveError> {
@@ -147,7 +160,12 @@ fn check_size(set: &SetSettings, found: &BTreeMap<String, Found>, progress: &Pro
     }
 }
 
-fn gather(before: BTreeMap<String, Found>, held: BTreeMap<String, Held>, consistent: bool) -> Captured {
+fn gather(
+    set: &SetSettings,
+    before: BTreeMap<String, Found>,
+    held: BTreeMap<String, Held>,
+    consistent: bool,
+) -> Captured {
     let mut captured = Captured { consistent, ..Captured::default() };
     let mut unreadable = |path, reason| captured.unreadable.push(UnreadableFile { path, reason });
     for (path, found) in &before {
@@ -157,10 +175,13 @@ fn gather(before: BTreeMap<String, Found>, held: BTreeMap<String, Held>, consist
             Found::File(_) => {}
         }
     }
+    let unmatched = set.files.unmatched(before.keys().map(String::as_str));
+    captured.missing.extend(unmatched.into_iter().map(str::to_owned));
+    captured.missing.sort_unstable();
     for (path, held) in held {
         match held.outcome {
-            Outcome::Whole(entry, beginnings) => {
-                if is_log(&path) {
+            Outcome::Whole(entry, beginnings, _) => {
+                if set.kind.is_logs() {
                     captured.beginnings.insert(path.clone(), beginnings);
                 }
                 captured.files.push(*entry);
@@ -177,6 +198,7 @@ fn gather(before: BTreeMap<String, Found>, held: BTreeMap<String, Held>, consist
 struct Task<'a> {
     source: &'a SourceDirectory,
     set: &'a SetSettings,
+    kind: BackupKind,
     store: &'a dyn ContentStore,
     progress: &'a Progress,
     /// Threads that store the chunks of one file.
@@ -184,24 +206,29 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Reads one file that looked like `look`.
-    fn read_file(&self, path: &str, look: &Look) -> Result<Outcome, ArchiveError> {
+    /// Reads one file that looked like `look`. Of one that has grown until it is opened, that look counts.
+    fn read_file(&self, path: &str, look: &mut Look) -> Result<Outcome, ArchiveError> {
         if let Some(entry) = self.store.recognise(path, look) {
             self.progress.advance(look.identity.size_bytes)?;
             let beginnings = Beginnings::from([(entry.size_bytes, entry.sha256)]);
-            return Ok(Outcome::Whole(Box::new(entry), beginnings));
+            return Ok(Outcome::Whole(Box::new(entry), beginnings, Growth::Refused));
         }
-        if !is_log(path) {
+        let logs = self.set.kind.is_logs();
+        if !logs {
             settle(look);
         }
+        let growth = if logs { Growth::Allowed } else { Growth::Refused };
         let file = match self.source.open_file(path)? {
-            Ok((file, opened)) if unmoved(path, look, &opened) => file,
+            Ok((file, opened)) if unmoved(growth, look, &opened) => {
+                *look = opened;
+                file
+            }
             Ok(_) => return Ok(Outcome::Moved),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Outcome::Moved),
             Err(error) => return Ok(Outcome::Unreadable(error.to_string())),
         };
         match self.read_open_file(&file, path, look) {
-            Ok(Some((entry, beginnings))) => Ok(Outcome::Whole(Box::new(entry), beginnings)),
+            Ok(Some((entry, beginnings, growth))) => Ok(Outcome::Whole(Box::new(entry), beginnings, growth)),
             Ok(None) => Ok(Outcome::Moved),
             Err(ReadFailure::Source(error)) => Ok(Outcome::Unreadable(error.to_string())),
             Err(ReadFailure::Archive(error)) => Err(error),
@@ -214,17 +241,28 @@ impl Task<'_> {
         file: &File,
         path: &str,
         look: &Look,
-    ) -> Result<Option<(FileEntry, Beginnings)>, ReadFailure> {
-        let end = if is_log(path) { last_line_end(file, look.identity.size_bytes)? } else { look.identity.size_bytes };
-        let head = if is_log(path) { read_head(file, end)? } else { Vec::new() };
+    ) -> Result<Option<(FileEntry, Beginnings, Growth)>, ReadFailure> {
+        let logs = self.set.kind.is_logs();
+        let mut end = look.identity.size_bytes;
+        let head = if logs { read_head(file, end)? } else { Vec::new() };
+        // Compressed content that still grows has no line to end at.
+        let growth = if logs && !is_compressed(&head) { Growth::Allowed } else { Growth::Refused };
         let nowhere = BTreeSet::new();
-        let content = self.read_content(file, end, if is_log(path) { self.store.lengths() } else { &nowhere })?;
+        let lengths = if logs { self.store.lengths() } else { &nowhere };
+        let mut content = self.read_content(file, end, lengths)?;
+        if self.ends_at_a_line(file, look, growth)? {
+            let line_end = last_line_end(file, end)?;
+            if line_end < end {
+                end = line_end;
+                content = self.read_content(file, end, lengths)?;
+            }
+        }
         let fault =
             if is_validated(path, self.set.validate) { content_fault(file, &content.only_chunk)? } else { None };
         let xattrs = read_xattrs(file)?;
         let after = look_again(file)?;
-        let rewritten = is_log(path) && read_head(file, end)? != head;
-        if content.size_bytes != end || rewritten || !unmoved(path, look, &after) {
+        let rewritten = logs && !head.starts_with(&read_head(file, end)?);
+        if content.size_bytes != end || rewritten || !unmoved(growth, look, &after) {
             return Ok(None);
         }
         let entry = FileEntry {
@@ -240,7 +278,14 @@ impl Task<'_> {
             lineage: None,
             chunks: content.chunks,
         };
-        Ok(Some((entry, content.beginnings)))
+        Ok(Some((entry, content.beginnings, growth)))
+    }
+
+    /// Whether the copy of this file, read just now, ends at a whole line: only that of a log that grew while it was read,
+    /// and never one that is made because the file is about to be replaced.
+    fn ends_at_a_line(&self, file: &File, look: &Look, growth: Growth) -> io::Result<bool> {
+        let cut = growth == Growth::Allowed && self.kind.is_version();
+        Ok(cut && look_again(file)?.identity.size_bytes > look.identity.size_bytes)
     }
 
     fn read_content(&self, file: &File, end: u64, lengths: &BTreeSet<u64>) -> Result<Content, ReadFailure> {

@@ -11,6 +11,7 @@ pub mod content;
 pub mod drill;
 pub mod export;
 pub mod fetch;
+pub mod fewer;
 pub mod forget;
 pub mod heal;
 pub mod lineage;
@@ -24,6 +25,7 @@ pub mod restore;
 pub mod scrub;
 pub mod source;
 mod stage;
+pub mod survey;
 pub mod sweep;
 pub mod verify;
 

@@ -18,23 +18,21 @@ mod tests;
 pub mod transaction;
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use super::content::{ChunkReader, read_files};
-use super::source::SourceDirectory;
 use super::stage::{Stage, Staged};
 use super::{Progress, parallel};
-use crate::core::content::is_validated;
+use crate::core::content::{SetKind, is_validated};
 use crate::core::{BackupId, BackupKind, Digest};
 use crate::repository::catalogue::{Backup, Content};
 use crate::repository::object::CHUNK_BYTES;
 use crate::repository::wire::FileEntry;
 use crate::repository::{ReadFrom, Repository};
 use crate::settings::SetSettings;
-use crate::source_path::{OpenSource, SourcePath};
 use crate::storage::disk::{Disk, DiskKind};
 use crate::storage::real_disk::RealDisk;
 
@@ -144,36 +142,12 @@ pub fn restore_to(
 pub fn restore_live(repository: &Repository, picks: &[Pick], live: &Live<'_>, progress: &Progress) -> Outcome {
     #[cfg(feature = "chaos")]
     crate::storage::chaos::arm();
-    restore_on(|| Place::open(&live.set.source), repository, picks, live, progress)
+    restore_on(|| open_target(&live.set.source), repository, picks, live, progress)
 }
 
-/// Where live files are replaced. All of a restore, from the look at what is there to the last rename, goes by one
-/// directory that is held open: whatever its path leads to meanwhile, what is replaced is what was looked at and backed up.
-struct Place {
-    disk: Arc<dyn Disk>,
-    source: SourceDirectory,
-    /// Where programs find it.
-    path: PathBuf,
-    /// What keeps that path open.
-    _held: Option<OpenSource>,
-}
-
-impl Place {
-    fn open(source: &SourcePath) -> Result<Self, RestoreError> {
-        let open = source.open_or_make()?;
-        let again = || {
-            let failed = |error| RestoreError::Stage { action: "open", path: source.real().to_owned(), source: error };
-            open.try_clone().map_err(failed)
-        };
-        let disk = Arc::new(RealDisk::of(again()?.into()));
-        let (source, path) = (SourceDirectory::of(again()?), open.path_by_descriptor());
-        Ok(Self { disk, source, path, _held: Some(open) })
-    }
-}
-
-/// The same in the place that `open` gives.
+/// The same on the disk that `open` gives, which holds the set's source directory.
 fn restore_on(
-    open: impl FnOnce() -> Result<Place, RestoreError>,
+    open: impl FnOnce() -> Result<Arc<dyn Disk>, RestoreError>,
     repository: &Repository,
     picks: &[Pick],
     live: &Live<'_>,
@@ -181,8 +155,8 @@ fn restore_on(
 ) -> Outcome {
     match prepare(open, repository, picks, live, progress) {
         Ok((restored, None)) => Outcome { result: Ok(restored), transaction: None },
-        Ok((restored, Some((place, mut transaction)))) => {
-            let healthy = |journal: &Journal| Ok(health::judge(&live.health, &place.path, journal, progress)?);
+        Ok((restored, Some(mut transaction))) => {
+            let healthy = |journal: &Journal| Ok(health::judge(&live.health, &live.set.source, journal, progress)?);
             let result = transaction.carry_out(healthy).map(|()| restored);
             let unsettled = matches!(result, Err(RestoreError::Unsettled { .. }));
             Outcome { result, transaction: (!unsettled).then_some(transaction) }
@@ -193,18 +167,18 @@ fn restore_on(
 
 /// Everything up to the journal: no live file is touched.
 fn prepare(
-    open: impl FnOnce() -> Result<Place, RestoreError>,
+    open: impl FnOnce() -> Result<Arc<dyn Disk>, RestoreError>,
     repository: &Repository,
     picks: &[Pick],
     live: &Live<'_>,
     progress: &Progress,
-) -> Result<(Restored, Option<(Place, Transaction)>), RestoreError> {
+) -> Result<(Restored, Option<Transaction>), RestoreError> {
     let contents = read_manifests(repository, picks)?;
     let mut selection = Selection::of(picks.iter().zip(contents.iter().map(|content| &content.manifest)))?;
     let mut restored = Restored::default();
-    selection.spare_logs(live.rules, &mut restored)?;
-    let place = open()?;
-    let (root, disk) = (live.set.source.real(), place.disk.clone());
+    selection.spare_logs(live.set.kind, live.rules, &mut restored)?;
+    let root = live.set.source.as_path();
+    let disk = open()?;
     let journal = journal::journal_name(&live.set.name);
     if disk.metadata(Path::new(&journal)).is_ok() {
         return Err(RestoreError::Unfinished(root.join(journal)));
@@ -216,22 +190,22 @@ fn prepare(
         refuse_invalid(picks, &selection, live.set, disk.as_ref(), &stage)?;
     }
     let removals = removable(&selection, disk.as_ref(), root)?;
-    selection.tell_of_others(repository, &place.source, live, picks, &mut restored);
+    selection.tell_of_others(repository, live, picks, &mut restored);
     if stage.files().is_empty() && removals.is_empty() {
         return Ok((restored, None));
     }
-    let safety = safety::back_up(repository, &place.source, live.set, selection.paths(), live.now, progress)?;
+    let safety = safety::back_up(repository, live.set, selection.paths(), live.now, progress)?;
     let backups = picks.iter().map(|pick| pick.backup.id).collect();
     let asked = (live.correlation_id, live.principal);
     let mut journal = Journal::new(repository.id(), &live.set.name, asked, backups, safety.id, token);
-    journal.changes = changes(stage.files(), &removals, &safety);
+    journal.changes = changes(live.set.kind, stage.files(), &removals, &safety);
     restored.unsaved = unsaved(&journal, &safety);
     restored.files = restored_files(&selection);
     restored.removed = removals;
     restored.safety_backup = Some(safety.id);
     let transaction = Transaction::begin(disk, root, journal)?;
     stage.hand_over();
-    Ok((restored, Some((place, transaction))))
+    Ok((restored, Some(transaction)))
 }
 
 fn read_manifests(repository: &Repository, picks: &[Pick]) -> Result<Vec<Content>, RestoreError> {
@@ -330,17 +304,16 @@ fn removable(selection: &Selection<'_>, disk: &dyn Disk, root: &Path) -> Result<
     Ok(removable)
 }
 
-fn changes(staged: &[Staged], removals: &[String], safety: &Backup) -> Vec<Change> {
+fn changes(kind: SetKind, staged: &[Staged], removals: &[String], safety: &Backup) -> Vec<Change> {
     let files = safety.content.as_ref().map_or(&[][..], |content| content.manifest.files());
-    let old = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.sha256);
-    let replacements = staged.iter().map(|file| Change {
-        target: file.target.clone(),
-        new: Some(file.sha256),
-        replaces: file.replaces,
-        old: old(&file.target),
-    });
-    let removals =
-        removals.iter().map(|path| Change { target: path.clone(), new: None, replaces: true, old: old(path) });
+    let change = |target: &str, new: Option<Digest>, replaces: bool| {
+        let old = files.iter().find(|file| file.path == target);
+        // A log may go on growing.
+        let old_bytes = old.filter(|_| kind.is_logs()).map(|file| file.size_bytes);
+        Change { target: target.to_owned(), new, replaces, old: old.map(|file| file.sha256), old_bytes }
+    };
+    let replacements = staged.iter().map(|file| change(&file.target, Some(file.sha256), file.replaces));
+    let removals = removals.iter().map(|path| change(path, None, true));
     replacements.chain(removals).collect()
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::core::content::Validation;
+use crate::core::content::{SetKind, Validation};
 use crate::core::retention::Policy;
 use crate::core::{BackupPriority, SetName};
 
@@ -38,6 +38,7 @@ pub(super) struct BuiltInSet {
     pub name: &'static str,
     pub place: Place,
     pub files: &'static [&'static str],
+    pub kind: SetKind,
     pub priority: BackupPriority,
     pub hours: u32,
     pub retention_days: u32,
@@ -55,6 +56,7 @@ pub(super) const SETS: [BuiltInSet; 4] = [
             "safe_mode_config.json",
             "circuit_breaker_config.json",
         ],
+        kind: SetKind::Files,
         priority: BackupPriority::Critical,
         hours: 1,
         retention_days: 30,
@@ -64,6 +66,7 @@ pub(super) const SETS: [BuiltInSet; 4] = [
         name: "application",
         place: Place::Config,
         files: &["app_config.json", "user_preferences.json", "workspace_config.json"],
+        kind: SetKind::Files,
         priority: BackupPriority::High,
         hours: 6,
         retention_days: 14,
@@ -80,6 +83,7 @@ pub(super) const SETS: [BuiltInSet; 4] = [
             "security_audit.log.*",
             "security_audit.log-*",
         ],
+        kind: SetKind::Logs,
         priority: BackupPriority::Medium,
         hours: 24,
         retention_days: 7,
@@ -89,6 +93,7 @@ pub(super) const SETS: [BuiltInSet; 4] = [
         name: SERVICE,
         place: Place::SettingsFile,
         files: &[],
+        kind: SetKind::Files,
         priority: BackupPriority::High,
         hours: 6,
         retention_days: 30,

@@ -3,6 +3,8 @@
 //! Hazard: a pattern that climbs out of its source backs up, and later *restores*, what nobody meant. Patterns are
 //! plain relative paths and globs; whatever could point elsewhere is refused here, once.
 
+use std::collections::BTreeSet;
+
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::origin::Shown;
@@ -17,12 +19,16 @@ pub const MAX_PATTERN_BYTES: usize = 4096;
 const GLOB_CHARACTERS: [char; 4] = ['*', '?', '[', '{'];
 
 /// The files of a set, relative to its source: literal names, and globs in which `*` and `?` stop at `/` and `**`
-/// does not.
+/// does not. A file whose name is exactly the text of a glob (`app[1].conf`) is meant as well. What is excluded is not
+/// of the set, whatever else names it.
 #[derive(Clone, Debug)]
 pub struct FilePatterns {
     literals: Vec<String>,
     globs: Vec<String>,
     matcher: GlobSet,
+    /// Whether it is no news if a glob matches nothing.
+    may_match_nothing: bool,
+    excluded: Option<Box<FilePatterns>>,
 }
 
 /// Why a text is no file pattern.
@@ -66,20 +72,39 @@ impl FilePatterns {
             fault: format!("and the other globs cannot be used together: {}", error.kind()),
         };
         let matcher = builder.build().map_err(unusable)?;
-        Ok(Self { literals, globs, matcher })
+        Ok(Self { literals, globs, matcher, may_match_nothing: false, excluded: None })
+    }
+
+    /// Literal names only.
+    const fn of_literals(literals: Vec<String>) -> Self {
+        Self { literals, globs: Vec::new(), matcher: GlobSet::empty(), may_match_nothing: false, excluded: None }
+    }
+
+    /// The same, for globs that need not match anything.
+    pub(super) fn that_may_match_nothing(self) -> Self {
+        Self { may_match_nothing: true, ..self }
+    }
+
+    /// The same without the files that `excluded` names; refused if that is a file named literally.
+    pub fn without(self, excluded: Self) -> Result<Self, FilePatternError> {
+        if let Some(named) = self.literals().find(|literal| excluded.is_match(literal)) {
+            let fault = "is named in files as well: leave it out of one of the two".to_owned();
+            return Err(FilePatternError { pattern: named.to_owned(), fault });
+        }
+        Ok(Self { excluded: Some(Box::new(excluded)), ..self })
     }
 
     /// One file whose name is meant literally, even if it looks like a glob.
     pub(super) fn literally(name: &str) -> Result<Self, FilePatternError> {
         match fault(name) {
             Some(fault) => Err(FilePatternError { pattern: name.to_owned(), fault: fault.to_owned() }),
-            None => Ok(Self { literals: vec![name.to_owned()], globs: Vec::new(), matcher: GlobSet::empty() }),
+            None => Ok(Self::of_literals(vec![name.to_owned()])),
         }
     }
 
     /// Exactly these files, by paths that a manifest vouches for; each is meant literally.
-    pub fn exactly(paths: Vec<String>) -> Self {
-        Self { literals: paths, globs: Vec::new(), matcher: GlobSet::empty() }
+    pub const fn exactly(paths: Vec<String>) -> Self {
+        Self::of_literals(paths)
     }
 
     /// The names that are no globs, in the order given.
@@ -90,6 +115,52 @@ impl FilePatterns {
     /// The globs, in the order given.
     pub fn globs(&self) -> &[String] {
         &self.globs
+    }
+
+    /// The same with what is excluded.
+    pub fn with_excluded(&self) -> Self {
+        Self { excluded: None, ..self.clone() }
+    }
+
+    /// How many of these paths each pattern means, in the order given, literal names first.
+    pub fn counts<'p>(&self, paths: impl IntoIterator<Item = &'p str>) -> Vec<(&str, usize)> {
+        let mut counts: Vec<(&str, usize)> =
+            self.literals().chain(self.globs.iter().map(String::as_str)).map(|pattern| (pattern, 0)).collect();
+        for path in paths {
+            let globs: BTreeSet<usize> = self.matcher.matches(path).into_iter().collect();
+            for (index, (pattern, count)) in counts.iter_mut().enumerate() {
+                let of_glob = index.checked_sub(self.literals.len()).is_some_and(|index| globs.contains(&index));
+                *count += usize::from(of_glob || *pattern == path);
+            }
+        }
+        counts
+    }
+
+    /// What is excluded, in the order given.
+    pub fn excluded(&self) -> Option<&Self> {
+        self.excluded.as_deref()
+    }
+
+    /// Whether this path, which is named, is excluded.
+    pub fn is_excluded(&self, relative: &str) -> bool {
+        self.excluded.as_ref().is_some_and(|excluded| excluded.is_match(relative))
+    }
+
+    /// The globs that match none of these paths, in the order given; those that need not are not among them.
+    pub fn unmatched<'p>(&self, paths: impl IntoIterator<Item = &'p str>) -> Vec<&str> {
+        if self.may_match_nothing || self.globs.is_empty() {
+            return Vec::new();
+        }
+        let mut matched: BTreeSet<usize> = BTreeSet::new();
+        for path in paths {
+            matched.extend(self.matcher.matches(path));
+            matched.extend(self.globs.iter().position(|glob| glob == path));
+            if matched.len() == self.globs.len() {
+                break;
+            }
+        }
+        let globs = self.globs.iter().enumerate();
+        globs.filter(|(index, _)| !matched.contains(index)).map(|(_, glob)| glob.as_str()).collect()
     }
 
     /// Whether any pattern is a glob.
@@ -104,12 +175,17 @@ impl FilePatterns {
 
     /// Whether the set holds the file of this path, relative to its source.
     pub fn is_match(&self, relative: &str) -> bool {
+        self.is_named(relative) && !self.is_excluded(relative)
+    }
+
+    /// Whether a name or a glob means this path, excluded or not.
+    pub fn is_named(&self, relative: &str) -> bool {
         self.literals.iter().any(|literal| literal == relative) || self.is_glob_match(relative)
     }
 
-    /// Whether a glob matches this path.
+    /// Whether a glob matches this path, or is spelt like it.
     pub(super) fn is_glob_match(&self, relative: &str) -> bool {
-        self.matcher.is_match(relative)
+        self.matcher.is_match(relative) || self.globs.iter().any(|glob| glob == relative)
     }
 
     /// Whether a pattern may name something inside `directory`, a relative path. In doubt it may.
@@ -117,14 +193,15 @@ impl FilePatterns {
         let inside = |literal: &String| {
             literal.strip_prefix(directory).is_some_and(|rest| directory.is_empty() || rest.starts_with('/'))
         };
-        self.literals.iter().any(inside) || self.globs.iter().any(|pattern| glob_reaches_into(pattern, directory))
+        self.literals.iter().chain(&self.globs).any(inside)
+            || self.globs.iter().any(|pattern| glob_reaches_into(pattern, directory))
     }
 }
 
 impl PartialEq for FilePatterns {
     /// The matcher follows from the globs.
     fn eq(&self, other: &Self) -> bool {
-        self.literals == other.literals && self.globs == other.globs
+        self.literals == other.literals && self.globs == other.globs && self.excluded == other.excluded
     }
 }
 

@@ -7,16 +7,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::core::content::Validation;
+use crate::core::content::{SetKind, Validation};
 use crate::core::retention::Policy;
 use crate::core::{BackupPriority, Digest, SetName};
-use crate::source_path::SourcePath;
 
 use super::BackupConfig;
 use super::builtin::{self, BuiltInSet, Place, hours};
 use super::error::SettingsError;
 use super::file_patterns::FilePatterns;
-use super::origin::{Ledger, Origin, Said, prevailing};
+use super::origin::{Ledger, Origin, Said, Shown, prevailing};
 use super::stated::{StatedBackup, StatedSet};
 
 /// One backup set, all its values decided.
@@ -24,10 +23,12 @@ use super::stated::{StatedBackup, StatedSet};
 pub struct SetSettings {
     /// Its name.
     pub name: SetName,
-    /// The directory that holds its files.
-    pub source: SourcePath,
+    /// The directory that holds its files, absolute.
+    pub source: PathBuf,
     /// Which files of the source it holds.
     pub files: FilePatterns,
+    /// What its files are.
+    pub kind: SetKind,
     /// How much it matters.
     pub priority: BackupPriority,
     /// The time between two scheduled backups.
@@ -111,6 +112,7 @@ struct Located<'a> {
     built_in: Option<&'static BuiltInSet>,
     source: Said<PathBuf>,
     files: Said<FilePatterns>,
+    exclude: Said<FilePatterns>,
     priority: Said<BackupPriority>,
 }
 
@@ -120,8 +122,31 @@ fn locate<'a>(grounds: &Grounds, said: &'a StatedSet, errors: &mut Vec<SettingsE
         Some(set) => locate_built_in(grounds, set, said, errors)?,
         None => (said.source.clone()?, said.files.clone()?),
     };
+    let exclude = prevailing(&[&said.exclude], FilePatterns::exactly(Vec::new()));
+    let files = leave_out(said, files, &exclude, errors)?;
     let priority = prevailing(&[&said.priority], built_in.map_or(builtin::DEFAULT_PRIORITY, |set| set.priority));
-    Some(Located { said, built_in, source, files, priority })
+    Some(Located { said, built_in, source, files, exclude, priority })
+}
+
+/// The files without those that are excluded; refused if one of those is named.
+fn leave_out(
+    said: &StatedSet,
+    files: Said<FilePatterns>,
+    exclude: &Said<FilePatterns>,
+    errors: &mut Vec<SettingsError>,
+) -> Option<Said<FilePatterns>> {
+    if exclude.value.is_empty() {
+        return Some(files);
+    }
+    match files.value.without(exclude.value.clone()) {
+        Ok(value) => Some(Said { value, origin: files.origin }),
+        Err(error) => {
+            let (key, value) = (format!("sets.{}.exclude", said.name), exclude.value.shown());
+            let (origin, allowed) = (exclude.origin.clone(), error.to_string());
+            errors.push(SettingsError::Value { key, value, origin, allowed });
+            None
+        }
+    }
 }
 
 fn locate_built_in(
@@ -132,7 +157,11 @@ fn locate_built_in(
 ) -> Option<(Said<PathBuf>, Said<FilePatterns>)> {
     let (home, files) = match set.place {
         Place::Config => (grounds.config_directory.clone(), FilePatterns::new(set.files)),
-        Place::Logs => (grounds.log_directory.clone(), FilePatterns::new(set.files)),
+        // Nothing may have been rotated yet.
+        Place::Logs => {
+            let files = FilePatterns::new(set.files);
+            (grounds.log_directory.clone(), files.map(FilePatterns::that_may_match_nothing))
+        }
         Place::SettingsFile => {
             let unused = Said::built_in(grounds.default_settings_file.clone());
             let file = grounds.settings_file.cloned().unwrap_or(unused);
@@ -169,6 +198,7 @@ fn decide_set(grounds: &Grounds, set: Located, ledger: &mut Ledger) -> Decided {
     );
     let max_backups = prevailing(&[&said.max_backups, &backup.max_backups], grounds.backup.max_backups);
     let policy = prevailing(&[&said.policy, &level.policy], builtin::POLICY);
+    let kind = prevailing(&[&said.kind], set.built_in.map_or(SetKind::Files, |set| set.kind));
     let validate = prevailing(&[&said.validate], set.built_in.map_or(Validation::Json, |set| set.validate));
     let max_size_mb = prevailing(&[&level.max_size_mb], built_in_level.max_size_mb);
     let is_idle = said.name.as_str() == builtin::SERVICE && grounds.settings_file.is_none();
@@ -176,17 +206,13 @@ fn decide_set(grounds: &Grounds, set: Located, ledger: &mut Ledger) -> Decided {
 
     let key = |field: &str| format!("sets.{}.{field}", said.name);
     let (source_origin, files_origin) = (set.source.origin.clone(), set.files.origin.clone());
-    let written = ledger.note(key("source"), set.source);
-    let trust_parents = ledger.note(key("trust_parents"), prevailing(&[&said.trust_parents], false));
-    let source = SourcePath::find(written, trust_parents);
-    if source.real() != source.written() {
-        let real = Said { value: source.real().to_owned(), origin: source_origin.clone() };
-        ledger.note(key("source_resolved"), real);
-    }
+    // Already taken from the files.
+    ledger.note(key("exclude"), set.exclude);
     let set = SetSettings {
         name: said.name.clone(),
-        source,
+        source: ledger.note(key("source"), set.source),
         files: ledger.note(key("files"), set.files),
+        kind: ledger.note(key("kind"), kind),
         priority: ledger.note(key("priority"), set.priority),
         interval: ledger.note(key("interval"), interval),
         retention_days: ledger.note(key("retention_days"), retention_days),

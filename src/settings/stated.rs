@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::core::content::Validation;
+use crate::core::content::{SetKind, Validation};
 use crate::core::retention::Policy;
 use crate::core::{BackupPriority, SetName};
 
@@ -23,7 +23,7 @@ use super::janitor::StatedJanitor;
 use super::notify::StatedNotify;
 use super::origin::{Said, Shown};
 use super::replicas::{self, StatedReplica};
-use super::values::{Raw, Read, command, directory, files, flag, time, whole, word};
+use super::values::{Raw, Read, command, directory, file_patterns, files, flag, time, whole, word};
 use super::{LogFormat, LogLevel};
 
 /// A value, if somebody said it.
@@ -94,6 +94,8 @@ pub(super) struct StatedSet {
     pub name: SetName,
     pub source: Stated<PathBuf>,
     pub files: Stated<FilePatterns>,
+    pub exclude: Stated<FilePatterns>,
+    pub kind: Stated<SetKind>,
     pub priority: Stated<BackupPriority>,
     pub interval: Stated<Duration>,
     pub retention_days: Stated<u32>,
@@ -101,7 +103,6 @@ pub(super) struct StatedSet {
     pub policy: Stated<Policy>,
     pub validate: Stated<Validation>,
     pub replicate: Stated<bool>,
-    pub trust_parents: Stated<bool>,
 }
 
 impl StatedSet {
@@ -111,6 +112,8 @@ impl StatedSet {
             name,
             source: None,
             files: None,
+            exclude: None,
+            kind: None,
             priority: None,
             interval: None,
             retention_days: None,
@@ -118,7 +121,6 @@ impl StatedSet {
             policy: None,
             validate: None,
             replicate: None,
-            trust_parents: None,
         }
     }
 }
@@ -251,13 +253,19 @@ fn read_set(layers: &Layers, name: SetName, mut section: Section, errors: &mut V
         section.require("files", r#"give a list of file names and globs such as ["app.json", "*.toml"]"#);
     }
     // The files of the service are its settings file, whatever is said.
-    let (source, files) = match name.as_str() {
-        builtin::SERVICE => (None, None),
-        _ => (section.take("source", directory(layers.sources)), section.take("files", files)),
+    let (source, files, exclude) = match name.as_str() {
+        builtin::SERVICE => (None, None, None),
+        _ => (
+            section.take("source", directory(layers.sources)),
+            section.take("files", files),
+            section.take("exclude", file_patterns),
+        ),
     };
     let set = StatedSet {
         source,
         files,
+        exclude,
+        kind: section.take("kind", set_kind),
         priority: section.take("priority", word("critical, high, medium or low")),
         interval: section.take("interval", time(SECOND..=YEAR)),
         retention_days: section.take("retention_days", whole(1..=MOST_DAYS)),
@@ -265,11 +273,27 @@ fn read_set(layers: &Layers, name: SetName, mut section: Section, errors: &mut V
         policy: section.take("policy", word(POLICIES)),
         validate: section.take("validate", validation),
         replicate: section.take("replicate", flag),
-        trust_parents: section.take("trust_parents", flag),
         name,
     };
     section.finish(errors);
     set
+}
+
+fn set_kind(raw: &Raw) -> Read<SetKind> {
+    match raw.text() {
+        Some("files") => Ok(SetKind::Files),
+        Some("logs") => Ok(SetKind::Logs),
+        _ => Err(r#"give "files" or "logs""#.to_owned()),
+    }
+}
+
+impl Shown for SetKind {
+    fn shown(&self) -> String {
+        match self {
+            Self::Files => "files".to_owned(),
+            Self::Logs => "logs".to_owned(),
+        }
+    }
 }
 
 fn validation(raw: &Raw) -> Read<Validation> {

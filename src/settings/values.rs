@@ -175,14 +175,21 @@ pub(super) fn command(raw: &Raw) -> Read<Vec<String>> {
     if absolute { Ok(words) } else { Err(ALLOWED.to_owned()) }
 }
 
+/// What a list of file names and globs looks like.
+const ALLOWED_FILES: &str = r#"give a list of file names and globs such as ["app.json", "*.toml"]"#;
+
 /// At least one file name or glob.
 pub(super) fn files(raw: &Raw) -> Read<FilePatterns> {
-    const ALLOWED: &str = r#"give a list of file names and globs such as ["app.json", "*.toml"]"#;
-    let Raw::Toml(Value { kind: ValueKind::Array(items), .. }) = raw else { return Err(ALLOWED.to_owned()) };
+    let patterns = file_patterns(raw)?;
+    if patterns.is_empty() { Err(ALLOWED_FILES.to_owned()) } else { Ok(patterns) }
+}
+
+/// Any number of file names and globs.
+pub(super) fn file_patterns(raw: &Raw) -> Read<FilePatterns> {
+    let Raw::Toml(Value { kind: ValueKind::Array(items), .. }) = raw else { return Err(ALLOWED_FILES.to_owned()) };
     let texts = items.iter().map(|item| match &item.kind {
         ValueKind::String(text) => Ok(text.as_str()),
-        _ => Err(ALLOWED.to_owned()),
+        _ => Err(ALLOWED_FILES.to_owned()),
     });
-    let patterns = FilePatterns::new(texts.collect::<Read<Vec<_>>>()?).map_err(|error| error.to_string())?;
-    if patterns.is_empty() { Err(ALLOWED.to_owned()) } else { Ok(patterns) }
+    FilePatterns::new(texts.collect::<Read<Vec<_>>>()?).map_err(|error| error.to_string())
 }

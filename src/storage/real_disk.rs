@@ -26,11 +26,6 @@ impl RealDisk {
         Ok(Self { root: Root::open(root)? })
     }
 
-    /// A directory that is open already.
-    pub fn of(root: OwnedFd) -> Self {
-        Self { root: Root::of(root) }
-    }
-
     /// As [`RealDisk::open`], resolving paths as on a kernel without `openat2`.
     #[cfg(test)]
     pub(super) fn open_walking(root: &Path) -> io::Result<Self> {
@@ -48,7 +43,7 @@ impl RealDisk {
     }
 
     fn open_directory(&self, path: &Path) -> io::Result<OwnedFd> {
-        Ok(self.root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?)
+        self.root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
     }
 }
 

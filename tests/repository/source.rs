@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fiovana_app::core::BackupPriority;
-use fiovana_app::core::content::Validation;
+use fiovana_app::core::content::{SetKind, Validation};
 use fiovana_app::core::retention::Policy;
 use fiovana_app::settings::{FilePatterns, SetSettings};
-use fiovana_app::source_path::SourcePath;
 use tempfile::TempDir;
 
 use super::Files;
@@ -33,8 +32,9 @@ impl Source {
         let source = directory.path().canonicalize().expect("its path");
         let set = SetSettings {
             name: name.parse().expect("a set name"),
-            source: SourcePath::find(source, false),
+            source,
             files: FilePatterns::new(["**"]).expect("patterns"),
+            kind: SetKind::Files,
             priority: BackupPriority::Critical,
             interval: Duration::from_secs(3600),
             retention_days: 30,

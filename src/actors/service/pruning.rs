@@ -104,7 +104,7 @@ impl Service {
         let backup = view::resolve(self.repository()?, None, reference)?;
         let message = SetPin { backup, pinned, caller: caller.clone() };
         let changed = self.janitor.send(message).await.map_err(|_| problems::of_silence("janitor"))??;
-        Ok(view::details(&changed))
+        Ok(view::details(&self.world.repository, &self.world.settings(), &changed))
     }
 
     /// Gives up a damaged backup (its id) or a lost one (`SET:SEQUENCE`); shows what that means unless it is confirmed.

@@ -134,7 +134,19 @@ pub(super) fn absent_files(backup: &BackupDetails) -> String {
     let missing = backup.missing.iter().map(|path| remark("missing", path));
     let unreadable =
         backup.unreadable.iter().map(|file| remark("unreadable", &format!("{}: {}", file.path, file.reason)));
-    missing.chain(unreadable).collect()
+    missing.chain(unreadable).chain(fewer(&backup.fewer)).collect()
+}
+
+/// Files that are gone since the backup before.
+fn fewer(gone: &[String]) -> Option<String> {
+    const MAX_NAMED: usize = 20;
+    let named: Vec<&str> = gone.iter().take(MAX_NAMED).map(String::as_str).collect();
+    let more = match gone.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let what = format!("{} fewer than before", count(gone.len(), "file"));
+    (!gone.is_empty()).then(|| remark(&what, &format!("{}{more}", named.join(", "))))
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The settings as text.
 
-use crate::cli::config::{Checked, Explanation, Value};
+use crate::cli::config::{Checked, CheckedSet, Explanation, Value};
 use crate::cli::output::{Look, plain};
 use crate::cli::table::{Align, Table};
+use crate::cli::text::count;
 
 /// Every effective value and who said it.
 pub fn settings(explanation: &Explanation, look: &Look) -> String {
@@ -18,15 +19,36 @@ pub fn settings(explanation: &Explanation, look: &Look) -> String {
 }
 
 /// What a check found.
-pub fn checked(checked: &Checked, _: &Look) -> String {
+pub fn checked(checked: &Checked, look: &Look) -> String {
     let from = match &checked.settings_file {
         Some(path) => format!("of {}", plain(path)),
         None => "without a settings file".to_owned(),
     };
     if checked.valid {
-        return format!("the settings {from} are valid\n");
+        let sets = checked.sets.iter().map(|set| checked_set(set, look));
+        return format!("the settings {from} are valid\n{}", sets.collect::<String>());
     }
     String::new()
+}
+
+fn checked_set(set: &CheckedSet, _: &Look) -> String {
+    let mut text = format!("{}: {} in {}\n", set.set, count(set.files, "file"), plain(&set.source));
+    for pattern in &set.patterns {
+        let matched = if pattern.files == 0 { "nothing".to_owned() } else { count(pattern.files, "file") };
+        text += &format!("  {}: {matched}\n", plain(&pattern.pattern));
+    }
+    if set.excluded > 0 {
+        let names: Vec<_> = set.excluded_files.iter().map(|path| plain(path)).collect();
+        let more = match set.excluded - set.excluded_files.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        text += &format!("  excluded: {}{more}\n", names.join(", "));
+    }
+    for remark in &set.remarks {
+        text += &format!("  {}\n", plain(remark));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -131,6 +131,7 @@ fn troubles(set: &SetStatus, look: &Look) -> String {
         let times = count(set.consecutive_failures as usize, "time");
         text += &remark(set.name.as_str(), &format!("failed {times}{tried}: {why}"));
     }
+    text.extend(set.left_out.iter().map(|what| remark(set.name.as_str(), what)));
     if let Some(why) = &set.last_drill_error {
         let held = set.last_drill.map(|at| format!(" {}", age(at, look.now))).unwrap_or_default();
         text += &remark(set.name.as_str(), &format!("the drill{held} failed: {why}"));

@@ -42,6 +42,8 @@ coded! {
     DegradedReason {
         /// Live files are missing.
         LiveFilesMissing = "live_files_missing",
+        /// The newest backup of a set has less than half the files of the one before.
+        FewerFiles = "fewer_files",
         /// Live files do not parse.
         LiveFilesInvalid = "live_files_invalid",
         /// Backups of a set keep failing.

@@ -381,6 +381,7 @@ fn details() -> BackupDetails {
         manifest_sha256: None,
         files: vec![],
         missing: vec![],
+        fewer: vec![],
         unreadable: vec![],
     }
 }

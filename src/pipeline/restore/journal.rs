@@ -54,6 +54,9 @@ pub struct Change {
     pub replaces: bool,
     /// The hash of the earlier file, as far as it could be read.
     pub old: Option<Digest>,
+    /// How much of the earlier file that is the hash of, where the rest may have grown since; all of it if not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_bytes: Option<u64>,
 }
 
 /// What the names of one restore's files have in common: eight digits of the repository, and sixteen of its own.

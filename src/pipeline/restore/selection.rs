@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Live, Pick, RestoreError, Restored, Rules};
-use crate::core::content::is_log;
+use crate::core::content::SetKind;
 use crate::core::{BackupId, BackupKind};
 use crate::pipeline::source::{Found, SourceDirectory};
 use crate::pipeline::stage::STAGED_PREFIX;
@@ -64,9 +64,12 @@ impl<'m> Selection<'m> {
     }
 
     /// Takes out what is never replaced in place, and refuses what is not replaced unasked.
-    pub fn spare_logs(&mut self, rules: Rules, restored: &mut Restored) -> Result<(), RestoreError> {
+    pub fn spare_logs(&mut self, kind: SetKind, rules: Rules, restored: &mut Restored) -> Result<(), RestoreError> {
         let all = || self.files.keys().chain(&self.removals);
-        if let Some(log) = all().find(|path| is_log(path) && !rules.replace_logs) {
+        if kind.is_logs()
+            && !rules.replace_logs
+            && let Some(log) = all().next()
+        {
             return Err(RestoreError::LiveLog((*log).to_owned()));
         }
         let own = |path: &str| path.rsplit('/').next() == Some(OWN_AUDIT_LOG);
@@ -84,20 +87,14 @@ impl<'m> Selection<'m> {
     }
 
     /// Tells of the set's files that none of these whole backups has: they are left as they are.
-    pub fn tell_of_others(
-        &self,
-        repository: &Repository,
-        source: &SourceDirectory,
-        live: &Live<'_>,
-        picks: &[Pick],
-        restored: &mut Restored,
-    ) {
+    pub fn tell_of_others(&self, repository: &Repository, live: &Live<'_>, picks: &[Pick], restored: &mut Restored) {
         let whole = |pick: &Pick| pick.paths.is_none() && pick.backup.kind() != Some(BackupKind::PreRestore);
         if !picks.iter().any(whole) {
             return;
         }
         // What cannot be looked at has its say when the set is backed up.
-        let Ok(found) = source.look(&live.set.files) else { return };
+        let source = SourceDirectory::open(&live.set.source);
+        let Ok(found) = source.and_then(|source| source.look(&live.set.files)) else { return };
         let catalogue = repository.catalogue();
         let backups = catalogue.set(&live.set.name).map_or(&[][..], |index| index.backups());
         let has = |backup: &Manifest, path: &str| backup.files().iter().any(|file| file.path == path);

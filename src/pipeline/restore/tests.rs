@@ -90,7 +90,13 @@ fn restore(disk: &Simulated, healthy: bool) -> Result<(), RestoreError> {
     let staged = stage.files().iter().map(|file| (file.target.as_str(), Some(file.sha256), file.replaces));
     journal.changes = staged
         .chain([("gone.json", None, true)])
-        .map(|(target, new, replaces)| Change { target: target.to_owned(), new, replaces, old: old(target) })
+        .map(|(target, new, replaces)| Change {
+            target: target.to_owned(),
+            new,
+            replaces,
+            old: old(target),
+            old_bytes: None,
+        })
         .collect();
     let mut transaction = Transaction::begin(Arc::new(disk.clone()), Path::new("/source"), journal)?;
     stage.hand_over();

@@ -19,7 +19,6 @@ use std::sync::Arc;
 
 use super::error::RestoreError;
 use super::journal::Journal;
-use crate::core::content::is_log;
 use crate::core::{Digest, Sha256};
 use crate::repository::object::CHUNK_BYTES;
 use crate::storage::disk::Disk;
@@ -126,9 +125,10 @@ impl Transaction {
             if let Err(error) = self.disk.link(target, &old) {
                 self.disk.rename_new(target, &old).map_err(|_| self.failed("keep", target, error))?;
             }
-            // A log goes on growing; its backup ends at a whole line.
-            if let Some(expected) = change.old.filter(|_| !is_log(&change.target)) {
-                let found = hash_of(self.disk.as_ref(), &old).map_err(|error| self.failed("read", target, error))?;
+            if let Some(expected) = change.old {
+                let length = change.old_bytes.unwrap_or(u64::MAX);
+                let found = hash_of_beginning(self.disk.as_ref(), &old, length)
+                    .map_err(|error| self.failed("read", target, error))?;
                 if found != expected {
                     return Err(RestoreError::Changed(self.root.join(target)));
                 }
@@ -274,11 +274,17 @@ fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
 
 /// The hash of a file.
 fn hash_of(disk: &dyn Disk, path: &Path) -> io::Result<Digest> {
+    hash_of_beginning(disk, path, u64::MAX)
+}
+
+/// The hash of at most the first `length` bytes of a file.
+fn hash_of_beginning(disk: &dyn Disk, path: &Path, length: u64) -> io::Result<Digest> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut offset = 0;
     loop {
-        let read = disk.read_at(path, offset, &mut buffer)?;
+        let wanted = usize::try_from(length - offset).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+        let read = if wanted == 0 { 0 } else { disk.read_at(path, offset, &mut buffer[..wanted])? };
         if read == 0 {
             return Ok(hasher.finish());
         }
