@@ -29,7 +29,8 @@ fn curl(daemon: &Daemon, line: &str) -> Answer {
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     let (text, result) = said.rsplit_once('\n').unwrap();
     let (status, content_type) = result.split_once(' ').unwrap();
-    Answer { status: status.parse().unwrap(), content_type: content_type.to_owned(), text: text.to_owned() }
+    let (status, content_type) = (status.parse().unwrap(), content_type.to_owned());
+    Answer { status, content_type, text: text.to_owned(), retry_after: None }
 }
 
 fn sha256sum(installation: &Installation, file: &str) -> String {

@@ -210,8 +210,11 @@ fn prepare(
 
 fn read_manifests(repository: &Repository, picks: &[Pick]) -> Result<Vec<Content>, RestoreError> {
     let read = |pick: &Pick| {
-        let content = repository.read_opened_manifest(&pick.backup);
-        content.map_err(|source| RestoreError::Manifest { backup: pick.backup.id, source })
+        let id = pick.backup.id;
+        repository.read_opened_manifest(&pick.backup).map_err(|source| match repository.catalogue().get(id) {
+            Some(_) => RestoreError::Manifest { backup: id, source },
+            None => RestoreError::Deleted(id),
+        })
     };
     picks.iter().map(read).collect()
 }

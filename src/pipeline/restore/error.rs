@@ -24,6 +24,9 @@ pub enum RestoreError {
         #[source]
         source: ReadError,
     },
+    /// The backup was deleted after it was picked. No live file was touched.
+    #[error("backup {0} was deleted while the restore waited; no live file was touched: pick another backup")]
+    Deleted(BackupId),
     /// The content cannot be had. No live file was touched.
     #[error("{path} cannot be restored from this backup; no live file was touched")]
     Content {
