@@ -59,7 +59,7 @@ fn recorded(installation: &Installation, backup: &Value, path: &str) -> String {
     let told = backup["files"].as_array().unwrap().iter().find(|file| file["path"] == path).unwrap()["sha256"].clone();
     let set = backup["set"].as_str().unwrap();
     let manifest = repository::manifest(&installation.path("backups"), set, id(backup));
-    let files = manifest["body"]["files"].as_array().unwrap();
+    let files = repository::files(&installation.path("backups"), &manifest);
     assert_eq!(files.iter().find(|file| file["path"] == path).unwrap()["sha256"], told);
     told.as_str().unwrap().to_owned()
 }

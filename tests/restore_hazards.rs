@@ -37,9 +37,18 @@ type Change<'c> = &'c dyn Fn(&mut Value);
 fn forge(installation: &Installation, id: &str, change: Change<'_>) -> String {
     let backups = installation.path("backups");
     let mut manifest = repository::manifest(&backups, "security", id);
+    manifest["body"] = json!({"files": repository::files(&backups, &manifest), "missing": []});
     change(&mut manifest);
+    let lines = |list: &str, line: &dyn Fn(&Value) -> Value| -> Vec<Value> {
+        manifest["body"][list].as_array().unwrap().iter().map(line).collect()
+    };
+    let files = lines("files", &|file| json!({"file": file}));
+    let mut lines = [files, lines("missing", &|path| json!({"missing": {"path": path}}))].concat();
+    let path = |line: &Value| line.as_object().unwrap().values().next().unwrap()["path"].as_str().unwrap().to_owned();
+    lines.sort_by_key(path);
+    manifest["body"] = repository::body(&lines);
     let bytes = serde_json::to_vec(&manifest).unwrap();
-    let forged = format!("{}-{}", &id[..16], &files::sha256(&bytes)[..8]);
+    let forged = format!("{}-{}", &id[..16], &files::sha256(&bytes)[..32]);
     files::write(&repository::manifest_path(&backups, "security", &forged), bytes);
     forged
 }
@@ -69,7 +78,7 @@ fn a_manifest_that_names_what_no_backup_does_is_refused_as_damage_and_nothing_is
         (&name(&["/etc/outside.json"]), "is not allowed"),
         (&deep, "is not allowed"),
         (&name(&["a.json", "a.json"]), "there twice"),
-        (&name(&["a", "a.json", "a/b"]), "inside a file"),
+        (&name(&["a", "a.json", "a/b"]), "inside what is no directory"),
         (&name(&[".fiovana-restore-journal-application.json"]), "belongs to restores under way"),
         (&name(&[".fiovana-restore-0123456789abcdef01234567-0.new"]), "belongs to restores under way"),
         (&lacks("../outside.json"), "is not allowed"),

@@ -32,6 +32,7 @@ use crate::pipeline::verify::Verdict;
 use crate::repository::catalogue::{Backup, Catalogue};
 use crate::repository::layout;
 use crate::repository::wire::Body;
+use crate::repository::wire::FORMAT;
 use crate::settings::SetSettings;
 use crate::telemetry::Event;
 
@@ -197,7 +198,11 @@ impl Tools {
         started: chrono::DateTime<chrono::Utc>,
     ) -> Backed {
         for attempt in 1..=ATTEMPTS {
-            let archived = self.archive(set, kind, caller, occupied, started, attempt > 1).await?;
+            let archived = self.archive(set, kind, caller, occupied, started, attempt > 1).await;
+            if self.world.repository.take_upgrade() {
+                self.herald.mention(Event::RepositoryUpgraded { format: FORMAT }, &About::caller(caller));
+            }
+            let archived = archived?;
             let Created { backup, proven, repaired } = match archived {
                 Archived::Unchanged { backup, repaired } => {
                     self.tell_of_repairs(&backup, repaired, caller);
@@ -356,7 +361,7 @@ fn completed(kind: BackupKind, backup: &Backup, duration_seconds: f64) -> Event 
         kind,
         manifest_sha256: content.digest,
         files: body.files.len(),
-        missing: body.missing.clone(),
+        missing: body.missing.iter().map(ToString::to_string).collect(),
         unreadable: body.unreadable.iter().map(|file| format!("{}: {}", file.path, file.reason)).collect(),
         size_bytes: envelope.size_bytes,
         stored_bytes: envelope.stored_bytes,

@@ -14,12 +14,14 @@ use super::lineage::{Ancestors, rewritten};
 use super::source::{Identity, Look, SourceDirectory, SourceError};
 use super::verify::{Damage, damage_of};
 use super::{Cancelled, Progress};
-use crate::core::{BackupId, BackupKind, BackupState, ChunkKey, Digest, SetName};
+use crate::core::{BackupId, BackupKind, BackupState, ChunkKey, Digest, SetName, Timeline};
 use crate::repository::catalogue::{Backup, Catalogue, Content};
 use crate::repository::encryption::{Fingerprint, Keys, Sealing};
 use crate::repository::object::{Encoded, Encoder};
 use crate::repository::reserve::MIN_FREE_BYTES;
-use crate::repository::wire::{AuditHead, Body, Chunk, Envelope, FORMAT, FileEntry, Manifest, ObjectReference};
+use crate::repository::wire::{
+    Attributes, AuditHead, Body, Chunk, Envelope, FORMAT, FileEntry, Manifest, ObjectReference,
+};
 use crate::repository::{Note, ReadError, ReadFrom, Repository, StoredFile, WriteError, backup_time};
 use crate::settings::SetSettings;
 use crate::storage::{Durability, Staged};
@@ -221,7 +223,14 @@ fn unchanged(
 /// is expected of a file may have changed though it did not.
 fn same_file(a: &FileEntry, b: &FileEntry) -> bool {
     a.fault.is_some() == b.fault.is_some()
-        && (&a.path, a.sha256, a.mode, a.uid, a.gid, &a.xattrs) == (&b.path, b.sha256, b.mode, b.uid, b.gid, &b.xattrs)
+        && (&a.path, a.sha256) == (&b.path, b.sha256)
+        && same_attributes(&a.attributes, &b.attributes)
+}
+
+/// Whether an entry would come back the same, its modification time aside. Names of owners are those that the ids have at
+/// the moment, and known only since format 2.
+fn same_attributes(a: &Attributes, b: &Attributes) -> bool {
+    (a.mode, a.uid, a.gid, &a.xattrs) == (b.mode, b.uid, b.gid, &b.xattrs)
 }
 
 fn compose(
@@ -239,6 +248,7 @@ fn compose(
     let envelope = Envelope {
         format: FORMAT,
         set: request.set.name.clone(),
+        timeline: Timeline::FIRST,
         sequence,
         created: backup_time(request.now),
         clock_suspect: request.clock_suspect,
@@ -252,8 +262,9 @@ fn compose(
         generation: if recipients.is_empty() { 0 } else { generation(&catalogue, request, &captured) },
         recipients,
     };
-    let body = Body { files: captured.files, missing: captured.missing, unreadable: captured.unreadable };
-    Manifest { envelope, body: Some(body) }
+    let Captured { files, missing, unreadable, .. } = captured;
+    let body = Body { files, missing, unreadable, ..Body::default() };
+    Manifest { envelope, body: Some(body), lines: Vec::new() }
 }
 
 /// The generation of a backup, which whoever cannot open it goes by: a new one unless it is certain that each file of the
@@ -262,7 +273,7 @@ fn generation(catalogue: &Catalogue, request: &Request<'_>, captured: &Captured)
     let backups = catalogue.set(&request.set.name).map_or(&[][..], |index| index.backups());
     let before = backups.iter().rev().find_map(|backup| backup.content.as_deref());
     let Some(before) = before.map(|content| &content.manifest) else { return 1 };
-    let has = |path: &str| captured.files.iter().any(|file| file.path == path && file.fault.is_none());
+    let has = |path: &str| captured.files.iter().any(|file| file.path == *path && file.fault.is_none());
     let has_all = before.body.as_ref().is_some_and(|body| body.files.iter().all(|file| has(&file.path)));
     before.envelope.generation + u64::from(!has_all || before.envelope.generation == 0)
 }
@@ -489,7 +500,7 @@ impl ContentStore for ObjectWriter<'_> {
 
     fn store(&self, content: &[u8]) -> Result<Chunk, ArchiveError> {
         let blake3 = ChunkKey::of(content);
-        Ok(Chunk { object: self.place(blake3, content)?, size_bytes: content.len() as u64, blake3 })
+        Ok(Chunk { object: self.place(blake3, content)?, frame: None, at: 0, size_bytes: content.len() as u64, blake3 })
     }
 
     fn recognise(&self, path: &str, look: &Look) -> Option<FileEntry> {

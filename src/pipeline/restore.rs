@@ -27,6 +27,7 @@ use super::content::{ChunkReader, read_files};
 use super::stage::{Stage, Staged};
 use super::{Progress, parallel};
 use crate::core::content::{SetKind, is_validated};
+use crate::core::entry_path::path_of;
 use crate::core::{BackupId, BackupKind, Digest};
 use crate::repository::catalogue::{Backup, Content};
 use crate::repository::object::CHUNK_BYTES;
@@ -234,7 +235,7 @@ fn fill(
 
 fn restored_files(selection: &Selection<'_>) -> Vec<RestoredFile> {
     let restored = |(_, file): &(BackupId, &FileEntry)| RestoredFile {
-        path: file.path.clone(),
+        path: file.path.to_string(),
         size_bytes: file.size_bytes,
         sha256: file.sha256,
     };
@@ -271,7 +272,7 @@ fn refuse_invalid(
                 return Err(stage.failed("read", &staged.temporary, error.into()));
             }
             Err(error) => {
-                return Err(RestoreError::Invalid { backup, path: file.path.clone(), fault: error.to_string() });
+                return Err(RestoreError::Invalid { backup, path: file.path.to_string(), fault: error.to_string() });
             }
         }
     }
@@ -297,7 +298,7 @@ fn removable(selection: &Selection<'_>, disk: &dyn Disk, root: &Path) -> Result<
     let failed = |path: &str, source| RestoreError::Stage { action: "remove", path: root.join(path), source };
     let mut removable = Vec::new();
     for path in &selection.removals {
-        match disk.metadata(Path::new(path)) {
+        match disk.metadata(&path_of(path)) {
             Ok(found) if found.kind == DiskKind::File => removable.push((*path).to_owned()),
             Ok(_) => return Err(failed(path, std::io::Error::other("what is there is no plain file"))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -310,7 +311,7 @@ fn removable(selection: &Selection<'_>, disk: &dyn Disk, root: &Path) -> Result<
 fn changes(kind: SetKind, staged: &[Staged], removals: &[String], safety: &Backup) -> Vec<Change> {
     let files = safety.content.as_ref().map_or(&[][..], |content| content.manifest.files());
     let change = |target: &str, new: Option<Digest>, replaces: bool| {
-        let old = files.iter().find(|file| file.path == target);
+        let old = files.iter().find(|file| file.path == *target);
         // A log may go on growing.
         let old_bytes = old.filter(|_| kind.is_logs()).map(|file| file.size_bytes);
         Change { target: target.to_owned(), new, replaces, old: old.map(|file| file.sha256), old_bytes }
@@ -325,7 +326,7 @@ fn unsaved(journal: &Journal, safety: &Backup) -> Vec<(String, String)> {
     let body = safety.content.as_ref().and_then(|content| content.manifest.body.as_ref());
     let unreadable = body.map_or(&[][..], |body| &body.unreadable);
     let reason = |path: &str| {
-        let why = unreadable.iter().find(|file| file.path == path).map(|file| file.reason.clone());
+        let why = unreadable.iter().find(|file| file.path == *path).map(|file| file.reason.clone());
         why.unwrap_or_else(|| "it came while the others were backed up".into())
     };
     let unsaved = journal.changes.iter().filter(|change| change.replaces && change.old.is_none());

@@ -4,17 +4,17 @@
 //! Every path is opened beneath the source with no symlink followed (openat2(2), `RESOLVE_BENEATH`).
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, statat};
 use rustix::io::Errno;
 
 use super::stage::STAGED_PREFIX;
+use crate::core::entry_path::{bytes_of, escape, path_of};
 use crate::settings::FilePatterns;
 
 /// The most files that a set may have, and the deepest directory that patterns look into.
@@ -38,9 +38,6 @@ pub enum SourceError {
         /// What it is.
         what: &'static str,
     },
-    /// A file of the set has a name that no document can hold.
-    #[error("{} has a name that is not valid UTF-8: rename it", .0.display())]
-    NotUtf8(PathBuf),
     /// The patterns match too much.
     #[error("the set has more than {MAX_FILES} files in {}: narrow its patterns", .0.display())]
     TooMany(PathBuf),
@@ -74,7 +71,7 @@ pub struct Look {
     pub gid: u32,
 }
 
-/// What is at the path of a file of the set.
+/// What is at the path of a file of the set. Paths are the text of [`crate::core::EntryPath`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A plain file.
@@ -88,6 +85,11 @@ pub enum Found {
 /// Whether this path of something that could not be read is a directory's, whose files nobody knows.
 pub fn is_directory(path: &str) -> bool {
     path.ends_with('/')
+}
+
+/// A path, given as text, as patterns see it: what is no UTF-8 has a replacement character.
+fn plain(path: &str) -> String {
+    String::from_utf8_lossy(&bytes_of(path)).into_owned()
 }
 
 /// An open source directory.
@@ -112,8 +114,9 @@ impl SourceDirectory {
     /// reach and that cannot be looked into, by paths with a slash at their end ([`is_directory`]).
     pub fn look(&self, files: &FilePatterns) -> Result<BTreeMap<String, Found>, SourceError> {
         let mut found = BTreeMap::new();
-        for name in files.literals() {
-            found.insert(name.to_owned(), self.look_at(name)?);
+        for name in files.literals().map(|name| escape(name.as_bytes())) {
+            let at = self.look_at(&name)?;
+            found.insert(name, at);
         }
         // A file that is spelt like a glob is that file.
         for name in files.globs().iter().filter(|name| !files.is_excluded(name)) {
@@ -161,8 +164,9 @@ impl SourceDirectory {
     fn open_beneath(&self, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         // With NO_SYMLINKS a symlink in the last place is refused as well, unless O_PATH and O_NOFOLLOW ask for itself.
+        let place = path_of(path);
         loop {
-            match rustix::fs::openat2(&self.directory, path, flags, Mode::empty(), resolve) {
+            match rustix::fs::openat2(&self.directory, &place, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 result => return result,
             }
@@ -179,7 +183,7 @@ impl SourceDirectory {
     }
 
     fn wrong(&self, path: &str, what: &'static str) -> SourceError {
-        SourceError::WrongType { path: self.path.join(path), what }
+        SourceError::WrongType { path: self.path.join(path_of(path)), what }
     }
 
     /// Collects what the patterns find in `directory`, a path with a slash at its end unless it is the source itself, and
@@ -205,17 +209,9 @@ impl SourceDirectory {
             }
         };
         for (name, kind) in entries {
-            let Ok(name) = name.to_str() else {
-                let shown = format!("{directory}{}", name.to_string_lossy());
-                if kind == FileType::Directory && files.may_reach_into(&shown) || files.is_match(&shown) {
-                    return Err(SourceError::NotUtf8(
-                        self.path.join(directory).join(OsStr::from_bytes(name.to_bytes())),
-                    ));
-                }
-                continue;
-            };
-            let path = format!("{directory}{name}");
-            let is_reached = || files.may_reach_into(&path);
+            let path = format!("{directory}{}", escape(name.to_bytes()));
+            let plain = plain(&path);
+            let is_reached = || files.may_reach_into(&plain);
             match kind {
                 FileType::Directory if is_reached() && depth < MAX_DEPTH => {
                     self.walk(&format!("{path}/"), depth + 1, files, found)?;
@@ -225,7 +221,7 @@ impl SourceDirectory {
                     found.insert(format!("{path}/"), Found::Unreadable(why));
                 }
                 FileType::Directory => {}
-                _ if files.is_match(&path) => {
+                _ if files.is_match(&plain) => {
                     let at = self.look_at(&path)?;
                     found.entry(path).or_insert(at);
                 }
@@ -269,7 +265,7 @@ impl SourceDirectory {
     }
 
     fn leads_to_a_directory(&self, path: &str) -> bool {
-        let target = statat(&self.directory, path, AtFlags::empty());
+        let target = statat(&self.directory, path_of(path), AtFlags::empty());
         target.is_ok_and(|target| FileType::from_raw_mode(target.st_mode) == FileType::Directory)
     }
 }

@@ -95,7 +95,7 @@ fn of_set<'a>(set: &'a SetSettings, request: &Request<'_>) -> archive::Request<'
 /// Damages one of the files that were restored and found right, which must not be found right again.
 pub(super) fn damaged_file_is_rejected(root: &Path, files: &[FileEntry], compare: Compare) -> Result<(), DrillError> {
     let Some(file) = files.iter().find(|file| file.size_bytes > 0).or(files.first()) else { return Ok(()) };
-    let path = root.join(&file.path);
+    let path = root.join(file.path.to_path());
     damage(&path).map_err(|source| DrillError::Scratch { action: "damage", path, source })?;
     match compare(root, std::slice::from_ref(file), Validation::None, &Progress::default()) {
         Err(DrillError::Different { .. }) => Ok(()),

@@ -106,10 +106,10 @@ fn a_comparison_that_finds_everything_right_fails_the_drill() {
 #[test]
 fn a_comparison_that_looks_at_lengths_alone_fails_the_drill() {
     let error = Site::new().rehearse(|root, files, _, _| {
-        let length = |file: &FileEntry| std::fs::metadata(root.join(&file.path)).unwrap().len();
+        let length = |file: &FileEntry| std::fs::metadata(root.join(file.path.to_path())).unwrap().len();
         let different = |file: &&FileEntry| length(file) != file.size_bytes;
         files.iter().find(different).map_or(Ok(()), |file| {
-            Err(DrillError::Different { path: file.path.clone(), what: "it has another length" })
+            Err(DrillError::Different { path: file.path.to_string(), what: "it has another length" })
         })
     });
     assert!(matches!(error, Err(DrillError::CannotFail(_))), "{error:?}");
@@ -130,7 +130,7 @@ fn files_that_are_expected_to_parse_and_do_not_fail_the_drill() {
     write(&root.join("a.json"), b"{");
     let content = site.backup.content.as_ref().unwrap();
     let entry = FileEntry {
-        path: "a.json".into(),
+        path: crate::core::EntryPath::from_text("a.json"),
         size_bytes: 1,
         sha256: crate::core::Digest::of(b"{"),
         ..content.manifest.files()[0].clone()

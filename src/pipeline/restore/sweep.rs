@@ -205,7 +205,7 @@ impl Site {
         if settled > 0 || live == new() {
             let body = &safety.first().unwrap_or_else(|| panic!("{context}: no way back")).content;
             let kept = body.iter().flat_map(|content| content.manifest.files());
-            let kept: BTreeMap<_, _> = kept.map(|file| (file.path.clone(), file.sha256)).collect();
+            let kept: BTreeMap<_, _> = kept.map(|file| (file.path.to_string(), file.sha256)).collect();
             let wanted = earlier().into_iter().map(|(path, bytes)| (path, Digest::of(&bytes)));
             assert_eq!(kept, wanted.collect(), "{context}: the way back leads elsewhere");
         }
