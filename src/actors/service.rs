@@ -166,7 +166,7 @@ impl Service {
         caller: &Caller,
     ) -> Result<RestoreOutcome, Problem> {
         self.until_working().await?;
-        let (name, target) = (set.name.clone(), set.source.display().to_string());
+        let (name, target) = (set.name.clone(), set.source.written().display().to_string());
         let backups: Vec<BackupId> = picks.iter().map(|pick| pick.backup.id).collect();
         let Some(newest) = backups.iter().max().copied() else {
             return Err(Problem::new(ProblemKind::BadRequest, "nothing to restore is named"));

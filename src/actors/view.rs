@@ -328,7 +328,7 @@ fn set_status(world: &World, facts: &SetFacts, set: &SetSettings) -> SetStatus {
         name: set.name.clone(),
         priority: set.priority,
         enabled: set.enabled,
-        source: set.source.display().to_string(),
+        source: set.source.written().display().to_string(),
         interval_seconds: set.interval.as_secs(),
         next_run: facts.next_run,
         last_attempt: facts.last_attempt,

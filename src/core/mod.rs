@@ -28,6 +28,7 @@ pub mod secrets;
 pub mod set_name;
 pub mod space;
 pub mod timestamp;
+pub mod trust;
 
 pub use backup::{BackupKind, BackupState, Sequence, Timeline};
 pub use backup_id::{BackupId, BackupRef};

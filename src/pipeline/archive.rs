@@ -127,6 +127,16 @@ pub enum ArchiveError {
 
 /// Makes a backup of a set. It is durable when this returns, and not yet read back.
 pub fn archive(repository: &Repository, request: &Request<'_>, progress: &Progress) -> Result<Archived, ArchiveError> {
+    archive_from(&SourceDirectory::open(&request.set.source)?, repository, request, progress)
+}
+
+/// The same of a source that is open already.
+pub fn archive_from(
+    source: &SourceDirectory,
+    repository: &Repository,
+    request: &Request<'_>,
+    progress: &Progress,
+) -> Result<Archived, ArchiveError> {
     let no_space = |free_bytes| ArchiveError::NoSpace { location: repository.location(), free_bytes };
     if let Ok(free_bytes) = repository.free_bytes()
         && free_bytes < MIN_FREE_BYTES
@@ -134,14 +144,18 @@ pub fn archive(repository: &Repository, request: &Request<'_>, progress: &Progre
     {
         return Err(no_space(free_bytes));
     }
-    make(repository, request, progress).map_err(|error| match error {
+    make(source, repository, request, progress).map_err(|error| match error {
         ArchiveError::Write(error) if error.is_no_space() => no_space(repository.free_bytes().unwrap_or(0)),
         error => error,
     })
 }
 
-fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> Result<Archived, ArchiveError> {
-    let source = SourceDirectory::open(&request.set.source)?;
+fn make(
+    source: &SourceDirectory,
+    repository: &Repository,
+    request: &Request<'_>,
+    progress: &Progress,
+) -> Result<Archived, ArchiveError> {
     // One list of recipients from the first object to the manifest, whatever the settings become meanwhile.
     let keys = repository.keys();
     if let Sealing::Unavailable(why) = &keys.sealing {
@@ -150,12 +164,12 @@ fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> 
     let memory = Memory::recall(repository, request, &keys.fingerprints());
     let ancestors = Ancestors::of(repository, request.set);
     let writer = ObjectWriter::new(repository, &keys, &memory, &ancestors, request.now);
-    let mut captured = capture(&source, request.set, request.kind, &writer, progress)?;
+    let mut captured = capture(source, request.set, request.kind, &writer, progress)?;
     if captured.files.is_empty() && request.kind != BackupKind::PreRestore {
         return Err(ArchiveError::NoFiles {
             missing: captured.missing.len(),
             unreadable: captured.unreadable.len(),
-            directory: request.set.source.display().to_string(),
+            directory: request.set.source.real().display().to_string(),
         });
     }
     // What holds the same and has lost some of it is no reason not to make a backup.
@@ -167,7 +181,7 @@ fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> 
         return Ok(Archived::Unchanged { backup: same, repaired: writer.repaired() });
     }
     if request.kind.is_version() {
-        ancestors.judge(&source, &mut captured);
+        ancestors.judge(source, &mut captured);
         pin_what_was_rewritten(repository, &request.set.name, &captured.files)?;
     }
     let (proven, repaired) = writer.publish(&captured.files)?;

@@ -16,6 +16,7 @@ use crate::pipeline::source::{Found, SourceDirectory, SourceError, is_directory}
 use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Content, SetIndex};
 use crate::settings::SetSettings;
+use crate::source_path::SourcePathError;
 
 /// How many bytes of a live file are in memory at a time.
 const BUFFER_BYTES: usize = 1 << 18;
@@ -135,9 +136,13 @@ fn named_files(set: &SetSettings, backups: &[(BackupFacts, Arc<Content>)]) -> BT
 fn live(source: &Result<SourceDirectory, SourceError>, set: &SetSettings, path: &str, depth: Depth) -> Live {
     let source = match source {
         Ok(source) => source,
-        Err(SourceError::Directory(_, error)) if error.kind() == ErrorKind::NotFound => return Live::Missing,
-        Err(SourceError::Directory(_, error)) => return Live::Unreadable(error.to_string()),
-        Err(error) => return Live::Obstructed(error.to_string()),
+        Err(SourceError::Path(error)) if error.is_missing() => return Live::Missing,
+        Err(SourceError::Path(error @ SourcePathError::NotADirectory { .. })) => {
+            return Live::Obstructed(error.to_string());
+        }
+        Err(SourceError::Path(SourcePathError::Io { source, .. })) => return Live::Unreadable(source.to_string()),
+        // What is there now may be a stranger's: it says nothing of the files.
+        Err(error) => return Live::Unreadable(error.to_string()),
     };
     match source.look_at(path) {
         Ok(Found::Missing) => return Live::Missing,

@@ -154,7 +154,7 @@ fn from_live_file(repository: &Repository, name: &Digest, sets: &[SetSettings]) 
         let set = sets.iter().find(|set| set.name == piece.set)?;
         let content = read_piece(set, &piece).filter(|content| ChunkKey::of(content) == piece.chunk.blake3)?;
         let encoded = Encoder::new(None).ok()?.encode(&content).ok()?;
-        let path = set.source.join(path_of(&piece.path)).display().to_string();
+        let path = set.source.real().join(path_of(&piece.path)).display().to_string();
         (encoded.name == *name).then_some((encoded.stored, Remedy::LiveFile(path)))
     })
 }

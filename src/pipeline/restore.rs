@@ -18,12 +18,13 @@ mod tests;
 pub mod transaction;
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use super::content::{ChunkReader, read_files};
+use super::source::SourceDirectory;
 use super::stage::{Stage, Staged};
 use super::{Progress, parallel};
 use crate::core::content::{SetKind, is_validated};
@@ -34,6 +35,7 @@ use crate::repository::object::CHUNK_BYTES;
 use crate::repository::wire::FileEntry;
 use crate::repository::{ReadFrom, Repository};
 use crate::settings::SetSettings;
+use crate::source_path::{OpenSource, SourcePath};
 use crate::storage::disk::{Disk, DiskKind};
 use crate::storage::real_disk::RealDisk;
 
@@ -143,12 +145,36 @@ pub fn restore_to(
 pub fn restore_live(repository: &Repository, picks: &[Pick], live: &Live<'_>, progress: &Progress) -> Outcome {
     #[cfg(feature = "chaos")]
     crate::storage::chaos::arm();
-    restore_on(|| open_target(&live.set.source), repository, picks, live, progress)
+    restore_on(|| Place::open(&live.set.source), repository, picks, live, progress)
 }
 
-/// The same on the disk that `open` gives, which holds the set's source directory.
+/// Where live files are replaced. All of a restore, from the look at what is there to the last rename, goes by one
+/// directory that is held open: whatever its path leads to meanwhile, what is replaced is what was looked at and backed up.
+struct Place {
+    disk: Arc<dyn Disk>,
+    source: SourceDirectory,
+    /// Where programs find it.
+    path: PathBuf,
+    /// What keeps that path open.
+    _held: Option<OpenSource>,
+}
+
+impl Place {
+    fn open(source: &SourcePath) -> Result<Self, RestoreError> {
+        let open = source.open_or_make()?;
+        let again = || {
+            let failed = |error| RestoreError::Stage { action: "open", path: source.real().to_owned(), source: error };
+            open.try_clone().map_err(failed)
+        };
+        let disk = Arc::new(RealDisk::of(again()?.into()));
+        let (source, path) = (SourceDirectory::of(again()?), open.path_by_descriptor());
+        Ok(Self { disk, source, path, _held: Some(open) })
+    }
+}
+
+/// The same in the place that `open` gives.
 fn restore_on(
-    open: impl FnOnce() -> Result<Arc<dyn Disk>, RestoreError>,
+    open: impl FnOnce() -> Result<Place, RestoreError>,
     repository: &Repository,
     picks: &[Pick],
     live: &Live<'_>,
@@ -156,8 +182,8 @@ fn restore_on(
 ) -> Outcome {
     match prepare(open, repository, picks, live, progress) {
         Ok((restored, None)) => Outcome { result: Ok(restored), transaction: None },
-        Ok((restored, Some(mut transaction))) => {
-            let healthy = |journal: &Journal| Ok(health::judge(&live.health, &live.set.source, journal, progress)?);
+        Ok((restored, Some((place, mut transaction)))) => {
+            let healthy = |journal: &Journal| Ok(health::judge(&live.health, &place.path, journal, progress)?);
             let result = transaction.carry_out(healthy).map(|()| restored);
             let unsettled = matches!(result, Err(RestoreError::Unsettled { .. }));
             Outcome { result, transaction: (!unsettled).then_some(transaction) }
@@ -168,18 +194,18 @@ fn restore_on(
 
 /// Everything up to the journal: no live file is touched.
 fn prepare(
-    open: impl FnOnce() -> Result<Arc<dyn Disk>, RestoreError>,
+    open: impl FnOnce() -> Result<Place, RestoreError>,
     repository: &Repository,
     picks: &[Pick],
     live: &Live<'_>,
     progress: &Progress,
-) -> Result<(Restored, Option<Transaction>), RestoreError> {
+) -> Result<(Restored, Option<(Place, Transaction)>), RestoreError> {
     let contents = read_manifests(repository, picks)?;
     let mut selection = Selection::of(picks.iter().zip(contents.iter().map(|content| &content.manifest)))?;
     let mut restored = Restored::default();
     selection.spare_logs(live.set.kind, live.rules, &mut restored)?;
-    let root = live.set.source.as_path();
-    let disk = open()?;
+    let place = open()?;
+    let (root, disk) = (live.set.source.real(), place.disk.clone());
     let journal = journal::journal_name(&live.set.name);
     if disk.metadata(Path::new(&journal)).is_ok() {
         return Err(RestoreError::Unfinished(root.join(journal)));
@@ -191,11 +217,11 @@ fn prepare(
         refuse_invalid(picks, &selection, live.set, disk.as_ref(), &stage)?;
     }
     let removals = removable(&selection, disk.as_ref(), root)?;
-    selection.tell_of_others(repository, live, picks, &mut restored);
+    selection.tell_of_others(repository, &place.source, live, picks, &mut restored);
     if stage.files().is_empty() && removals.is_empty() {
         return Ok((restored, None));
     }
-    let safety = safety::back_up(repository, live.set, selection.paths(), live.now, progress)?;
+    let safety = safety::back_up(repository, &place.source, live.set, selection.paths(), live.now, progress)?;
     let backups = picks.iter().map(|pick| pick.backup.id).collect();
     let asked = (live.correlation_id, live.principal);
     let mut journal = Journal::new(repository.id(), &live.set.name, asked, backups, safety.id, token);
@@ -206,7 +232,7 @@ fn prepare(
     restored.safety_backup = Some(safety.id);
     let transaction = Transaction::begin(disk, root, journal)?;
     stage.hand_over();
-    Ok((restored, Some(transaction)))
+    Ok((restored, Some((place, transaction))))
 }
 
 fn read_manifests(repository: &Repository, picks: &[Pick]) -> Result<Vec<Content>, RestoreError> {

@@ -27,6 +27,11 @@ impl RealDisk {
         Ok(Self { root: Root::open(root)? })
     }
 
+    /// A directory that is open already.
+    pub fn of(root: OwnedFd) -> Self {
+        Self { root: Root::of(root) }
+    }
+
     /// As [`RealDisk::open`], resolving paths as on a kernel without `openat2`.
     #[cfg(test)]
     pub(super) fn open_walking(root: &Path) -> io::Result<Self> {
@@ -44,7 +49,7 @@ impl RealDisk {
     }
 
     fn open_directory(&self, path: &Path) -> io::Result<OwnedFd> {
-        self.root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
+        Ok(self.root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?)
     }
 }
 

@@ -87,8 +87,15 @@ fn twenty_calls_at_once_are_two_backups_and_each_has_what_was_written_before_its
         let catalogue = running.service.world.repository.catalogue();
         assert_eq!(catalogue.backups().count(), 2);
         let shared = catalogue.get(ids[0]).unwrap();
-        let content =
-            shared.content.as_ref().unwrap().manifest.files().iter().find(|file| FILE.ends_with(&file.path)).unwrap();
+        let content = shared
+            .content
+            .as_ref()
+            .unwrap()
+            .manifest
+            .files()
+            .iter()
+            .find(|file| FILE.ends_with(file.path.as_str()))
+            .unwrap();
         assert_eq!(content.size_bytes, "{\"written\": \"meanwhile\"}".len() as u64);
     });
 }

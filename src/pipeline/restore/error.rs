@@ -11,6 +11,7 @@ use crate::pipeline::Cancelled;
 use crate::pipeline::archive::ArchiveError;
 use crate::pipeline::content::ContentFault;
 use crate::repository::{ReadError, WriteError};
+use crate::source_path::SourcePathError;
 
 /// Why nothing was restored.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,9 @@ pub enum RestoreError {
     /// A live log would have been replaced.
     #[error("{0} is a log: restore it elsewhere with --to DIR, or say that live logs may be replaced (--replace-logs)")]
     LiveLog(String),
+    /// The source cannot be used. No live file was touched.
+    #[error("nothing was restored, and no live file was touched")]
+    Source(#[from] SourcePathError),
     /// The target could not be written. No live file was touched.
     #[error("{action} {}; no live file was touched", .path.display())]
     Stage {

@@ -87,14 +87,20 @@ impl<'m> Selection<'m> {
     }
 
     /// Tells of the set's files that none of these whole backups has: they are left as they are.
-    pub fn tell_of_others(&self, repository: &Repository, live: &Live<'_>, picks: &[Pick], restored: &mut Restored) {
+    pub fn tell_of_others(
+        &self,
+        repository: &Repository,
+        source: &SourceDirectory,
+        live: &Live<'_>,
+        picks: &[Pick],
+        restored: &mut Restored,
+    ) {
         let whole = |pick: &Pick| pick.paths.is_none() && pick.backup.kind() != Some(BackupKind::PreRestore);
         if !picks.iter().any(whole) {
             return;
         }
         // What cannot be looked at has its say when the set is backed up.
-        let source = SourceDirectory::open(&live.set.source);
-        let Ok(found) = source.and_then(|source| source.look(&live.set.files)) else { return };
+        let Ok(found) = source.look(&live.set.files) else { return };
         let catalogue = repository.catalogue();
         let backups = catalogue.set(&live.set.name).map_or(&[][..], |index| index.backups());
         let has = |backup: &Manifest, path: &str| backup.files().iter().any(|file| file.path == path);
