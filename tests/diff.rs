@@ -37,10 +37,10 @@ fn keys_are_compared_with_what_is_live_and_with_another_backup_and_secrets_are_h
     let said = text(&against_live);
     for line in [
         "app_config.json\n",
-        "  /db/password: \"(redacted #1)\" -> \"(redacted #2)\"\n",
+        "  /db/password: \"(hidden #1)\" -> \"(hidden #2)\"\n",
         "  /level: 1 -> 2\n",
         "  /old: removed []\n",
-        "  /tokens: added \"(redacted #3)\"\n",
+        "  /tokens: added \"(hidden #3)\"\n",
     ] {
         assert!(said.contains(line), "{line:?} in {said}");
     }

@@ -5,8 +5,9 @@
 
 use super::{problems, view};
 use crate::api::{DiffDocument, FileChange, FileDiff, Problem, ProblemKind};
+use crate::core::secrets::Secrets;
 use crate::core::{BackupId, BackupRef, SetName};
-use crate::pipeline::compare::{CompareError, FileDifference, Side, compare};
+use crate::pipeline::compare::{CompareError, FileDifference, Side, Wanted, compare};
 use crate::repository::Repository;
 use crate::settings::{SetSettings, Settings};
 
@@ -17,18 +18,19 @@ const MAX_FILES: usize = 1000;
 pub fn diff(
     repository: &Repository,
     settings: &Settings,
-    before: &BackupRef,
-    after: Option<&BackupRef>,
+    (before, after): (&BackupRef, Option<&BackupRef>),
+    secrets: Secrets,
 ) -> Result<DiffDocument, Problem> {
     let older = view::resolve(repository, None, &before.to_string())?;
+    let wanted = Wanted { only: None, secrets };
     let (files, after) = match after {
         Some(reference) => {
             let newer = view::resolve(repository, Some(&older.set), &reference.to_string())?;
-            (files(repository, &Side::Backup(&older), &Side::Backup(&newer), None)?, newer.id.to_string())
+            (files(repository, &Side::Backup(&older), &Side::Backup(&newer), wanted)?, newer.id.to_string())
         }
         None => {
             let live = Side::Live(set(settings, &older.set)?);
-            (files(repository, &Side::Backup(&older), &live, None)?, "live".to_owned())
+            (files(repository, &Side::Backup(&older), &live, wanted)?, "live".to_owned())
         }
     };
     let (more, shown) = (files.len().saturating_sub(MAX_FILES), files.into_iter().take(MAX_FILES));
@@ -44,7 +46,8 @@ pub fn change_of(
     backup: BackupId,
 ) -> Result<Option<FileDiff>, Problem> {
     let backup = view::resolve(repository, Some(name), &backup.to_string())?;
-    let files = files(repository, &Side::Live(set(settings, name)?), &Side::Backup(&backup), Some(path))?;
+    let wanted = Wanted { only: Some(path), ..Wanted::default() };
+    let files = files(repository, &Side::Live(set(settings, name)?), &Side::Backup(&backup), wanted)?;
     Ok(files.into_iter().next().map(file_diff))
 }
 
@@ -52,9 +55,9 @@ fn files(
     repository: &Repository,
     before: &Side<'_>,
     after: &Side<'_>,
-    only: Option<&str>,
+    wanted: Wanted<'_>,
 ) -> Result<Vec<FileDifference>, Problem> {
-    compare(repository, before, after, only).map_err(|error| {
+    compare(repository, before, after, wanted).map_err(|error| {
         let damaged = matches!(&error, CompareError::Manifest(error) if error.is_damage());
         let kind = if damaged { ProblemKind::Integrity } else { ProblemKind::Source };
         Problem::new(kind, format!("compare: {}", problems::chain(&error)))
@@ -73,5 +76,5 @@ fn file_diff(file: FileDifference) -> FileDiff {
         (_, false) => FileChange::Removed,
         (true, true) => FileChange::Changed,
     };
-    FileDiff { path: file.path, change, difference: file.difference }
+    FileDiff { path: file.path, change, hidden: file.hidden, difference: file.difference }
 }

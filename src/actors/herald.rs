@@ -47,7 +47,7 @@ impl About {
     /// Whose operation it is.
     pub fn asker(&self) -> Caller {
         let (principal, correlation_id) = (self.principal.clone(), self.correlation_id.clone());
-        Caller { correlation_id, ..Caller::new(principal) }
+        Caller { principal, correlation_id, progress: Arc::default() }
     }
 
     /// About this set.

@@ -40,6 +40,9 @@ pub struct FileDiff {
     pub path: String,
     /// What became of it.
     pub change: FileChange,
+    /// How many secrets in it are hidden: `(hidden #1)` is the same one wherever it stands in this file.
+    #[serde(default)]
+    pub hidden: usize,
     /// In detail.
     #[serde(flatten)]
     pub difference: Difference,

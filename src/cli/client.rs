@@ -235,7 +235,8 @@ impl Client {
 /// Whoever runs this command.
 fn caller() -> Caller {
     Caller {
+        principal: format!("cli:{}", rustix::process::getuid().as_raw()),
         correlation_id: format!("{:016x}", fastrand::u64(..)),
-        ..Caller::new(format!("cli:{}", rustix::process::getuid().as_raw()))
+        progress: Arc::new(Progress::default()),
     }
 }

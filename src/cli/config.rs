@@ -11,6 +11,7 @@ use super::output::Output;
 use super::{arguments, render};
 use crate::actors::problems::chain;
 use crate::core::SetName;
+use crate::core::secrets::HIDDEN;
 use crate::keys;
 use crate::pipeline::survey::{Survey, survey};
 use crate::settings::{SetSettings, Settings, Sources};
@@ -88,7 +89,7 @@ impl CheckedSet {
         let survey = looked.unwrap_or_default();
         Self {
             set: set.name.clone(),
-            source: set.source.real().display().to_string(),
+            source: set.source.display().to_string(),
             files: survey.files,
             patterns: survey.patterns.into_iter().map(|(pattern, files)| Pattern { pattern, files }).collect(),
             excluded: survey.excluded.1,
@@ -123,6 +124,9 @@ fn show(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let explanation = Explanation { settings: values.collect(), warnings: settings.warnings.clone() };
     output.warnings(&settings.warnings);
     output.document(&explanation, render::settings)?;
+    if explanation.settings.iter().any(|value| value.value.contains(HIDDEN)) {
+        output.message(&format!("{HIDDEN} is a secret: where its value comes from, it can be read"));
+    }
     Ok(Exit::Done)
 }
 
@@ -175,6 +179,23 @@ mod tests {
         assert_eq!(messages.lines().count(), 2, "{messages}");
         let (exit, ..) = ran(arguments::Config::Show, &bad);
         assert_eq!(exit.unwrap_err().exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn a_secret_in_a_command_is_hidden_and_it_is_said_where_it_can_be_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("fiovana.toml");
+        let text = "[notify]\ncommand = [\"/bin/x\", \"--token\", \"hunter2\"]\n";
+        std::fs::File::create(&file)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+            .unwrap();
+        let (exit, text, messages) = ran(arguments::Config::Show, &[("FIOVANA_CONFIG", file.to_str().unwrap())]);
+        assert_eq!(exit.unwrap(), Exit::Done);
+        assert!(
+            text.contains("[/bin/x, --token, (hidden)") && messages.contains("(hidden) is a secret"),
+            "{text}{messages}"
+        );
+        assert!(!format!("{text}{messages}").contains("hunter2"), "{text}{messages}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::actors::{diff, problems, recovery, view};
 use crate::api::{
     BackupDetails, BackupList, DiffDocument, FileDiff, ListQuery, PlanDocument, PlanOptions, Problem, RestoreOutcome,
 };
+use crate::core::secrets::Secrets;
 use crate::core::{BackupId, BackupRef, SetName};
 use crate::daemon;
 use crate::pipeline::Progress;
@@ -52,7 +53,7 @@ impl<'s> Reader<'s> {
 
     /// What differs between a backup and another of its set, or what is live if none is given.
     pub fn diff(&self, before: &BackupRef, after: Option<&BackupRef>) -> Result<DiffDocument, Problem> {
-        diff::diff(&self.repository, self.settings, before, after)
+        diff::diff(&self.repository, self.settings, (before, after), Secrets::Hidden)
     }
 
     /// What a restore of this file would change in it; `None` if nothing.

@@ -9,7 +9,7 @@ mod text;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::secrets::Redactor;
+use super::secrets::{Redactor, Secrets, is_secret_file};
 
 /// The largest content that is compared in detail.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -61,15 +61,21 @@ pub struct KeyChange {
     pub after: Option<String>,
 }
 
-/// What differs between two contents that are not the same; a file that was not there is empty.
-pub fn difference(before: &[u8], after: &[u8]) -> Difference {
-    let mut redactor = Redactor::default();
+/// What differs between two contents of the file at `path` that are not the same, and how many secrets of theirs are
+/// hidden. A file that was not there is empty.
+pub fn difference(path: &str, before: &[u8], after: &[u8], secrets: Secrets) -> (Difference, usize) {
+    let mut redactor = Redactor::new(secrets);
+    let difference = compare(is_secret_file(path), before, after, &mut redactor);
+    (difference, redactor.count())
+}
+
+fn compare(is_secret: bool, before: &[u8], after: &[u8], redactor: &mut Redactor) -> Difference {
     if before.len().max(after.len()) > MAX_BYTES {
         return unshown(format!("it is larger than {} MiB", MAX_BYTES >> 20));
     }
     let parse = |content: &[u8]| serde_json::from_slice::<serde_json::Value>(content).ok();
     if let (Some(before), Some(after)) = (parse(before), parse(after)) {
-        let keys = json::compare(&before, &after, &mut redactor);
+        let keys = json::compare(is_secret, &before, &after, redactor);
         // Else it was only formatted anew, and what differs is the text.
         if !matches!(&keys, Difference::Keys { changes, .. } if changes.is_empty()) {
             return keys;
@@ -77,7 +83,7 @@ pub fn difference(before: &[u8], after: &[u8]) -> Difference {
     }
     match (std::str::from_utf8(before), std::str::from_utf8(after)) {
         (Ok(before), Ok(after)) if !before.contains('\0') && !after.contains('\0') => {
-            text::compare(before, after, &mut redactor)
+            text::compare(is_secret, before, after, redactor)
         }
         _ => unshown(format!("it is no text: {} bytes before, {} after", before.len(), after.len())),
     }
@@ -98,6 +104,10 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn difference(before: &[u8], after: &[u8]) -> Difference {
+        super::difference("a", before, after, Secrets::Hidden).0
+    }
 
     #[test]
     fn documents_are_compared_by_key_and_everything_else_by_line() {

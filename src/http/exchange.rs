@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -81,7 +82,7 @@ fn caller(request: &HttpRequest) -> Caller {
         (None, Some(peer)) => format!("http:{}", peer.ip()),
         (None, None) => "http:unknown".to_owned(),
     };
-    Caller { correlation_id: given_id(request).unwrap_or_else(fresh_id), ..Caller::new(principal) }
+    Caller { principal, correlation_id: given_id(request).unwrap_or_else(fresh_id), progress: Arc::default() }
 }
 
 /// The id that the client chose, if it chose one, and one that can stand in a log line as it is.

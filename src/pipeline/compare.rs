@@ -10,6 +10,7 @@ use super::content::{ChunkReader, ContentFault, FileSink, read_files};
 use super::source::{Found, SourceDirectory, SourceError};
 use super::{Cancelled, Progress};
 use crate::core::diff::{Difference, MAX_BYTES, difference};
+use crate::core::secrets::Secrets;
 use crate::core::{Digest, Sha256};
 use crate::repository::wire::FileEntry;
 use crate::repository::{ReadError, ReadFrom, Repository, catalogue::Backup};
@@ -43,33 +44,44 @@ pub struct FileDifference {
     pub presence: (bool, bool),
     /// What differs.
     pub difference: Difference,
+    /// How many secrets in it are hidden.
+    pub hidden: usize,
 }
 
-/// The files that differ, by path: of those that both sides know of, or only `only`.
+/// What of two sides is compared, and how it is told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// This file; `None`: all.
+    pub only: Option<&'a str>,
+    /// Whether secrets are hidden.
+    pub secrets: Secrets,
+}
+
+/// The files that differ, by path, of those that either side knows of.
 pub fn compare(
     repository: &Repository,
     before: &Side<'_>,
     after: &Side<'_>,
-    only: Option<&str>,
+    Wanted { only, secrets }: Wanted<'_>,
 ) -> Result<Vec<FileDifference>, CompareError> {
     let (before, after) = (Files::of(repository, before, only)?, Files::of(repository, after, only)?);
     let paths: BTreeSet<&String> = before.paths().chain(after.paths()).collect();
-    Ok(paths.into_iter().filter_map(|path| compare_file(path, &before, &after)).collect())
+    Ok(paths.into_iter().filter_map(|path| compare_file(path, &before, &after, secrets)).collect())
 }
 
-fn compare_file(path: &str, before: &Files<'_>, after: &Files<'_>) -> Option<FileDifference> {
+fn compare_file(path: &str, before: &Files<'_>, after: &Files<'_>, secrets: Secrets) -> Option<FileDifference> {
     let (a, b) = (before.state(path), after.state(path));
     let presence = (!matches!(a, State::Absent), !matches!(b, State::Absent));
-    let difference = match (a, b) {
+    let (difference, hidden) = match (a, b) {
         (State::Absent, State::Absent) => return None,
-        (State::Unreadable(reason), _) | (_, State::Unreadable(reason)) => Difference::Unshown { reason },
+        (State::Unreadable(reason), _) | (_, State::Unreadable(reason)) => (Difference::Unshown { reason }, 0),
         (State::Held(a), State::Held(b)) if a.sha256 == b.sha256 => return None,
         (a, b) => match (before.content(path, &a), after.content(path, &b)) {
-            (Ok(a), Ok(b)) => difference(&a, &b),
-            (Err(reason), _) | (_, Err(reason)) => Difference::Unshown { reason },
+            (Ok(a), Ok(b)) => difference(path, &a, &b, secrets),
+            (Err(reason), _) | (_, Err(reason)) => (Difference::Unshown { reason }, 0),
         },
     };
-    Some(FileDifference { path: path.to_owned(), presence, difference })
+    Some(FileDifference { path: path.to_owned(), presence, difference, hidden })
 }
 
 /// What one side has of a file.
@@ -98,8 +110,8 @@ impl<'a> Files<'a> {
             Side::Backup(backup) => {
                 let files =
                     repository.read_opened_manifest(backup)?.manifest.body.unwrap_or_default().files.into_iter();
-                let wanted = files.filter(|file| only.is_none_or(|only| file.path == *only));
-                let files = wanted.map(|file| (file.path.to_string(), file)).collect();
+                let wanted = files.filter(|file| only.is_none_or(|only| only == file.path));
+                let files = wanted.map(|file| (file.path.clone(), file)).collect();
                 Ok(Self::Stored { reader: ChunkReader::new(repository, ReadFrom::Anywhere), files })
             }
             Side::Live(set) => {

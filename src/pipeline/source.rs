@@ -1,24 +1,21 @@
 //! A set's source directory, and the files of it that belong to the set.
 //!
 //! Hazard: whoever can plant a symlink below the source could have any file of the machine copied into a backup.
-//! Every path is opened beneath the source with no symlink followed (openat2(2), `RESOLVE_BENEATH`); the source itself, as
-//! [`crate::source_path`] says.
+//! Every path is opened beneath the source with no symlink followed (openat2(2), `RESOLVE_BENEATH`).
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, statat};
 use rustix::io::Errno;
 
 use super::stage::STAGED_PREFIX;
-use crate::core::entry_path::{bytes_of, escape, path_of};
 use crate::settings::FilePatterns;
-use crate::source_path::{OpenSource, SourcePath, SourcePathError};
-use crate::storage::beneath::Root;
 
 /// The most files that a set may have, and the deepest directory that patterns look into.
 const MAX_FILES: usize = 100_000;
@@ -27,12 +24,12 @@ const MAX_DEPTH: usize = 32;
 /// Why a set's files could not be told.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The source directory cannot be opened, or must not be.
-    #[error(transparent)]
-    Path(#[from] SourcePathError),
-    /// The source directory cannot be read.
-    #[error("read the source directory {}", .0.display())]
+    /// The source directory cannot be opened.
+    #[error("open the source directory {}", .0.display())]
     Directory(PathBuf, #[source] io::Error),
+    /// The source directory is a symlink, or no directory.
+    #[error("the source {} is not a directory, or is a symlink: name the directory itself", .0.display())]
+    NotADirectory(PathBuf),
     /// A file of the set is no plain file.
     #[error("{} is {what}: only plain files are backed up, and no symlink is followed", .path.display())]
     WrongType {
@@ -41,6 +38,9 @@ pub enum SourceError {
         /// What it is.
         what: &'static str,
     },
+    /// A file of the set has a name that no document can hold.
+    #[error("{} has a name that is not valid UTF-8: rename it", .0.display())]
+    NotUtf8(PathBuf),
     /// The patterns match too much.
     #[error("the set has more than {MAX_FILES} files in {}: narrow its patterns", .0.display())]
     TooMany(PathBuf),
@@ -74,7 +74,7 @@ pub struct Look {
     pub gid: u32,
 }
 
-/// What is at the path of a file of the set. Paths are the text of [`crate::core::EntryPath`].
+/// What is at the path of a file of the set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A plain file.
@@ -90,36 +90,30 @@ pub fn is_directory(path: &str) -> bool {
     path.ends_with('/')
 }
 
-/// A path, given as text, as patterns see it: what is no UTF-8 has a replacement character.
-fn plain(path: &str) -> String {
-    String::from_utf8_lossy(&bytes_of(path)).into_owned()
-}
-
 /// An open source directory.
+#[derive(Debug)]
 pub struct SourceDirectory {
-    beneath: Root,
+    directory: OwnedFd,
     path: PathBuf,
 }
 
 impl SourceDirectory {
     /// Opens it.
-    pub fn open(path: &SourcePath) -> Result<Self, SourceError> {
-        Ok(Self::of(path.open()?))
-    }
-
-    /// What is open already.
-    pub fn of(source: OpenSource) -> Self {
-        let path = source.path().to_owned();
-        Self { beneath: Root::of(source.into()), path }
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(directory) => Ok(Self { directory, path: path.to_owned() }),
+            Err(Errno::NOTDIR | Errno::LOOP) => Err(SourceError::NotADirectory(path.to_owned())),
+            Err(error) => Err(SourceError::Directory(path.to_owned(), error.into())),
+        }
     }
 
     /// Looks at every file of the set: those it names, and those its patterns match, by path; and at directories that they
     /// reach and that cannot be looked into, by paths with a slash at their end ([`is_directory`]).
     pub fn look(&self, files: &FilePatterns) -> Result<BTreeMap<String, Found>, SourceError> {
         let mut found = BTreeMap::new();
-        for name in files.literals().map(|name| escape(name.as_bytes())) {
-            let at = self.look_at(&name)?;
-            found.insert(name, at);
+        for name in files.literals() {
+            found.insert(name.to_owned(), self.look_at(name)?);
         }
         // A file that is spelt like a glob is that file.
         for name in files.globs().iter().filter(|name| !files.is_excluded(name)) {
@@ -136,7 +130,8 @@ impl SourceDirectory {
 
     /// Looks at one file.
     pub fn look_at(&self, path: &str) -> Result<Found, SourceError> {
-        let file = match self.open_beneath(path, OFlags::PATH) {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match self.open_beneath(path, flags) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(Found::Missing),
             Err(Errno::LOOP | Errno::XDEV) => {
@@ -154,7 +149,7 @@ impl SourceDirectory {
     /// Opens one file for reading, and looks at what was opened.
     pub fn open_file(&self, path: &str) -> Result<io::Result<(File, Look)>, SourceError> {
         // Not blocking, should it have turned into a pipe meanwhile.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let opened = self.open_beneath(path, flags).and_then(|file| Ok((rustix::fs::fstat(&file)?, file)));
         match opened {
             Ok((stat, file)) => Ok(Ok((File::from(file), self.plain(path, &stat)?))),
@@ -164,7 +159,14 @@ impl SourceDirectory {
     }
 
     fn open_beneath(&self, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        self.beneath.open_at(&path_of(path), flags, Mode::empty())
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        // With NO_SYMLINKS a symlink in the last place is refused as well, unless O_PATH and O_NOFOLLOW ask for itself.
+        loop {
+            match rustix::fs::openat2(&self.directory, path, flags, Mode::empty(), resolve) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                result => return result,
+            }
+        }
     }
 
     fn plain(&self, path: &str, stat: &rustix::fs::Stat) -> Result<Look, SourceError> {
@@ -177,7 +179,7 @@ impl SourceDirectory {
     }
 
     fn wrong(&self, path: &str, what: &'static str) -> SourceError {
-        SourceError::WrongType { path: self.path.join(path_of(path)), what }
+        SourceError::WrongType { path: self.path.join(path), what }
     }
 
     /// Collects what the patterns find in `directory`, a path with a slash at its end unless it is the source itself, and
@@ -203,9 +205,17 @@ impl SourceDirectory {
             }
         };
         for (name, kind) in entries {
-            let path = format!("{directory}{}", escape(name.to_bytes()));
-            let plain = plain(&path);
-            let is_reached = || files.may_reach_into(&plain);
+            let Ok(name) = name.to_str() else {
+                let shown = format!("{directory}{}", name.to_string_lossy());
+                if kind == FileType::Directory && files.may_reach_into(&shown) || files.is_match(&shown) {
+                    return Err(SourceError::NotUtf8(
+                        self.path.join(directory).join(OsStr::from_bytes(name.to_bytes())),
+                    ));
+                }
+                continue;
+            };
+            let path = format!("{directory}{name}");
+            let is_reached = || files.may_reach_into(&path);
             match kind {
                 FileType::Directory if is_reached() && depth < MAX_DEPTH => {
                     self.walk(&format!("{path}/"), depth + 1, files, found)?;
@@ -215,7 +225,7 @@ impl SourceDirectory {
                     found.insert(format!("{path}/"), Found::Unreadable(why));
                 }
                 FileType::Directory => {}
-                _ if files.is_match(&plain) => {
+                _ if files.is_match(&path) => {
                     let at = self.look_at(&path)?;
                     found.entry(path).or_insert(at);
                 }
@@ -234,7 +244,9 @@ impl SourceDirectory {
 
     /// What is in a directory, but for what a restore has left there.
     fn entries(&self, directory: &str) -> rustix::io::Result<Vec<(CString, FileType)>> {
-        let opened = self.open_beneath(directory, OFlags::DIRECTORY | OFlags::RDONLY)?;
+        let place = if directory.is_empty() { "." } else { directory };
+        let opened =
+            self.open_beneath(place, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
         let mut entries = Vec::new();
         for entry in rustix::fs::Dir::read_from(&opened)? {
             let entry = entry?;
@@ -257,7 +269,7 @@ impl SourceDirectory {
     }
 
     fn leads_to_a_directory(&self, path: &str) -> bool {
-        let target = statat(self.beneath.directory(), path_of(path), AtFlags::empty());
+        let target = statat(&self.directory, path, AtFlags::empty());
         target.is_ok_and(|target| FileType::from_raw_mode(target.st_mode) == FileType::Directory)
     }
 }

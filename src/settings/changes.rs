@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::core::secrets::shown_value;
+
 use super::{Explained, Settings, SettingsErrors, Sources, decide};
 
 /// One effective value that is another one now.
@@ -14,10 +16,10 @@ use super::{Explained, Settings, SettingsErrors, Sources, decide};
 pub struct Change {
     /// The dotted key.
     pub key: String,
-    /// The value before; absent if there was none, and if it is secret.
+    /// The value before, with secrets hidden; absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// The value now; absent if there is none any more, and if it is secret.
+    /// The value now, with secrets hidden; absent if there is none any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// Who says the value now; or who said the one that is gone.
@@ -29,9 +31,6 @@ pub struct Change {
 /// Sections and keys that are read once, when the process starts.
 const FIXED: [&str; 6] =
     ["backup.backup_directory", "log_directory", "recovery_mode", "http.", "logging.", "supervision."];
-
-/// Words that make a key's value nobody's business.
-const SECRET: [&str; 4] = ["token", "password", "secret", "key"];
 
 /// Settings that were loaded anew by a process that runs.
 #[derive(Clone, Debug)]
@@ -92,8 +91,7 @@ fn change(before: Option<&Explained>, after: Option<&Explained>) -> Option<Chang
         return None;
     }
     let name = said.key.rsplit('.').next().unwrap_or_default();
-    let secret = name.split('_').any(|word| SECRET.contains(&word.trim_end_matches('s')));
-    let shown = |explained| if secret { None } else { value(explained) };
+    let shown = |explained| value(explained).map(|value| shown_value(name, &value));
     Some(Change {
         key: said.key.clone(),
         from: shown(before),
@@ -125,8 +123,13 @@ mod tests {
 
     #[test]
     fn the_value_of_a_secret_is_not_told_though_its_change_is() {
-        let changes = changes(&[value("http.tokens", "hush")], &[value("http.tokens", "hush now")]);
-        assert_eq!((&changes[0].from, &changes[0].to), (&None, &None));
+        let hidden = Some("(hidden)".to_owned());
+        let changes = changes(
+            &[value("http.tokens", "hush"), value("notify.command", "[/bin/x, --token, hush]")],
+            &[value("http.tokens", "hush now"), value("notify.command", "[/bin/x, --token, hush now]")],
+        );
+        assert_eq!((&changes[0].from, &changes[0].to), (&hidden, &hidden));
+        assert_eq!(changes[1].to.as_deref(), Some("[/bin/x, --token, (hidden)"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::path::Path;
 use config::{ConfigError, File, FileFormat, Source, Value, ValueKind};
 
 use crate::core::SetName;
+use crate::core::secrets::shown_value;
 
 use super::error::{Place, SettingsError};
 use super::origin::{Origin, Said};
@@ -195,7 +196,7 @@ impl<'a> Section<'a> {
         for (key, value) in rest {
             self.errors.push(SettingsError::UnknownKey {
                 key: one_line(&short(&self.dotted(&key))),
-                value: Raw::Toml(&value).shown(),
+                value: shown_value(&key, &Raw::Toml(&value).shown()),
                 origin: match value.kind {
                     ValueKind::Table(_) => self.origin_of_section(&key),
                     _ => self.origin_of(&key),

@@ -45,6 +45,7 @@ use serde::Serialize;
 
 use crate::core::BackupPriority;
 use crate::core::retention::Policy;
+use crate::core::secrets::shown_value;
 
 pub use audit::AuditSettings;
 pub use changes::{Change, Reloaded};
@@ -187,7 +188,7 @@ pub struct ScrubSettings {
 }
 
 impl Settings {
-    /// The settings that `sources` ask for. Reads the settings file, and where the paths in it lead.
+    /// The settings that `sources` ask for. Reads the settings file and nothing else.
     ///
     /// Fails with every problem there is; nothing is partly applied.
     pub fn load(sources: &Sources) -> Result<Self, SettingsErrors> {
@@ -210,8 +211,10 @@ impl Settings {
         (settings, SettingsErrors(errors))
     }
 
-    /// Every effective value with its origin, section by section, as it was when the settings were loaded.
+    /// Every effective value with its origin, section by section, as it was when the settings were loaded. What in a
+    /// value is a secret by its form is hidden: an argument of a command, the user of a URL.
     pub fn explained(&self) -> Vec<Explained> {
-        self.explained.clone()
+        let hidden = |said: &Explained| Explained { value: shown_value("", &said.value), ..said.clone() };
+        self.explained.iter().map(hidden).collect()
     }
 }

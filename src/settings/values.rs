@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 
+use crate::core::secrets::shown_value;
+
 use super::duration::parse_duration;
 use super::file_patterns::FilePatterns;
 use super::origin::Shown;
@@ -49,13 +51,14 @@ impl Raw<'_> {
         }
     }
 
-    /// The value as a message shows it: shortened, on one line.
+    /// The value as a message shows it: shortened, on one line, with secrets hidden.
     pub fn shown(&self) -> String {
-        match self {
-            Self::Toml(value) => one_line(&toml_text(value)),
-            Self::Variable(text) if text.trim() == *text => one_line(text),
-            Self::Variable(text) => one_line(&format!("{text:?}")),
-        }
+        let text = match self {
+            Self::Toml(value) => toml_text(value),
+            Self::Variable(text) if text.trim() == *text => (*text).to_owned(),
+            Self::Variable(text) => format!("{text:?}"),
+        };
+        one_line(&shown_value("", &text))
     }
 }
 

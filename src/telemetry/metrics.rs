@@ -302,7 +302,6 @@ impl Metrics {
             | Event::ReplicaCaughtUp { .. }
             | Event::CleanupHeld { .. }
             | Event::KeyChanged { .. }
-            | Event::RepositoryUpgraded { .. }
             | Event::ClockSuspect { .. }
             | Event::Pinned
             | Event::Unpinned

@@ -21,6 +21,7 @@ use crate::api::{
 };
 use crate::core::mode::{Loss, ModeEvent, RecoveryCause, RecoveryPhase};
 use crate::core::recovery_plan::{Ask, Plan};
+use crate::core::secrets::Secrets;
 use crate::core::{BackupId, BackupRef, SetName};
 use crate::pipeline::restore::{Pick, Rules};
 use crate::telemetry::Check;
@@ -74,7 +75,7 @@ impl Service {
 
     /// Leaves recovery mode, after a validation that passes, or with the losses it finds acknowledged by name.
     pub async fn exit_recovery(&self, acknowledged: Vec<String>, caller: &Caller) -> Result<ModeDocument, Problem> {
-        self.until_working().await?;
+        self.refuse_unless_working()?;
         tracing::info!(
             principal = caller.principal,
             caller.correlation_id,
@@ -94,19 +95,19 @@ impl Service {
 
     /// What differs between a backup and another of its set, or what is live if none is given. Reads both, so it blocks.
     pub fn diff(&self, before: &BackupRef, after: Option<&BackupRef>) -> Result<DiffDocument, Problem> {
-        diff::diff(self.repository()?, &self.world.settings(), before, after)
+        diff::diff(self.repository()?, &self.world.settings(), (before, after), Secrets::Hidden)
     }
 
     /// Plans what would be restored; every copy it names was read meanwhile, and is good. Changes no file.
     pub async fn plan(&self, options: &PlanOptions, caller: &Caller) -> Result<PlanDocument, Problem> {
-        self.until_working().await?;
+        self.refuse_unless_working()?;
         let ask = recovery::ask(&self.world.settings(), options)?;
         Ok(PlanDocument::new(self.proven_plan(&ask, caller).await?, options.clone()))
     }
 
     /// Applies the plan with this digest, if it is still what would be done, and validates what came of it.
     pub async fn apply(&self, options: &ApplyOptions, caller: &Caller) -> Result<ApplyOutcome, Problem> {
-        self.until_working().await?;
+        self.refuse_unless_working()?;
         let Some(digest) = options.digest else {
             let detail = "name the plan by its digest, as POST /api/recovery/plan answers it";
             return Err(Problem::new(ProblemKind::BadRequest, detail));

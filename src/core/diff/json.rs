@@ -1,20 +1,21 @@
 //! JSON documents, key by key.
 //!
-//! Hazard: a secret below a harmless name, or above one. Everything below a secret-looking key is hidden; so are the
-//! other members of an object that names a secret in one of them (`{"name": "password", "value": …}`).
+//! Hazard: a secret below a harmless name, above one, or in one. Everything below a secret-looking key is hidden; so are
+//! the other members of an object that names a secret in one of them (`{"name": "password", "value": …}`), and what in a
+//! key or a text is a secret by its form.
 
 use serde_json::{Map, Value};
 
 use super::{Difference, KeyChange, MAX_TOLD, shortened};
-use crate::core::secrets::{Redactor, is_secret_flag, is_secret_name, is_secret_value};
+use crate::core::secrets::{Redactor, is_secret_name, names_a_secret, takes_a_secret};
 
-/// Members whose value is the name of what the other members say.
-const NAMING_MEMBERS: [&str; 6] = ["name", "id", "field", "variable", "option", "header"];
+/// How many bytes of a text are looked at; far fewer are shown.
+const MAX_TEXT_BYTES: usize = 8 << 10;
 
-/// The keys that differ.
-pub fn compare(before: &Value, after: &Value, redactor: &mut Redactor) -> Difference {
+/// The keys that differ; of a document that is secret as a whole, nothing but keys is shown.
+pub fn compare(is_secret: bool, before: &Value, after: &Value, redactor: &mut Redactor) -> Difference {
     let mut comparison = Comparison { redactor, changes: Vec::new(), more: 0 };
-    comparison.values(String::new(), Some(before), Some(after), false);
+    comparison.values(&Place { is_secret, ..Place::default() }, Some(before), Some(after));
     Difference::Keys { changes: comparison.changes, more: comparison.more }
 }
 
@@ -24,85 +25,115 @@ struct Comparison<'r> {
     more: usize,
 }
 
+/// Where a value is.
+#[derive(Clone, Default)]
+struct Place {
+    /// As a JSON pointer, as it is shown.
+    path: String,
+    /// The nearest key.
+    name: String,
+    /// Whether something above says that this is secret.
+    is_secret: bool,
+}
+
 impl Comparison<'_> {
-    /// `hidden`: something above says that this is secret. A document's depth is bounded by its parser.
-    fn values(&mut self, path: String, before: Option<&Value>, after: Option<&Value>, hidden: bool) {
+    /// A document's depth is bounded by its parser.
+    fn values(&mut self, place: &Place, before: Option<&Value>, after: Option<&Value>) {
         if before == after {
             return;
         }
         match (before, after) {
             (Some(Value::Object(a)), Some(Value::Object(b))) => {
-                let hidden = hidden || names_a_secret(a) || names_a_secret(b);
+                let names = says_so(a) || says_so(b);
                 let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
                 for key in keys {
-                    let below = format!("{path}/{}", escaped(key));
-                    self.values(below, a.get(key), b.get(key), hidden || is_secret_name(key));
+                    let below = Place {
+                        path: format!("{}/{}", place.path, self.segment(key)),
+                        name: key.clone(),
+                        is_secret: place.is_secret || names || is_secret_name(key),
+                    };
+                    self.values(&below, a.get(key), b.get(key));
                 }
             }
             (Some(Value::Array(a)), Some(Value::Array(b))) => {
                 for at in 0..a.len().max(b.len()) {
-                    let hidden = hidden || follows_a_flag(a, at) || follows_a_flag(b, at);
-                    self.values(format!("{path}/{at}"), a.get(at), b.get(at), hidden);
+                    let below = Place {
+                        path: format!("{}/{at}", place.path),
+                        is_secret: place.is_secret || follows_its_name(a, at) || follows_its_name(b, at),
+                        ..place.clone()
+                    };
+                    self.values(&below, a.get(at), b.get(at));
                 }
             }
             _ if self.changes.len() >= MAX_TOLD => self.more += 1,
             _ => {
-                let mut shown = |value: Option<&Value>| value.map(|value| self.shown(value, hidden));
+                let mut shown = |value: Option<&Value>| value.map(|value| self.shown(value, place));
                 let (before, after) = (shown(before), shown(after));
-                self.changes.push(KeyChange { path: shown_path(path), before, after });
+                let path = place.path.clone();
+                self.changes.push(KeyChange { path, before, after });
             }
         }
     }
 
-    fn shown(&mut self, value: &Value, hidden: bool) -> String {
-        shortened(&self.redacted(value, hidden).to_string())
+    fn shown(&mut self, value: &Value, place: &Place) -> String {
+        shortened(&self.redacted(value, &place.name, place.is_secret).to_string())
     }
 
-    fn redacted(&mut self, value: &Value, hidden: bool) -> Value {
+    fn redacted(&mut self, value: &Value, name: &str, is_secret: bool) -> Value {
         match value {
-            Value::Null | Value::Bool(_) if !hidden => value.clone(),
-            Value::Object(members) if !hidden => {
-                let names = names_a_secret(members);
+            _ if self.redactor.shows_all() => value.clone(),
+            // One of two things, known to whoever reads the name.
+            Value::Null | Value::Bool(_) => value.clone(),
+            Value::String(text) if text.is_empty() => value.clone(),
+            _ if is_secret => Value::String(self.redactor.hide(&as_text(value))),
+            Value::Object(members) => {
+                let names = says_so(members);
                 let redacted = members.iter().map(|(key, value)| {
-                    (key.clone(), self.redacted(value, (names && !is_naming(key)) || is_secret_name(key)))
+                    let is_secret = (names && !names_a_secret(key, value.as_str())) || is_secret_name(key);
+                    (self.redactor.text(key), self.redacted(value, key, is_secret))
                 });
                 Value::Object(redacted.collect())
             }
-            Value::Array(elements) if !hidden => {
-                let redacted = elements.iter().zip(0..);
-                let redacted = redacted.map(|(element, at)| self.redacted(element, follows_a_flag(elements, at)));
+            Value::Array(elements) => {
+                let redacted = elements.iter().enumerate();
+                let redacted =
+                    redacted.map(|(at, element)| self.redacted(element, name, follows_its_name(elements, at)));
                 Value::Array(redacted.collect())
             }
-            Value::String(text) if !hidden && !is_secret_value(text) => value.clone(),
-            Value::Number(_) if !hidden => value.clone(),
-            secret => Value::String(self.redactor.hide(&secret.to_string())),
+            Value::String(text) => Value::String(self.text(name, text)),
+            Value::Number(_) => value.clone(),
         }
+    }
+
+    /// A text without what is secret in it. Of a long one the beginning is looked at, and only that is shown.
+    fn text(&mut self, name: &str, text: &str) -> String {
+        let (beginning, rest) = text.split_at(text.floor_char_boundary(MAX_TEXT_BYTES));
+        let beginning = self.redactor.value(name, beginning);
+        if rest.is_empty() { beginning } else { beginning + &self.redactor.hide(rest) }
+    }
+
+    /// A key as a segment of a JSON pointer (RFC 6901), without what is secret in it.
+    fn segment(&mut self, key: &str) -> String {
+        shortened(&self.redactor.text(key).replace('~', "~0").replace('/', "~1"))
     }
 }
 
-fn is_naming(key: &str) -> bool {
-    NAMING_MEMBERS.contains(&key.to_lowercase().as_str())
+/// A value as it stands in other formats, too.
+fn as_text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Whether one member says that the others are a secret.
-fn names_a_secret(members: &Map<String, Value>) -> bool {
-    members.iter().any(|(key, value)| is_naming(key) && value.as_str().is_some_and(is_secret_name))
+fn says_so(members: &Map<String, Value>) -> bool {
+    members.iter().any(|(key, value)| names_a_secret(key, value.as_str()))
 }
 
-/// Whether the element is an argument after a flag that says it is a secret.
-fn follows_a_flag(elements: &[Value], at: usize) -> bool {
-    let before = at.checked_sub(1).and_then(|before| elements.get(before));
-    before.and_then(Value::as_str).is_some_and(is_secret_flag)
-}
-
-/// A key as a segment of a JSON pointer.
-fn escaped(key: &str) -> String {
-    shortened(&key.replace('~', "~0").replace('/', "~1"))
-}
-
-/// A path that is itself no secret: keys may be anything.
-fn shown_path(path: String) -> String {
-    if path.split('/').any(is_secret_value) { "(redacted)".to_owned() } else { path }
+/// Whether the element is the argument of a flag that says it is a secret, or the second of a pair whose first says so.
+fn follows_its_name(elements: &[Value], at: usize) -> bool {
+    let text = |at: Option<usize>| at.and_then(|at| elements.get(at)).and_then(Value::as_str);
+    let Some(name) = text(at.checked_sub(1)) else { return false };
+    let argument = text(Some(at)).unwrap_or_default();
+    takes_a_secret(name, argument) || (elements.len() == 2 && is_secret_name(name))
 }
 
 #[cfg(test)]
@@ -111,7 +142,7 @@ mod tests {
     use serde_json::json;
 
     fn changes(before: Value, after: Value) -> Vec<(String, Option<String>, Option<String>)> {
-        let Difference::Keys { changes, .. } = compare(&before, &after, &mut Redactor::default()) else {
+        let Difference::Keys { changes, .. } = compare(false, &before, &after, &mut Redactor::default()) else {
             panic!("no keys")
         };
         changes.into_iter().map(|change| (change.path, change.before, change.after)).collect()
@@ -143,14 +174,30 @@ mod tests {
                 "password": secret,
                 "auth": {"user": "u", "pins": [1, secret]},
                 "list": [{"apiKey": secret}, {"name": "DB_PASSWORD", "value": secret}],
-                "command": ["run", "--token", secret],
+                "command": ["run", "--token", secret, "-p", secret],
+                "pair": ["DB_PASSWORD", secret],
+                (format!("sk_live_{}0", secret.replace(' ', ""))): 1,
                 "url": format!("postgres://u:{secret}@db/"),
                 "level": 1,
             })
         };
         let told = changes(with("hunter2"), with("correct horse"));
         let paths: Vec<&str> = told.iter().map(|(path, ..)| path.as_str()).collect();
-        assert_eq!(paths, ["/auth/pins/1", "/command/2", "/list/0/apiKey", "/list/1/value", "/password", "/url"]);
+        assert_eq!(
+            paths,
+            [
+                "/auth/pins/1",
+                "/command/2",
+                "/command/4",
+                "/list/0/apiKey",
+                "/list/1/value",
+                "/pair/1",
+                "/password",
+                "/(hidden #3)",
+                "/(hidden #4)",
+                "/url"
+            ]
+        );
         assert!(told.iter().all(|(_, before, after)| before != after));
         let all = format!(
             "{told:?} {:?}",
@@ -164,7 +211,9 @@ mod tests {
     fn an_endless_difference_is_told_in_part() {
         let many: Value = (0..2 * MAX_TOLD).map(|number| json!(number)).collect();
         let none: Value = (0..2 * MAX_TOLD).map(|_| json!("x".repeat(1000))).collect();
-        let Difference::Keys { changes, more } = compare(&many, &none, &mut Redactor::default()) else { panic!() };
+        let Difference::Keys { changes, more } = compare(false, &many, &none, &mut Redactor::default()) else {
+            panic!()
+        };
         assert_eq!((changes.len(), more), (MAX_TOLD, MAX_TOLD));
         assert!(changes.iter().all(|change| change.after.as_ref().is_some_and(|text| text.chars().count() < 300)));
     }
