@@ -37,6 +37,7 @@ pub mod pipeline;
 pub mod private_file;
 pub mod repository;
 pub mod settings;
+pub mod source_path;
 pub mod storage;
 pub mod telemetry;
 pub mod tokens;

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use common::{Daemon, Installation, audit, code, files};
+use common::{Daemon, Installation, audit, code, files, repository};
 use serde_json::Value;
 
 const LOG: &str = "logs/security_audit.log";
@@ -437,9 +437,8 @@ fn a_log_that_was_rewritten_is_told_from_one_that_grew_or_was_rotated_and_what_i
     daemon.settle();
     let back_up = || daemon.backup_when_free("logs")["id"].as_str().unwrap().to_owned();
     let lineage = |id: &str, name: &str| -> Value {
-        let manifest = files::read(&installation.path(format!("backups/manifests/logs/{id}.json")));
-        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
-        let files = manifest["body"]["files"].as_array().unwrap();
+        let backups = installation.path("backups");
+        let files = repository::files(&backups, &repository::manifest(&backups, "logs", id));
         files.iter().find(|file| file["path"] == name).unwrap()["lineage"].clone()
     };
     let is = |id: &str, name: &str| lineage(id, name)["is"].as_str().unwrap().to_owned();

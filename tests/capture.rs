@@ -129,7 +129,7 @@ fn whatever_happens_to_a_file_while_it_is_read_its_copy_was_whole_at_some_moment
     source.set.kind = SetKind::Logs;
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let repository = site::create_in(scratch.path());
-    let root = source.set.source.clone();
+    let root = source.set.source.real().to_owned();
     let mut changer = Changer { root, random: fastrand::Rng::with_seed(seed), line: 0 };
     changer.fill();
     changer.rewrite();

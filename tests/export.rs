@@ -85,7 +85,7 @@ fn a_damaged_backup_leaves_no_archive_and_nothing_beside_it() {
     let (installation, id, _) = installation();
     let out = tempfile::tempdir().unwrap();
     let manifest = repository::manifest(&installation.path("backups"), "notes", &id);
-    let files = manifest["body"]["files"].as_array().unwrap();
+    let files = repository::files(&installation.path("backups"), &manifest);
     let large = files.iter().find(|file| file["path"] == "large.bin").unwrap();
     let last = large["chunks"].as_array().unwrap().last().unwrap()["object"].as_str().unwrap();
     let object = repository::object_path(&installation.path("backups"), last);

@@ -29,7 +29,8 @@ fn curl(daemon: &Daemon, line: &str) -> Answer {
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     let (text, result) = said.rsplit_once('\n').unwrap();
     let (status, content_type) = result.split_once(' ').unwrap();
-    Answer { status: status.parse().unwrap(), content_type: content_type.to_owned(), text: text.to_owned() }
+    let (status, content_type) = (status.parse().unwrap(), content_type.to_owned());
+    Answer { status, content_type, text: text.to_owned(), retry_after: None }
 }
 
 fn sha256sum(installation: &Installation, file: &str) -> String {
@@ -58,7 +59,7 @@ fn recorded(installation: &Installation, backup: &Value, path: &str) -> String {
     let told = backup["files"].as_array().unwrap().iter().find(|file| file["path"] == path).unwrap()["sha256"].clone();
     let set = backup["set"].as_str().unwrap();
     let manifest = repository::manifest(&installation.path("backups"), set, id(backup));
-    let files = manifest["body"]["files"].as_array().unwrap();
+    let files = repository::files(&installation.path("backups"), &manifest);
     assert_eq!(files.iter().find(|file| file["path"] == path).unwrap()["sha256"], told);
     told.as_str().unwrap().to_owned()
 }

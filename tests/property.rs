@@ -189,7 +189,7 @@ impl World {
         let backups = site::backups(&self.repository);
         let intact = backups.iter().filter(|b| matches!(b.state(), BackupState::Good | BackupState::Suspect));
         let entries = intact.flat_map(|backup| backup.content.as_ref().expect("its manifest").manifest.files());
-        entries.filter(|file| file.fault.is_none()).map(|file| file.path.clone()).collect()
+        entries.filter(|file| file.fault.is_none()).map(|file| file.path.to_string()).collect()
     }
 
     /// Everything that is there is as the model has it, and the model has nothing else.

@@ -81,7 +81,8 @@ fn bit_rot_that_nobody_had_noticed_is_found_before_the_plan_is_shown() {
     let backup = json(&installation.run(&["backup", "application", "--json"]));
     let backups = installation.path("backups");
     let manifest = repository::manifest(&backups, "application", backup["id"].as_str().unwrap());
-    let file = manifest["body"]["files"].as_array().unwrap().iter().find(|file| file["path"] == "app_config.json");
+    let entries = repository::files(&backups, &manifest);
+    let file = entries.iter().find(|file| file["path"] == "app_config.json");
     let object = repository::object_path(&backups, file.unwrap()["chunks"][0]["object"].as_str().unwrap());
     let mut bytes = files::read(&object);
     bytes[5] ^= 1;
@@ -235,7 +236,7 @@ fn a_loss_is_named_and_recovery_mode_is_left_only_with_it_accepted() {
 /// Removes an object that only this file of a backup needs.
 fn destroy_file(backups: &Path, set: &str, id: &str, path: &str) {
     let manifest = repository::manifest(backups, set, id);
-    let entries = manifest["body"]["files"].as_array().unwrap();
+    let entries = repository::files(backups, &manifest);
     for chunk in entries.iter().filter(|file| file["path"] == path).flat_map(|file| file["chunks"].as_array().unwrap())
     {
         // Another backup may share it.

@@ -57,7 +57,7 @@ fn a_file_comes_as_it_was_backed_up_and_a_damaged_one_is_never_taken_for_whole()
     assert_eq!(daemon.get(&path("small.bin")).problem(401), "unauthorized");
 
     let manifest = repository::manifest(&installation.path("backups"), "data", id);
-    let files = manifest["body"]["files"].as_array().unwrap();
+    let files = repository::files(&installation.path("backups"), &manifest);
     let last_object = |name: &str| {
         let file = files.iter().find(|file| file["path"] == name).unwrap();
         file["chunks"].as_array().unwrap().last().unwrap()["object"].as_str().unwrap().to_owned()

@@ -3,6 +3,7 @@
 //! Hazard: a backup that was acknowledged and cannot be read. Each is handed to the Verifier, and answered only after
 //! it was read back.
 
+mod in_turn;
 mod restoring;
 
 use std::collections::HashSet;
@@ -18,6 +19,7 @@ use super::problems::{self, chain};
 use super::replication::Replicate;
 use super::service::Caller;
 use super::supervision::Child;
+use super::turns::{SharedRun, Turn, Turns};
 use super::verifier::{CheckDoubtful, ReadBack, Verifier};
 use super::world::{Occupied, Role, World};
 use crate::api::{Problem, ProblemKind};
@@ -30,6 +32,7 @@ use crate::pipeline::verify::Verdict;
 use crate::repository::catalogue::{Backup, Catalogue};
 use crate::repository::layout;
 use crate::repository::wire::Body;
+use crate::repository::wire::FORMAT;
 use crate::settings::SetSettings;
 use crate::telemetry::Event;
 
@@ -81,12 +84,22 @@ struct Tools {
     herald: Herald,
     verifier: Post<Verifier>,
     janitor: Post<Janitor>,
+    turns: Turns<Backed>,
 }
+
+/// What a backup results in.
+type Backed = Result<BackedUp, Problem>;
 
 impl Archiver {
     /// An archiver that works with these.
-    pub fn new(world: Arc<World>, herald: Herald, verifier: Post<Verifier>, janitor: Post<Janitor>) -> Self {
-        Self(Tools { world, herald, verifier, janitor })
+    pub fn new(
+        world: Arc<World>,
+        herald: Herald,
+        verifier: Post<Verifier>,
+        janitor: Post<Janitor>,
+        turns: Turns<Backed>,
+    ) -> Self {
+        Self(Tools { world, herald, verifier, janitor, turns })
     }
 }
 
@@ -99,17 +112,11 @@ impl Supervised for Archiver {}
 impl Child for Archiver {}
 
 impl Handler<BackUp> for Archiver {
-    type Result = ResponseActFuture<Self, Result<BackedUp, Problem>>;
+    type Result = ResponseActFuture<Self, Backed>;
 
     fn handle(&mut self, message: BackUp, _ctx: &mut Self::Context) -> Self::Result {
         let tools = self.0.clone();
-        // Occupied before anything is awaited: two requests for one set never both begin.
-        let occupied = tools.world.occupy(&message.set.name);
-        let work = async move {
-            let occupied = occupied.ok_or_else(|| problems::busy(&message.set.name))?;
-            tools.back_up(message, occupied).await
-        };
-        Box::pin(work.into_actor(self))
+        Box::pin(async move { tools.back_up_in_turn(message).await }.into_actor(self))
     }
 }
 
@@ -118,28 +125,35 @@ impl Handler<Restore> for Archiver {
 
     fn handle(&mut self, message: Restore, _ctx: &mut Self::Context) -> Self::Result {
         let tools = self.0.clone();
-        let occupied = tools.world.occupy(&message.set.name);
-        let work = async move {
-            let occupied = occupied.ok_or_else(|| problems::busy(&message.set.name))?;
-            // A task of its own: it comes to its end though this actor is restarted.
-            let task = actix_rt::spawn(async move { tools.restore(message, occupied).await });
-            task.await.map_err(|_| problems::of_silence("archiver"))?
-        };
-        Box::pin(work.into_actor(self))
+        Box::pin(async move { tools.restore_in_turn(message).await }.into_actor(self))
     }
 }
 
 impl Tools {
-    async fn back_up(&self, message: BackUp, occupied: Occupied) -> Result<BackedUp, Problem> {
+    /// Backs up, hands the result to the calls that share it once it is on record, and frees the set.
+    async fn back_up(&self, BackUp { set, kind, caller }: BackUp, turn: Turn, shared: Option<SharedRun>) -> Backed {
         let _operation = self.world.begin_operation();
-        let BackUp { set, kind, caller } = message;
-        let about = About::caller(&caller).set(&set.name);
+        let occupied = Arc::new(self.world.occupy(&set.name, turn));
+        let result = self.run(&set, kind, &caller, &occupied).await;
+        shared.into_iter().for_each(|run| self.turns.end(run, &result));
+        drop(occupied);
+        if matches!(result, Ok(BackedUp::Created(_))) {
+            self.replicate().await;
+            self.janitor.do_send(Sweep { set: set.name });
+        }
+        self.world.reassess();
+        result
+    }
+
+    /// One run, from its first record to its last.
+    async fn run(&self, set: &SetSettings, kind: BackupKind, caller: &Caller, occupied: &Arc<Occupied>) -> Backed {
+        let about = About::caller(caller).set(&set.name);
         let (started, begun) = (self.world.clock.now(), self.world.clock.uptime());
         let before = self.world.run(&set.name).history;
         self.world.register_work(&caller.progress);
-        keyring::take_up(&self.world, &self.herald, &caller).await;
+        keyring::take_up(&self.world, &self.herald, caller).await;
         self.herald.mention(Event::BackupStarted { kind }, &about);
-        let result = self.archive_and_read_back(&set, kind, &caller, occupied, started).await;
+        let result = self.archive_and_read_back(set, kind, caller, occupied, started).await;
         let duration_seconds = (self.world.clock.uptime() - begun).as_secs_f64();
         if let Err(problem) = &result
             && self.world.is_abandoned(problem)
@@ -168,15 +182,10 @@ impl Tools {
             tracing::warn!(set = %set.name, "the run history was not saved: {}", chain(&error));
         }
         if let Ok(BackedUp::Created(backup)) = &result {
-            self.tell_of_rewritten(backup, &caller);
+            self.tell_of_rewritten(backup, caller);
         }
         // Unrecorded: the auditor keeps the record and says so; the backup is there all the same.
         let _ = self.herald.tell(event, &about).await;
-        if matches!(result, Ok(BackedUp::Created(_))) {
-            self.replicate().await;
-            self.janitor.do_send(Sweep { set: set.name });
-        }
-        self.world.reassess();
         result
     }
 
@@ -185,12 +194,15 @@ impl Tools {
         set: &SetSettings,
         kind: BackupKind,
         caller: &Caller,
-        mut occupied: Occupied,
+        occupied: &Arc<Occupied>,
         started: chrono::DateTime<chrono::Utc>,
-    ) -> Result<BackedUp, Problem> {
+    ) -> Backed {
         for attempt in 1..=ATTEMPTS {
-            let (archived, still_occupied) = self.archive(set, kind, caller, occupied, started, attempt > 1).await?;
-            occupied = still_occupied;
+            let archived = self.archive(set, kind, caller, occupied, started, attempt > 1).await;
+            if self.world.repository.take_upgrade() {
+                self.herald.mention(Event::RepositoryUpgraded { format: FORMAT }, &About::caller(caller));
+            }
+            let archived = archived?;
             let Created { backup, proven, repaired } = match archived {
                 Archived::Unchanged { backup, repaired } => {
                     self.tell_of_repairs(&backup, repaired, caller);
@@ -268,19 +280,18 @@ impl Tools {
         set: &SetSettings,
         kind: BackupKind,
         caller: &Caller,
-        occupied: Occupied,
+        occupied: &Arc<Occupied>,
         started: chrono::DateTime<chrono::Utc>,
         read_everything: bool,
-    ) -> Result<(Archived, Occupied), Problem> {
-        let (mut archived, mut occupied) =
-            self.archive_once(set, kind, caller, occupied, started, read_everything).await?;
+    ) -> Result<Archived, Problem> {
+        let mut archived = self.archive_once(set, kind, caller, occupied, started, read_everything).await?;
         if let Err(ArchiveError::NoSpace { .. }) = &archived {
             // No answer: nothing was freed, and the second attempt says so.
             let _ = self.janitor.send(MakeRoom).await;
-            (archived, occupied) = self.archive_once(set, kind, caller, occupied, started, read_everything).await?;
+            archived = self.archive_once(set, kind, caller, occupied, started, read_everything).await?;
         }
         match archived {
-            Ok(archived) => Ok((archived, occupied)),
+            Ok(archived) => Ok(archived),
             Err(error @ ArchiveError::NoSpace { .. }) => {
                 let mut problem = problems::of_archive(&set.name, &error);
                 let world = self.world.clone();
@@ -300,16 +311,16 @@ impl Tools {
         set: &SetSettings,
         kind: BackupKind,
         caller: &Caller,
-        occupied: Occupied,
+        occupied: &Arc<Occupied>,
         started: chrono::DateTime<chrono::Utc>,
         read_everything: bool,
-    ) -> Result<(Result<Archived, ArchiveError>, Occupied), Problem> {
+    ) -> Result<Result<Archived, ArchiveError>, Problem> {
         let pass = self.world.lane.enter().await.map_err(|_| problems::stopping())?;
         let world = self.world.clone();
-        let (set, progress) = (set.clone(), caller.progress.clone());
+        let (set, progress, occupied) = (set.clone(), caller.progress.clone(), Arc::clone(occupied));
         let name = set.name.clone();
         let work = tokio::task::spawn_blocking(move || {
-            let _pass = pass;
+            let _held = (pass, occupied);
             // An attempt that takes the process down must not be repeated at once. If it cannot be noted, the end of the
             // run says so; a backup is not refused for it.
             let _ = world.record_run(&set.name, |history| history.started(started), None);
@@ -322,7 +333,7 @@ impl Tools {
                 clock_suspect: world.look_at_clock().is_some(),
                 audit_head: world.audit().anchor(),
             };
-            (archive::archive(&world.repository, &request, &progress), occupied)
+            archive::archive(&world.repository, &request, &progress)
         });
         work.await.map_err(|panic| Problem::new(ProblemKind::Internal, format!("back up {name}: {panic}")))
     }
@@ -350,7 +361,7 @@ fn completed(kind: BackupKind, backup: &Backup, duration_seconds: f64) -> Event 
         kind,
         manifest_sha256: content.digest,
         files: body.files.len(),
-        missing: body.missing.clone(),
+        missing: body.missing.iter().map(ToString::to_string).collect(),
         unreadable: body.unreadable.iter().map(|file| format!("{}: {}", file.path, file.reason)).collect(),
         size_bytes: envelope.size_bytes,
         stored_bytes: envelope.stored_bytes,

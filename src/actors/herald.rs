@@ -47,7 +47,7 @@ impl About {
     /// Whose operation it is.
     pub fn asker(&self) -> Caller {
         let (principal, correlation_id) = (self.principal.clone(), self.correlation_id.clone());
-        Caller { principal, correlation_id, progress: Arc::default() }
+        Caller { correlation_id, ..Caller::new(principal) }
     }
 
     /// About this set.

@@ -4,29 +4,31 @@
 //! end; the end is told only if the log does not have it yet.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::herald::{About, Herald};
+use super::problems::chain;
 use super::trail;
 use super::world::World;
 use crate::api::{AuditQuery, MAX_RECORDS};
 use crate::audit::Record;
 use crate::pipeline::restore::leftover::{self, Found};
 use crate::pipeline::restore::transaction::Transaction;
+use crate::source_path::SourcePath;
 use crate::telemetry::Event;
 
 /// Settles what is left in these source directories, and tells of it. The caller holds the write lane, or nothing that
 /// could take it runs yet.
-pub(super) async fn settle(world: &Arc<World>, herald: &Herald, sources: Vec<PathBuf>) {
+pub(super) async fn settle(world: &Arc<World>, herald: &Herald, sources: Vec<SourcePath>) {
     for source in leftover::distinct(sources) {
-        let (looker, root) = (world.clone(), source.clone());
-        let found = tokio::task::spawn_blocking(move || look(&looker, &root)).await;
+        let (looker, looked) = (world.clone(), source.clone());
+        let source = source.real();
+        let found = tokio::task::spawn_blocking(move || look(&looker, &looked)).await;
         let (found, told) = found.unwrap_or_else(|panic| (failed(panic.to_string()), HashSet::new()));
         for what in &found.unsettled {
             tracing::error!("{what}");
         }
-        world.set_unsettled_restores(&source, found.unsettled);
+        world.set_unsettled_restores(source, found.unsettled);
         for transaction in found.settled {
             if !told.contains(&transaction.journal().correlation_id) {
                 tell(herald, &transaction, source.display().to_string()).await;
@@ -43,13 +45,19 @@ fn failed(why: String) -> Found {
     Found { unsettled: vec![why], ..Found::default() }
 }
 
-fn look(world: &World, root: &std::path::Path) -> (Found, HashSet<String>) {
-    let settled = match leftover::open(root) {
+fn look(world: &World, source: &SourcePath) -> (Found, HashSet<String>) {
+    let root = source.real();
+    let disk = match leftover::open(source) {
         Ok(None) => return Default::default(),
-        Ok(Some(disk)) => leftover::settle(&disk, root, world.repository.id()),
-        Err(error) => Err(error),
+        Ok(Some(disk)) => disk,
+        // Nothing in it is believed, and that is told of as long as it is so.
+        Err(error) if error.is_distrust() => return Default::default(),
+        Err(error) => {
+            tracing::warn!("look for interrupted restores: {}", chain(&error));
+            return Default::default();
+        }
     };
-    match settled {
+    match leftover::settle(&disk, root, world.repository.id()) {
         Ok(found) if found.settled.is_empty() => (found, HashSet::new()),
         Ok(found) => (found, ended(&records(world), false)),
         // A source that cannot be looked at is told of when it is backed up.

@@ -26,6 +26,7 @@ mod lane;
 mod leftovers;
 mod notifier;
 mod post;
+mod presence;
 pub mod problems;
 mod reasons;
 pub mod recovery;
@@ -38,6 +39,7 @@ pub mod supervision;
 mod supervisor;
 mod timekeeping;
 pub mod trail;
+pub mod turns;
 mod upkeep;
 mod verifier;
 pub mod view;
@@ -61,6 +63,7 @@ use scheduler::Scheduler;
 use service::{Caller, Service};
 use supervision::{Care, ChildEvent};
 use supervisor::{Happened, Meet, Supervisor};
+use turns::Turns;
 use verifier::Verifier;
 pub use world::{ACTORS, AUDIT_LOG, Opening, Role, World};
 
@@ -96,8 +99,10 @@ pub async fn start(world: World) -> Running {
     let janitor =
         children.start("janitor", janitor::MAILBOX, move |world| Janitor::new(world, speaker.clone(), healer.clone()));
     let (speaker, reader, sweeper) = (herald("archiver"), verifier.clone(), janitor.clone());
+    // Outlives the instances of the actor, as their work may.
+    let turns = Turns::default();
     let archiver = children.start("archiver", archiver::MAILBOX, move |world| {
-        Archiver::new(world, speaker.clone(), reader.clone(), sweeper.clone())
+        Archiver::new(world, speaker.clone(), reader.clone(), sweeper.clone(), turns.clone())
     });
     let scheduler = (world.role == Role::Daemon).then(|| {
         let archiver = archiver.clone();

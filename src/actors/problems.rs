@@ -5,6 +5,7 @@
 
 use std::error::Error;
 
+use super::turns::{MOST_WAITING, NoTurn, PATIENCE};
 use crate::api::{Problem, ProblemKind};
 use crate::core::mode::IllegalEvent;
 use crate::core::{BackupId, SetName};
@@ -55,7 +56,7 @@ pub fn of_restore(repository: &Repository, set: &SetName, ids: &[BackupId], erro
         _ if error.is_damage() => ProblemKind::Integrity,
         _ if error.is_no_space() => ProblemKind::NoSpace,
         _ if error.needs_identity() => ProblemKind::Keys,
-        RestoreError::NoSuchFile { .. } => ProblemKind::NotFound,
+        RestoreError::NoSuchFile { .. } | RestoreError::Deleted(_) => ProblemKind::NotFound,
         RestoreError::Twice(_) => ProblemKind::BadRequest,
         RestoreError::Unfinished(_) | RestoreError::Changed(_) => ProblemKind::Busy,
         RestoreError::LiveLog(_)
@@ -186,6 +187,23 @@ pub fn stopping() -> Problem {
 /// A set that is busy.
 pub fn busy(set: &SetName) -> Problem {
     Problem::new(ProblemKind::Busy, format!("{set} is being backed up or restored: try again when that is done"))
+}
+
+/// A call that did not get its turn at a set.
+pub fn of_no_turn(set: &SetName, why: NoTurn) -> Problem {
+    let detail = match why {
+        NoTurn::TooLong => format!(
+            "{set} has been backed up or restored for longer than the {} s that a call waits: try again when that is done",
+            PATIENCE.as_secs()
+        ),
+        NoTurn::TooMany => format!("{MOST_WAITING} calls wait for {set} already: try again when they are done"),
+    };
+    Problem::new(ProblemKind::Busy, detail)
+}
+
+/// A caller that left before its turn at a set.
+pub fn caller_left(set: &SetName) -> Problem {
+    Problem::new(ProblemKind::Busy, format!("{set} was busy, and the caller left before its turn: nothing was done"))
 }
 
 /// A set that is not configured.

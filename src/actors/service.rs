@@ -16,8 +16,10 @@ use super::archiver::{Archiver, BackUp, BackedUp, Restore};
 use super::herald::{About, Herald};
 use super::janitor::Janitor;
 use super::post::Post;
+pub use super::presence::Presence;
 use super::problems;
 use super::supervisor::{AllWell, Happened, Supervisor};
+use super::turns::PATIENCE;
 use super::verifier::{CheckDoubtful, Verifier, Verify};
 use super::view;
 use super::world::World;
@@ -41,13 +43,15 @@ pub struct Caller {
     pub correlation_id: String,
     /// How far the work is, and the wish that it stop.
     pub progress: Arc<Progress>,
+    /// Whether it still waits for the answer: work that has not begun when it leaves never does.
+    pub presence: Presence,
 }
 
 impl Caller {
     /// Somebody, in an operation of their own.
     pub fn new(principal: impl Into<String>) -> Self {
         let correlation_id = format!("{:032x}", fastrand::u128(..));
-        Self { principal: principal.into(), correlation_id, progress: Arc::default() }
+        Self { principal: principal.into(), correlation_id, progress: Arc::default(), presence: Presence::default() }
     }
 
     /// A part of this service.
@@ -102,7 +106,7 @@ impl Service {
     /// Backs up a set now; answered after it was read back.
     pub async fn backup(&self, set: &str, caller: &Caller) -> Result<BackupDetails, Problem> {
         let set = self.configured(set)?;
-        self.refuse_unless_working()?;
+        self.until_working().await?;
         let message = BackUp { set, kind: BackupKind::Manual, caller: caller.clone() };
         match self.archiver.send(message).await.map_err(|_| problems::of_silence("archiver"))?? {
             BackedUp::Created(backup) | BackedUp::Unchanged(backup) => {
@@ -127,6 +131,7 @@ impl Service {
 
     /// Reads a backup, whole.
     pub async fn verify(&self, reference: &str, caller: &Caller) -> Result<VerifyOutcome, Problem> {
+        self.until_working().await?;
         let backup = view::resolve(self.repository()?, None, reference)?;
         let message = Verify { backup: backup.clone(), check: Check::Requested, caller: caller.clone() };
         let verification = self.verifier.send(message).await.map_err(|_| problems::of_silence("verifier"))??;
@@ -160,8 +165,8 @@ impl Service {
         rules: Rules,
         caller: &Caller,
     ) -> Result<RestoreOutcome, Problem> {
-        self.refuse_unless_working()?;
-        let (name, target) = (set.name.clone(), set.source.display().to_string());
+        self.until_working().await?;
+        let (name, target) = (set.name.clone(), set.source.written().display().to_string());
         let backups: Vec<BackupId> = picks.iter().map(|pick| pick.backup.id).collect();
         let Some(newest) = backups.iter().max().copied() else {
             return Err(Problem::new(ProblemKind::BadRequest, "nothing to restore is named"));
@@ -248,8 +253,12 @@ impl Service {
         }
     }
 
-    fn refuse_unless_working(&self) -> Result<(), Problem> {
+    /// Waits until the service is up, at most for [`PATIENCE`].
+    async fn until_working(&self) -> Result<(), Problem> {
         self.repository()?;
+        let mut mode = self.world.watch_mode();
+        // What is so at the end of the wait counts, however it ended.
+        let _ = tokio::time::timeout(PATIENCE, mode.wait_for(|view| view.mode != Mode::Starting)).await;
         let mode = self.world.mode().mode;
         if mode.allows_restore() {
             return Ok(());
@@ -267,3 +276,6 @@ pub(super) fn reference(text: &str) -> Result<BackupRef, Problem> {
         Problem::new(ProblemKind::BadRequest, error.to_string())
     })
 }
+
+#[cfg(test)]
+mod tests;

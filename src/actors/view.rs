@@ -120,10 +120,10 @@ pub fn details(repository: &Repository, settings: &Settings, backup: &Backup) ->
         summary: summary(backup),
         manifest_sha256: backup.content.as_ref().map(|content| content.digest),
         files: files.iter().map(file).collect(),
-        missing: body.map_or_else(Vec::new, |body| body.missing.clone()),
+        missing: body.map_or_else(Vec::new, |body| body.missing.iter().map(ToString::to_string).collect()),
         unreadable: unreadable
             .iter()
-            .map(|file| UnreadableDocument { path: file.path.clone(), reason: file.reason.clone() })
+            .map(|file| UnreadableDocument { path: file.path.to_string(), reason: file.reason.clone() })
             .collect(),
         fewer: fewer_than_before(repository, settings, backup),
     }
@@ -159,11 +159,11 @@ const MAX_LEFT_OUT: usize = 10;
 /// A file of a backup.
 pub fn file(file: &FileEntry) -> FileDocument {
     FileDocument {
-        path: file.path.clone(),
+        path: file.path.to_string(),
         size_bytes: file.size_bytes,
         sha256: file.sha256,
-        mode: format!("{:04o}", file.mode),
-        modified: file.modified,
+        mode: format!("{:04o}", file.attributes.mode),
+        modified: file.attributes.modified.to_date(),
         fault: file.fault.clone(),
     }
 }
@@ -328,7 +328,7 @@ fn set_status(world: &World, facts: &SetFacts, set: &SetSettings) -> SetStatus {
         name: set.name.clone(),
         priority: set.priority,
         enabled: set.enabled,
-        source: set.source.display().to_string(),
+        source: set.source.written().display().to_string(),
         interval_seconds: set.interval.as_secs(),
         next_run: facts.next_run,
         last_attempt: facts.last_attempt,

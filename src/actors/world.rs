@@ -22,6 +22,7 @@ use super::reasons::Concerns;
 use super::recovery::RecoveryDesk;
 use super::replicas::Replicas;
 use super::timekeeping::Timekeeping;
+use super::turns::Turn;
 use super::upkeep::Upkeep;
 use super::verifier::scrub::{self, Rotations};
 use crate::api::{Problem, ProblemKind};
@@ -457,15 +458,10 @@ impl World {
         scheduled.then(|| drill::next(&rehearsal, self.clock.uptime(), self.clock.now())).flatten()
     }
 
-    /// Marks a set as busy until what is returned is dropped; `None` if it is busy already.
-    pub fn occupy(self: &Arc<Self>, set: &SetName) -> Option<Occupied> {
-        let mut runs = locked(&self.runs);
-        let run = runs.entry(set.clone()).or_default();
-        if run.busy_since.is_some() {
-            return None;
-        }
-        run.busy_since = Some(self.clock.now());
-        Some(Occupied { world: self.clone(), set: set.clone() })
+    /// Marks the set whose turn this is as busy until what is returned is dropped.
+    pub fn occupy(self: &Arc<Self>, set: &SetName, turn: Turn) -> Occupied {
+        locked(&self.runs).entry(set.clone()).or_default().busy_since = Some(self.clock.now());
+        Occupied { world: self.clone(), set: set.clone(), _turn: turn }
     }
 
     /// Remembers what became of a run, here and on disk (not synced: a lost history costs one run too many).
@@ -597,6 +593,12 @@ impl World {
         Operation { world: self.clone() }
     }
 
+    /// Waits until the service is told to stop.
+    pub async fn stopping(&self) {
+        // The sender lives as long as this world: there is no other end to the wait.
+        let _ = self.watch_mode().wait_for(|view| view.mode == Mode::Stopping).await;
+    }
+
     /// Waits until no operation is under way.
     pub async fn quiescence(&self) {
         // The sender lives as long as this world: there is no other end to the wait.
@@ -636,6 +638,7 @@ impl Drop for Operation {
 pub struct Occupied {
     world: Arc<World>,
     set: SetName,
+    _turn: Turn,
 }
 
 impl Drop for Occupied {

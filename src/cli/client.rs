@@ -235,8 +235,7 @@ impl Client {
 /// Whoever runs this command.
 fn caller() -> Caller {
     Caller {
-        principal: format!("cli:{}", rustix::process::getuid().as_raw()),
         correlation_id: format!("{:016x}", fastrand::u64(..)),
-        progress: Arc::new(Progress::default()),
+        ..Caller::new(format!("cli:{}", rustix::process::getuid().as_raw()))
     }
 }

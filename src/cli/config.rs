@@ -89,7 +89,7 @@ impl CheckedSet {
         let survey = looked.unwrap_or_default();
         Self {
             set: set.name.clone(),
-            source: set.source.display().to_string(),
+            source: set.source.real().display().to_string(),
             files: survey.files,
             patterns: survey.patterns.into_iter().map(|(pattern, files)| Pattern { pattern, files }).collect(),
             excluded: survey.excluded.1,

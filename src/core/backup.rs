@@ -26,6 +26,29 @@ impl fmt::Display for Sequence {
     }
 }
 
+/// One unbroken history of a repository by one writer; the order of backups is `(timeline, sequence)`. The term and the
+/// idea are PostgreSQL's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timeline(pub u32);
+
+impl Timeline {
+    /// The timeline that every repository begins on.
+    pub const FIRST: Self = Self(1);
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Self::FIRST
+    }
+}
+
+impl fmt::Display for Timeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Why a backup was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

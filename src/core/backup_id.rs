@@ -13,14 +13,20 @@ use super::Digest;
 
 const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 const TIME_LENGTH: usize = 16;
-const ID_LENGTH: usize = TIME_LENGTH + 1 + 8;
+const HASH_BYTES: usize = 16;
+/// Of a backup of format 1.
+const SHORT_HASH_BYTES: usize = 4;
+const ID_LENGTH: usize = TIME_LENGTH + 1 + 2 * HASH_BYTES;
+const SHORT_ID_LENGTH: usize = TIME_LENGTH + 1 + 2 * SHORT_HASH_BYTES;
 
-/// `20261123T101500Z-3f9c2ab1`: the UTC second of creation and the first 8 digits of the manifest file's SHA-256.
+/// The UTC second of creation and the beginning of the manifest file's SHA-256: 32 digits of it, which nobody can
+/// choose, or 8 in the name of a backup of format 1: `20261123T101500Z-3f9c2ab1`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BackupId {
     created: DateTime<Utc>,
-    manifest: [u8; 4],
+    manifest: [u8; HASH_BYTES],
+    is_short: bool,
 }
 
 /// Why a text is not a backup id.
@@ -38,8 +44,34 @@ impl BackupIdSyntax {
 impl BackupId {
     /// The id of the manifest with this hash, created at `created` (kept to the second; years 0000 to 9999).
     pub fn new(created: DateTime<Utc>, manifest: Digest) -> Self {
-        let [a, b, c, d, ..] = *manifest.as_bytes();
-        Self { created: created.trunc_subsecs(0), manifest: [a, b, c, d] }
+        let mut beginning = [0; HASH_BYTES];
+        beginning.copy_from_slice(&manifest.as_bytes()[..HASH_BYTES]);
+        Self { created: created.trunc_subsecs(0), manifest: beginning, is_short: false }
+    }
+
+    /// The id that the manifest has in format 1.
+    pub fn of_format_1(created: DateTime<Utc>, manifest: Digest) -> Self {
+        let mut id = Self::new(created, manifest);
+        id.manifest[SHORT_HASH_BYTES..].fill(0);
+        id.is_short = true;
+        id
+    }
+
+    /// Whether it is the id of a backup of format 1.
+    pub const fn is_of_format_1(&self) -> bool {
+        self.is_short
+    }
+
+    /// The beginning of the id that is shown in tables, where a whole one has no room: enough to tell a backup from any
+    /// other of the same second that was not made to be mistaken for it.
+    pub fn shortened(&self) -> String {
+        let mut text = self.to_string();
+        text.truncate(SHORT_ID_LENGTH);
+        text
+    }
+
+    const fn hash_bytes(&self) -> usize {
+        if self.is_short { SHORT_HASH_BYTES } else { HASH_BYTES }
     }
 
     /// The second it was created in, UTC, as the clock then told it.
@@ -49,14 +81,14 @@ impl BackupId {
 
     /// Whether a manifest file with this hash may bear this id.
     pub fn binds(&self, manifest: Digest) -> bool {
-        manifest.as_bytes().starts_with(&self.manifest)
+        manifest.as_bytes().starts_with(&self.manifest[..self.hash_bytes()])
     }
 }
 
 impl fmt::Display for BackupId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = format!("{}-{:08x}", self.created.format(TIME_FORMAT), u32::from_be_bytes(self.manifest));
-        f.pad(&text)
+        let hash = base16ct::lower::encode_string(&self.manifest[..self.hash_bytes()]);
+        f.pad(&format!("{}-{hash}", self.created.format(TIME_FORMAT)))
     }
 }
 
@@ -71,14 +103,16 @@ impl FromStr for BackupId {
 
     fn from_str(text: &str) -> Result<Self, BackupIdSyntax> {
         let syntax = || BackupIdSyntax::of(text);
-        if text.len() != ID_LENGTH || !is_beginning_of_an_id(text) {
+        let is_short = text.len() == SHORT_ID_LENGTH;
+        if !is_short && text.len() != ID_LENGTH || !is_beginning_of_an_id(text) {
             return Err(syntax());
         }
         let (time, hash) = text.split_at(TIME_LENGTH);
         let created = NaiveDateTime::parse_from_str(time, TIME_FORMAT).map_err(|_| syntax())?.and_utc();
-        let manifest = u32::from_str_radix(&hash[1..], 16).map_err(|_| syntax())?.to_be_bytes();
+        let mut manifest = [0; HASH_BYTES];
+        base16ct::lower::decode(&hash[1..], &mut manifest).map_err(|_| syntax())?;
         // A leap second parses to a fraction of a second: not an id we ever made.
-        if created.timestamp_subsec_nanos() == 0 { Ok(Self { created, manifest }) } else { Err(syntax()) }
+        if created.timestamp_subsec_nanos() == 0 { Ok(Self { created, manifest, is_short }) } else { Err(syntax()) }
     }
 }
 
@@ -162,7 +196,14 @@ mod tests {
     const TEXT: &str = "20261123T101500Z-3f9c2ab1";
 
     #[test]
-    fn an_id_reads_back_as_written() {
+    fn an_id_reads_back_as_written_in_both_lengths() {
+        let long = format!("{TEXT}0123456789abcdef01234567");
+        let (short_id, long_id): (BackupId, BackupId) = (TEXT.parse().unwrap(), long.parse().unwrap());
+        assert_eq!((long_id.to_string(), long_id.shortened()), (long.clone(), TEXT.to_owned()));
+        assert!(short_id != long_id && short_id.is_of_format_1() && !long_id.is_of_format_1());
+        let prefix: BackupRef = TEXT.parse().unwrap();
+        assert!(prefix.matches(&short_id) && prefix.matches(&long_id));
+        assert!(long.parse::<BackupRef>().unwrap().matches(&long_id));
         let id: BackupId = TEXT.parse().unwrap();
         assert_eq!(id.to_string(), TEXT);
         assert_eq!(id.created().to_rfc3339(), "2026-11-23T10:15:00+00:00");
@@ -172,8 +213,11 @@ mod tests {
     fn an_id_is_bound_to_its_manifest() {
         let digest = Digest::of(b"manifest");
         let id = BackupId::new(DateTime::UNIX_EPOCH, digest);
-        assert!(id.binds(digest));
+        assert!(id.binds(digest) && BackupId::of_format_1(DateTime::UNIX_EPOCH, digest).binds(digest));
         assert!(!id.binds(Digest::of(b"another")));
+        let mut begins_alike = *digest.as_bytes();
+        begins_alike[15] ^= 1;
+        assert!(!id.binds(Digest::from_bytes(begins_alike)), "the 32nd digit counts");
     }
 
     #[test]
@@ -183,6 +227,7 @@ mod tests {
             "latest",
             "20261123T101500Z-3f9c2ab",
             "20261123T101500Z-3f9c2ab11",
+            "20261123T101500Z-3f9c2ab10123456789abcdef012345678",
             "20261123T101500Z-3F9C2AB1",
             "20261323T101500Z-3f9c2ab1",
             "20261123T101560Z-3f9c2ab1",

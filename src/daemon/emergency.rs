@@ -80,8 +80,15 @@ pub fn survey(settings: &Settings, repository: &Repository) {
     if damaged > 0 {
         found(&format!("damaged backups: {damaged}; `fiovana-app list` names them, and others are used"));
     }
-    for set in settings.sets.iter().filter(|set| !set.source.is_dir()) {
-        found(&format!("the directory of the set {} is missing: {}", set.name, set.source.display()));
+    for set in &settings.sets {
+        match set.source.open() {
+            Ok(_) => {}
+            Err(error) if error.is_missing() => {
+                let place = set.source.written().display();
+                found(&format!("the directory of the set {} is missing: {place}", set.name));
+            }
+            Err(error) => found(&format!("the set {} cannot be used: {}", set.name, chain(&error))),
+        }
     }
 }
 

@@ -172,6 +172,8 @@ impl<A: Api, R: Fn(&mut ServiceConfig) + Clone + Send + 'static> Front<A, R> {
         let app = app.configure(self.routes.clone()).wrap(from_fn(exchange::exchange::<A>));
         HttpService::build()
             .keep_alive(self.limits.keep_alive)
+            // A client that closed its side has hung up: programs that mean less by it are rare, and those that gave up many.
+            .h1_allow_half_closed(false)
             .client_request_timeout(self.limits.head_timeout)
             .client_disconnect_timeout(self.limits.linger)
             .graceful_shutdown_signal(move || {

@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -82,7 +81,7 @@ fn caller(request: &HttpRequest) -> Caller {
         (None, Some(peer)) => format!("http:{}", peer.ip()),
         (None, None) => "http:unknown".to_owned(),
     };
-    Caller { principal, correlation_id: given_id(request).unwrap_or_else(fresh_id), progress: Arc::default() }
+    Caller { correlation_id: given_id(request).unwrap_or_else(fresh_id), ..Caller::new(principal) }
 }
 
 /// The id that the client chose, if it chose one, and one that can stand in a log line as it is.

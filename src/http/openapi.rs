@@ -114,6 +114,9 @@ fn problems(kinds: &[ProblemKind]) -> Response {
     let content = Content::new(Some(Ref::from_schema_name(Problem::name())));
     let mut response = ResponseBuilder::new().description(description).content("application/problem+json", content);
     let header = match kinds.first().map(|kind| kind.status()) {
+        Some(409) if kinds.contains(&ProblemKind::Busy) => {
+            Some(("Retry-After", "In how many seconds to try again, if the set is busy."))
+        }
         Some(401) => Some(("WWW-Authenticate", "`Bearer`.")),
         Some(405) => Some(("Allow", "The methods that apply.")),
         Some(429 | 503) => Some(("Retry-After", "In how many seconds to try again.")),

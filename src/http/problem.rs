@@ -20,6 +20,7 @@ impl ResponseError for Problem {
         let mut response = HttpResponse::new(self.status_code());
         let header = match self.kind {
             ProblemKind::Unavailable => Some((RETRY_AFTER, "1")),
+            ProblemKind::Busy => Some((RETRY_AFTER, "5")),
             ProblemKind::TooManyRequests => Some((RETRY_AFTER, "60")),
             ProblemKind::Unauthorized => Some((WWW_AUTHENTICATE, "Bearer")),
             _ => None,

@@ -1,7 +1,8 @@
 //! Long work, and who waits for it.
 //!
 //! Hazard: whoever waits is let wait for free, and by the thousand. Waiting holds neither a thread nor the work itself;
-//! what is under way is bounded, and so are those who wait for somebody else's work.
+//! what is under way is bounded, and so are those who wait for somebody else's work. And whoever hung up while the work
+//! waited for its turn does not want it any more: it does not begin then, unless it was to be followed as a job.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::api::Api;
 use super::jobs::Jobs;
 use super::preferences::Preferences;
 use super::shared::{Shared, broken_off};
-use crate::actors::service::Caller;
+use crate::actors::service::{Caller, Presence};
 use crate::api::{JobDocument, JobId, JobOperation, Problem};
 use crate::clock::Clock;
 
@@ -79,6 +80,10 @@ impl<A: Api> Shared<A> {
         W: Future<Output = Result<T, Problem>> + 'static,
     {
         let permit = self.admit_operation()?;
+        // Dropped with this future when the client hangs up.
+        let (_present, presence) = Presence::guarded();
+        let presence = if preferences.asynchronous { Presence::default() } else { presence };
+        let caller = Caller { presence, ..caller };
         let id = self.jobs.begin(operation, caller.clone(), self.clock.now());
         let (work, jobs, clock) = (work(self.api.clone(), caller), Arc::clone(&self.jobs), Arc::clone(&self.clock));
         let mut task = actix_rt::spawn(async move {

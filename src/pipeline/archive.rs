@@ -14,12 +14,14 @@ use super::lineage::{Ancestors, rewritten};
 use super::source::{Identity, Look, SourceDirectory, SourceError};
 use super::verify::{Damage, damage_of};
 use super::{Cancelled, Progress};
-use crate::core::{BackupId, BackupKind, BackupState, ChunkKey, Digest, SetName};
+use crate::core::{BackupId, BackupKind, BackupState, ChunkKey, Digest, SetName, Timeline};
 use crate::repository::catalogue::{Backup, Catalogue, Content};
 use crate::repository::encryption::{Fingerprint, Keys, Sealing};
 use crate::repository::object::{Encoded, Encoder};
 use crate::repository::reserve::MIN_FREE_BYTES;
-use crate::repository::wire::{AuditHead, Body, Chunk, Envelope, FORMAT, FileEntry, Manifest, ObjectReference};
+use crate::repository::wire::{
+    Attributes, AuditHead, Body, Chunk, Envelope, FORMAT, FileEntry, Manifest, ObjectReference,
+};
 use crate::repository::{Note, ReadError, ReadFrom, Repository, StoredFile, WriteError, backup_time};
 use crate::settings::SetSettings;
 use crate::storage::{Durability, Staged};
@@ -125,6 +127,16 @@ pub enum ArchiveError {
 
 /// Makes a backup of a set. It is durable when this returns, and not yet read back.
 pub fn archive(repository: &Repository, request: &Request<'_>, progress: &Progress) -> Result<Archived, ArchiveError> {
+    archive_from(&SourceDirectory::open(&request.set.source)?, repository, request, progress)
+}
+
+/// The same of a source that is open already.
+pub fn archive_from(
+    source: &SourceDirectory,
+    repository: &Repository,
+    request: &Request<'_>,
+    progress: &Progress,
+) -> Result<Archived, ArchiveError> {
     let no_space = |free_bytes| ArchiveError::NoSpace { location: repository.location(), free_bytes };
     if let Ok(free_bytes) = repository.free_bytes()
         && free_bytes < MIN_FREE_BYTES
@@ -132,14 +144,18 @@ pub fn archive(repository: &Repository, request: &Request<'_>, progress: &Progre
     {
         return Err(no_space(free_bytes));
     }
-    make(repository, request, progress).map_err(|error| match error {
+    make(source, repository, request, progress).map_err(|error| match error {
         ArchiveError::Write(error) if error.is_no_space() => no_space(repository.free_bytes().unwrap_or(0)),
         error => error,
     })
 }
 
-fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> Result<Archived, ArchiveError> {
-    let source = SourceDirectory::open(&request.set.source)?;
+fn make(
+    source: &SourceDirectory,
+    repository: &Repository,
+    request: &Request<'_>,
+    progress: &Progress,
+) -> Result<Archived, ArchiveError> {
     // One list of recipients from the first object to the manifest, whatever the settings become meanwhile.
     let keys = repository.keys();
     if let Sealing::Unavailable(why) = &keys.sealing {
@@ -148,12 +164,12 @@ fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> 
     let memory = Memory::recall(repository, request, &keys.fingerprints());
     let ancestors = Ancestors::of(repository, request.set);
     let writer = ObjectWriter::new(repository, &keys, &memory, &ancestors, request.now);
-    let mut captured = capture(&source, request.set, request.kind, &writer, progress)?;
+    let mut captured = capture(source, request.set, request.kind, &writer, progress)?;
     if captured.files.is_empty() && request.kind != BackupKind::PreRestore {
         return Err(ArchiveError::NoFiles {
             missing: captured.missing.len(),
             unreadable: captured.unreadable.len(),
-            directory: request.set.source.display().to_string(),
+            directory: request.set.source.real().display().to_string(),
         });
     }
     // What holds the same and has lost some of it is no reason not to make a backup.
@@ -165,7 +181,7 @@ fn make(repository: &Repository, request: &Request<'_>, progress: &Progress) -> 
         return Ok(Archived::Unchanged { backup: same, repaired: writer.repaired() });
     }
     if request.kind.is_version() {
-        ancestors.judge(&source, &mut captured);
+        ancestors.judge(source, &mut captured);
         pin_what_was_rewritten(repository, &request.set.name, &captured.files)?;
     }
     let (proven, repaired) = writer.publish(&captured.files)?;
@@ -221,7 +237,14 @@ fn unchanged(
 /// is expected of a file may have changed though it did not.
 fn same_file(a: &FileEntry, b: &FileEntry) -> bool {
     a.fault.is_some() == b.fault.is_some()
-        && (&a.path, a.sha256, a.mode, a.uid, a.gid, &a.xattrs) == (&b.path, b.sha256, b.mode, b.uid, b.gid, &b.xattrs)
+        && (&a.path, a.sha256) == (&b.path, b.sha256)
+        && same_attributes(&a.attributes, &b.attributes)
+}
+
+/// Whether an entry would come back the same, its modification time aside. Names of owners are those that the ids have at
+/// the moment, and known only since format 2.
+fn same_attributes(a: &Attributes, b: &Attributes) -> bool {
+    (a.mode, a.uid, a.gid, &a.xattrs) == (b.mode, b.uid, b.gid, &b.xattrs)
 }
 
 fn compose(
@@ -239,6 +262,7 @@ fn compose(
     let envelope = Envelope {
         format: FORMAT,
         set: request.set.name.clone(),
+        timeline: Timeline::FIRST,
         sequence,
         created: backup_time(request.now),
         clock_suspect: request.clock_suspect,
@@ -252,8 +276,9 @@ fn compose(
         generation: if recipients.is_empty() { 0 } else { generation(&catalogue, request, &captured) },
         recipients,
     };
-    let body = Body { files: captured.files, missing: captured.missing, unreadable: captured.unreadable };
-    Manifest { envelope, body: Some(body) }
+    let Captured { files, missing, unreadable, .. } = captured;
+    let body = Body { files, missing, unreadable, ..Body::default() };
+    Manifest { envelope, body: Some(body), lines: Vec::new() }
 }
 
 /// The generation of a backup, which whoever cannot open it goes by: a new one unless it is certain that each file of the
@@ -262,7 +287,7 @@ fn generation(catalogue: &Catalogue, request: &Request<'_>, captured: &Captured)
     let backups = catalogue.set(&request.set.name).map_or(&[][..], |index| index.backups());
     let before = backups.iter().rev().find_map(|backup| backup.content.as_deref());
     let Some(before) = before.map(|content| &content.manifest) else { return 1 };
-    let has = |path: &str| captured.files.iter().any(|file| file.path == path && file.fault.is_none());
+    let has = |path: &str| captured.files.iter().any(|file| file.path == *path && file.fault.is_none());
     let has_all = before.body.as_ref().is_some_and(|body| body.files.iter().all(|file| has(&file.path)));
     before.envelope.generation + u64::from(!has_all || before.envelope.generation == 0)
 }
@@ -489,7 +514,7 @@ impl ContentStore for ObjectWriter<'_> {
 
     fn store(&self, content: &[u8]) -> Result<Chunk, ArchiveError> {
         let blake3 = ChunkKey::of(content);
-        Ok(Chunk { object: self.place(blake3, content)?, size_bytes: content.len() as u64, blake3 })
+        Ok(Chunk { object: self.place(blake3, content)?, frame: None, at: 0, size_bytes: content.len() as u64, blake3 })
     }
 
     fn recognise(&self, path: &str, look: &Look) -> Option<FileEntry> {

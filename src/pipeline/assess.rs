@@ -9,12 +9,14 @@ use std::io::{self, BufReader, ErrorKind, Read};
 use std::sync::Arc;
 
 use crate::core::content::is_validated;
+use crate::core::entry_path::escape;
 use crate::core::recovery_plan::{Ask, BackupFacts, FileCopy, FileFacts, Live, LiveState, SetFacts, plan};
 use crate::core::{Digest, SetName, Sha256};
 use crate::pipeline::source::{Found, SourceDirectory, SourceError, is_directory};
 use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Content, SetIndex};
 use crate::settings::SetSettings;
+use crate::source_path::SourcePathError;
 
 /// How many bytes of a live file are in memory at a time.
 const BUFFER_BYTES: usize = 1 << 18;
@@ -76,25 +78,28 @@ fn set_facts(repository: &Repository, set: &SetSettings, depth: Depth) -> SetFac
         let told: Vec<(BackupFacts, Arc<Content>)> = all.iter().filter_map(backup_facts).collect();
         (told, all.iter().any(|backup| backup.content.is_none()))
     };
-    let mut files: BTreeMap<&str, Vec<FileCopy>> = set.files.literals().map(|name| (name, Vec::new())).collect();
+    let literals = set.files.literals().map(|name| (escape(name.as_bytes()), Vec::new()));
+    let mut files: BTreeMap<String, Vec<FileCopy>> = literals.collect();
     for (at, (_, content)) in backups.iter().enumerate() {
-        for file in content.manifest.files().iter().filter(|file| set.files.is_match(&file.path)) {
+        for file in
+            content.manifest.files().iter().filter(|file| set.files.is_match(&file.path.to_path().to_string_lossy()))
+        {
             let copy = FileCopy {
                 backup: at,
                 sha256: file.sha256,
                 size_bytes: file.size_bytes,
                 is_valid: file.fault.is_none() && !is_refused(set, &file.sha256),
             };
-            files.entry(&file.path).or_default().push(copy);
+            files.entry(file.path.to_string()).or_default().push(copy);
         }
     }
     let named = named_files(set, &backups);
     let source = SourceDirectory::open(&set.source);
     let files = files.into_iter().map(|(path, copies)| FileFacts {
-        path: path.to_owned(),
         is_log: set.kind.is_logs(),
-        is_named: named.contains(path),
-        live: live(&source, set, path, depth),
+        is_named: named.contains(&path),
+        live: live(&source, set, &path, depth),
+        path,
         copies,
     });
     let files = files.collect();
@@ -123,17 +128,21 @@ fn named_files(set: &SetSettings, backups: &[(BackupFacts, Arc<Content>)]) -> BT
     let newest = backups.iter().max_by_key(|(backup, _)| backup.sequence);
     let body = newest.and_then(|(_, content)| content.manifest.body.as_ref());
     let unread = body.into_iter().flat_map(|body| &body.unreadable);
-    let unread = unread.map(|file| file.path.clone()).filter(|path| !is_directory(path));
-    set.files.literals().map(str::to_owned).chain(unread).collect()
+    let unread = unread.map(|file| file.path.to_string()).filter(|path| !is_directory(path));
+    set.files.literals().map(|name| escape(name.as_bytes())).chain(unread).collect()
 }
 
 /// What is where a file should be.
 fn live(source: &Result<SourceDirectory, SourceError>, set: &SetSettings, path: &str, depth: Depth) -> Live {
     let source = match source {
         Ok(source) => source,
-        Err(SourceError::Directory(_, error)) if error.kind() == ErrorKind::NotFound => return Live::Missing,
-        Err(SourceError::Directory(_, error)) => return Live::Unreadable(error.to_string()),
-        Err(error) => return Live::Obstructed(error.to_string()),
+        Err(SourceError::Path(error)) if error.is_missing() => return Live::Missing,
+        Err(SourceError::Path(error @ SourcePathError::NotADirectory { .. })) => {
+            return Live::Obstructed(error.to_string());
+        }
+        Err(SourceError::Path(SourcePathError::Io { source, .. })) => return Live::Unreadable(source.to_string()),
+        // What is there now may be a stranger's: it says nothing of the files.
+        Err(error) => return Live::Unreadable(error.to_string()),
     };
     match source.look_at(path) {
         Ok(Found::Missing) => return Live::Missing,

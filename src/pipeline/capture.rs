@@ -18,11 +18,11 @@ use super::parallel::{self, Share};
 use super::source::{Found, Look, SourceDirectory, look_again, tick_nanoseconds};
 use super::{Cancelled, Progress};
 use crate::core::content::{is_compressed, is_validated, json_fault};
-use crate::core::{BackupKind, Digest};
+use crate::core::entry_path::escape;
+use crate::core::{BackupKind, Digest, EntryPath, Timestamp};
 use crate::repository::object::CHUNK_BYTES;
-use crate::repository::wire::{Chunk, FileEntry, UnreadableFile};
+use crate::repository::wire::{Attributes, Chunk, FileEntry, UnreadableFile};
 use crate::settings::SetSettings;
-use chrono::DateTime;
 
 /// How often a set that moves is looked at, and how long it is left alone before the second time; doubled each time.
 const MAX_ROUNDS: u32 = 5;
@@ -56,7 +56,7 @@ pub struct Captured {
     /// How each file looked, and the kernel's tick before it was read.
     pub looks: BTreeMap<String, (Look, i64)>,
     /// Files that were not there, and patterns that match none.
-    pub missing: Vec<String>,
+    pub missing: Vec<EntryPath>,
     /// Files that could not be read.
     pub unreadable: Vec<UnreadableFile>,
     /// Whether there was a moment at which all files were as captured.
@@ -167,16 +167,17 @@ fn gather(
     consistent: bool,
 ) -> Captured {
     let mut captured = Captured { consistent, ..Captured::default() };
-    let mut unreadable = |path, reason| captured.unreadable.push(UnreadableFile { path, reason });
+    let mut unreadable =
+        |path: String, reason| captured.unreadable.push(UnreadableFile { path: EntryPath::from_text(path), reason });
     for (path, found) in &before {
         match found {
-            Found::Missing => captured.missing.push(path.clone()),
+            Found::Missing => captured.missing.push(EntryPath::from_text(path.as_str())),
             Found::Unreadable(reason) => unreadable(path.clone(), reason.clone()),
             Found::File(_) => {}
         }
     }
     let unmatched = set.files.unmatched(before.keys().map(String::as_str));
-    captured.missing.extend(unmatched.into_iter().map(str::to_owned));
+    captured.missing.extend(unmatched.into_iter().map(|pattern| EntryPath::from_bytes(pattern.as_bytes())));
     captured.missing.sort_unstable();
     for (path, held) in held {
         match held.outcome {
@@ -266,13 +267,17 @@ impl Task<'_> {
             return Ok(None);
         }
         let entry = FileEntry {
-            path: path.to_owned(),
+            path: EntryPath::from_text(path),
             size_bytes: end,
-            mode: look.mode,
-            uid: look.uid,
-            gid: look.gid,
-            modified: DateTime::from_timestamp_nanos(look.identity.modified_nanoseconds),
-            xattrs,
+            attributes: Attributes {
+                mode: look.mode,
+                uid: look.uid,
+                gid: look.gid,
+                user: None,
+                group: None,
+                modified: Timestamp::from_nanoseconds(look.identity.modified_nanoseconds),
+                xattrs,
+            },
             sha256: content.sha256,
             fault,
             lineage: None,
@@ -299,6 +304,7 @@ impl Task<'_> {
             return Ok(Content { sha256, size_bytes, beginnings, chunks, only_chunk: Some(content) });
         }
         let mut chunks = Vec::with_capacity(usize::try_from(end / CHUNK_BYTES as u64).unwrap_or(0) + 1);
+        let mut at = 0;
         let (size_bytes, sha256, beginnings) = parallel::ordered(
             self.threads,
             |emit| {
@@ -317,7 +323,8 @@ impl Task<'_> {
             },
             |content: Vec<u8>| Ok::<_, ReadFailure>(self.store.store(&content)?),
             |chunk| {
-                chunks.push(chunk);
+                chunks.push(Chunk { at, ..chunk });
+                at += chunk.size_bytes;
                 Ok(())
             },
         )?;
@@ -437,13 +444,13 @@ fn read_xattrs(file: &File) -> io::Result<BTreeMap<String, String>> {
     };
     let mut xattrs = BTreeMap::new();
     let mut value = vec![0; MAX_LIST_BYTES];
-    for name in names[..length].split(|byte| *byte == 0).filter_map(|name| std::str::from_utf8(name).ok()) {
+    for name in names[..length].split(|byte| *byte == 0) {
         // Security labels belong to the place a file is in, not to the file.
-        if name.is_empty() || name.starts_with("security.") || name.starts_with("trusted.") {
+        if name.is_empty() || name.starts_with(b"security.") || name.starts_with(b"trusted.") {
             continue;
         }
         match rustix::fs::fgetxattr(file, name, &mut value[..]) {
-            Ok(length) => drop(xattrs.insert(name.to_owned(), base16ct::lower::encode_string(&value[..length]))),
+            Ok(length) => drop(xattrs.insert(escape(name), base16ct::lower::encode_string(&value[..length]))),
             Err(rustix::io::Errno::NODATA) => {}
             Err(error) => return Err(error.into()),
         }

@@ -110,8 +110,8 @@ impl<'a> Files<'a> {
             Side::Backup(backup) => {
                 let files =
                     repository.read_opened_manifest(backup)?.manifest.body.unwrap_or_default().files.into_iter();
-                let wanted = files.filter(|file| only.is_none_or(|only| only == file.path));
-                let files = wanted.map(|file| (file.path.clone(), file)).collect();
+                let wanted = files.filter(|file| only.is_none_or(|only| file.path == *only));
+                let files = wanted.map(|file| (file.path.to_string(), file)).collect();
                 Ok(Self::Stored { reader: ChunkReader::new(repository, ReadFrom::Anywhere), files })
             }
             Side::Live(set) => {

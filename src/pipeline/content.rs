@@ -3,6 +3,7 @@
 //! Hazard: bytes may be trusted only after their object's hash, their length and their file's hash were right. All
 //! three are checked here, on the way to whoever wants the content, so that nobody can forget one.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -12,7 +13,7 @@ use super::{Cancelled, Progress};
 use crate::core::{Digest, Sha256};
 use crate::repository::catalogue::Backup;
 use crate::repository::encryption::Keys;
-use crate::repository::object::{CHUNK_BYTES, Decoder, ObjectFault};
+use crate::repository::object::{CHUNK_BYTES, Decoder, ObjectFault, decrypt};
 use crate::repository::wire::{Chunk, FileEntry};
 use crate::repository::{ReadError, ReadFrom, Repository, layout};
 
@@ -57,23 +58,53 @@ pub struct ChunkReader<'a> {
     from: ReadFrom,
     keys: Arc<Keys>,
     decoders: Mutex<Vec<Decoder>>,
+    /// The packs that were read last, decrypted, the newest last: their chunks are wanted one after the other.
+    packs: Mutex<VecDeque<(Digest, Arc<Vec<u8>>)>>,
 }
+
+/// So many packs are kept: one for each thread that may be at work on another, and no more memory than chunks in flight.
+const MAX_PACKS: usize = 8;
 
 impl<'a> ChunkReader<'a> {
     /// A reader of this repository.
     pub fn new(repository: &'a Repository, from: ReadFrom) -> Self {
-        Self { repository, from, keys: repository.keys(), decoders: Mutex::default() }
+        let (decoders, packs) = (Mutex::default(), Mutex::default());
+        Self { repository, from, keys: repository.keys(), decoders, packs }
     }
 
     /// The content of a chunk.
     pub fn read(&self, chunk: &Chunk) -> Result<Vec<u8>, ContentFault> {
-        let stored = self.repository.read_object(&chunk.object, self.from)?;
         let content_fault = |fault| ContentFault::Content { object: chunk.object, fault };
+        let frames = match chunk.frame {
+            Some(_) => self.pack(&chunk.object)?,
+            None => Arc::new(self.frames(&chunk.object)?),
+        };
         let decoder = self.decoders.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut decoder = decoder.map_or_else(Decoder::new, Ok).map_err(|_| content_fault(ObjectFault::Content))?;
-        let content = decoder.decode(&stored, chunk.size_bytes, &self.keys);
+        let content = decoder.decode(&frames, chunk);
         self.decoders.lock().unwrap_or_else(PoisonError::into_inner).push(decoder);
         content.map_err(content_fault)
+    }
+}
+
+impl ChunkReader<'_> {
+    fn frames(&self, object: &Digest) -> Result<Vec<u8>, ContentFault> {
+        let stored = self.repository.read_object(object, self.from)?;
+        decrypt(stored, &self.keys).map_err(|fault| ContentFault::Content { object: *object, fault })
+    }
+
+    fn pack(&self, object: &Digest) -> Result<Arc<Vec<u8>>, ContentFault> {
+        let packs = || self.packs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, frames)) = packs().iter().find(|(name, _)| name == object) {
+            return Ok(frames.clone());
+        }
+        let frames = Arc::new(self.frames(object)?);
+        let mut packs = packs();
+        if packs.len() == MAX_PACKS {
+            packs.pop_front();
+        }
+        packs.push_back((*object, frames.clone()));
+        Ok(frames)
     }
 }
 
@@ -96,6 +127,11 @@ pub trait FileSink {
     /// More of its content.
     fn content(&mut self, content: &[u8]) -> Result<(), Self::Error>;
 
+    /// Zeros come next that need not be stored: so many.
+    fn hole(&mut self, length: u64) -> Result<(), Self::Error> {
+        zeros(length).try_for_each(|zeros| self.content(zeros))
+    }
+
     /// All of it came, and it is what the manifest says.
     fn end(&mut self, file: &FileEntry) -> Result<(), Self::Error>;
 
@@ -106,6 +142,8 @@ pub trait FileSink {
 enum Step<C> {
     Begin(usize),
     Chunk(usize, C),
+    /// So many zeros that are stored nowhere.
+    Hole(u64),
     End(usize),
 }
 
@@ -179,11 +217,17 @@ pub fn read_files<S: FileSink>(
                 Ok(match step {
                     Step::Begin(index) => Step::Begin(index),
                     Step::Chunk(index, chunk) => Step::Chunk(index, reader.read(&chunk).map(Arc::new)),
+                    Step::Hole(length) => Step::Hole(length),
                     Step::End(index) => Step::End(index),
                 })
             },
             |step| match step {
                 Step::Begin(index) => sink.begin(files[index]),
+                Step::Hole(_) if faulty => Ok(()),
+                Step::Hole(length) => {
+                    pass_over(length, &mut hasher, progress)?;
+                    sink.hole(length)
+                }
                 Step::Chunk(_, Ok(content)) if !faulty => {
                     progress.advance(content.len() as u64)?;
                     hasher.update(&content);
@@ -200,7 +244,7 @@ pub fn read_files<S: FileSink>(
                     match (std::mem::take(&mut faulty), right) {
                         (true, _) => Ok(()),
                         (false, true) => sink.end(file),
-                        (false, false) => sink.fault(file, ContentFault::File(file.path.clone())),
+                        (false, false) => sink.fault(file, ContentFault::File(file.path.to_string())),
                     }
                 }
             },
@@ -208,10 +252,46 @@ pub fn read_files<S: FileSink>(
     })
 }
 
+static ZEROS: [u8; CHUNK_BYTES] = [0; CHUNK_BYTES];
+
+/// So many zeros, in pieces.
+pub fn zeros(length: u64) -> impl Iterator<Item = &'static [u8]> {
+    let last = (length % CHUNK_BYTES as u64) as usize;
+    let whole = (0..length / CHUNK_BYTES as u64).map(|_| &ZEROS[..]);
+    whole.chain([&ZEROS[..last]]).filter(|piece| !piece.is_empty())
+}
+
+/// Hashes the zeros of a hole.
+fn pass_over(length: u64, hasher: &mut FileHasher, progress: &Progress) -> Result<(), Cancelled> {
+    let piece = Arc::new(ZEROS.to_vec());
+    for zeros in zeros(length) {
+        progress.advance(zeros.len() as u64)?;
+        match zeros.len() {
+            CHUNK_BYTES => hasher.update(&piece),
+            _ => hasher.update(&Arc::new(zeros.to_vec())),
+        }
+    }
+    Ok(())
+}
+
+/// The chunks of a file, and before each, and after the last, the length of the hole there is: 0 if none.
+pub fn pieces(file: &FileEntry) -> impl Iterator<Item = (u64, Option<&Chunk>)> {
+    let mut end = 0;
+    let chunks = file.chunks.iter().map(Some).chain([None]);
+    chunks.map(move |chunk| {
+        let hole = chunk.map_or(file.size_bytes, |chunk| chunk.at).saturating_sub(end);
+        end = chunk.map_or(end, |chunk| chunk.at + chunk.size_bytes);
+        (hole, chunk)
+    })
+}
+
 fn emit_steps(files: &[&FileEntry], emit: parallel::Emit<'_, Step<Chunk>>) {
     for (index, file) in files.iter().enumerate() {
-        let chunks = file.chunks.iter().map(|chunk| Step::Chunk(index, *chunk));
-        let steps = std::iter::once(Step::Begin(index)).chain(chunks).chain([Step::End(index)]);
+        let pieces = pieces(file).flat_map(|(hole, chunk)| {
+            let hole = (hole > 0).then_some(Step::Hole(hole));
+            hole.into_iter().chain(chunk.map(|chunk| Step::Chunk(index, *chunk)))
+        });
+        let steps = std::iter::once(Step::Begin(index)).chain(pieces).chain([Step::End(index)]);
         for step in steps {
             if !emit(step) {
                 return;

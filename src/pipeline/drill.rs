@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use rustix::fs::{Access, AtFlags, CWD, accessat, statfs, statvfs};
+use rustix::fs::{Access, AtFlags, StatVfs, accessat, fstatvfs, statfs, statvfs};
 
 use super::restore::{self, Pick, RestoreError};
 use super::{Cancelled, Progress};
@@ -27,6 +27,7 @@ use crate::repository::reserve::MIN_FREE_BYTES;
 use crate::repository::wire::FileEntry;
 use crate::repository::{Repository, layout};
 use crate::settings::SetSettings;
+use crate::source_path::{SourcePath, SourcePathError};
 use scratch::Scratch;
 pub use scratch::clear;
 
@@ -78,6 +79,9 @@ pub enum DrillError {
     /// A restore in place would fail.
     #[error("the backup can be restored, but not to {}: it cannot be written", .0.display())]
     Target(PathBuf, #[source] io::Error),
+    /// A restore in place would be refused.
+    #[error("the backup can be restored, but not in place")]
+    Source(#[from] SourcePathError),
     /// A restore in place would not fit.
     #[error("{} bytes are needed in {} and {free_bytes} are free", .needed_bytes, .place.display())]
     NoSpace {
@@ -194,18 +198,21 @@ fn restore_and_compare(
     proof::damaged_file_is_rejected(&restored, files, compare)
 }
 
-/// Whether live files could be replaced in `directory`: asked, not tried.
-fn require_writable(directory: &Path, needed_bytes: u64) -> Result<(), DrillError> {
-    // What is missing would be created in the nearest directory that is there.
-    let there = directory.ancestors().find(|place| place.exists()).unwrap_or(directory);
+/// Whether live files could be replaced in a source: asked, not tried.
+fn require_writable(source: &SourcePath, needed_bytes: u64) -> Result<(), DrillError> {
+    let there = source.open_nearest()?;
     let writable = Access::WRITE_OK | Access::EXEC_OK;
-    accessat(CWD, there, writable, AtFlags::EACCESS)
-        .map_err(|error| DrillError::Target(there.to_owned(), error.into()))?;
-    require_space(there, needed_bytes)
+    accessat(&there, ".", writable, AtFlags::EACCESS)
+        .map_err(|error| DrillError::Target(there.path().to_owned(), error.into()))?;
+    require_free(there.path(), fstatvfs(&there), needed_bytes)
 }
 
 fn require_space(place: &Path, needed_bytes: u64) -> Result<(), DrillError> {
-    let filesystem = statvfs(place).map_err(|error| DrillError::Scratch {
+    require_free(place, statvfs(place), needed_bytes)
+}
+
+fn require_free(place: &Path, filesystem: rustix::io::Result<StatVfs>, needed_bytes: u64) -> Result<(), DrillError> {
+    let filesystem = filesystem.map_err(|error| DrillError::Scratch {
         action: "measure free space in",
         path: place.to_owned(),
         source: error.into(),

@@ -86,21 +86,21 @@ fn add(
     let mut header = Header::new_ustar();
     header.set_entry_type(EntryType::Regular);
     header.set_size(file.size_bytes);
-    header.set_mode(file.mode);
+    header.set_mode(file.attributes.mode);
     let fields = fields(&file);
     let path = file.path.clone();
     let mut content = Content { fetch: Fetch::new(file), repository, progress, chunk: vec![], at: 0, fault: None };
     let written = archive.append_pax_extensions(fields.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
     let written = written.and_then(|()| {
         // What stands in the extended header counts; a name that is too long for this one is in no need of it.
-        if header.set_path(&path).is_err() {
+        if header.set_path(path.to_path()).is_err() {
             header.set_path("long-name")?;
         }
         header.set_cksum();
         archive.append(&header, &mut content)
     });
     match (written, content.fault) {
-        (_, Some(fault)) => Err(ExportError::Content { path, fault }),
+        (_, Some(fault)) => Err(ExportError::Content { path: path.to_string(), fault }),
         (Err(error), None) => Err(ExportError::Io(target.to_owned(), error)),
         (Ok(()), None) => Ok(()),
     }
@@ -108,17 +108,18 @@ fn add(
 
 /// What an old header has no room for (POSIX pax): long names, large owners, times to the nanosecond, attributes.
 fn fields(file: &FileEntry) -> Vec<(String, Vec<u8>)> {
-    let mtime = format!("{}.{:09}", file.modified.timestamp(), file.modified.timestamp_subsec_nanos());
+    let attributes = &file.attributes;
+    let mtime = attributes.modified.to_string();
     let mut fields = vec![
-        ("path".to_owned(), file.path.clone().into_bytes()),
+        ("path".to_owned(), file.path.bytes().into_owned()),
         ("mtime".to_owned(), mtime.into_bytes()),
-        ("uid".to_owned(), file.uid.to_string().into_bytes()),
-        ("gid".to_owned(), file.gid.to_string().into_bytes()),
+        ("uid".to_owned(), attributes.uid.to_string().into_bytes()),
+        ("gid".to_owned(), attributes.gid.to_string().into_bytes()),
     ];
-    let attributes = file.xattrs.iter();
+    let xattrs = attributes.xattrs.iter();
     // The manifest holds nothing else than hexadecimal.
-    let attributes = attributes.filter_map(|(name, hex)| Some((name, base16ct::lower::decode_vec(hex).ok()?)));
-    fields.extend(attributes.map(|(name, value)| (format!("SCHILY.xattr.{name}"), value)));
+    let xattrs = xattrs.filter_map(|(name, hex)| Some((name, base16ct::lower::decode_vec(hex).ok()?)));
+    fields.extend(xattrs.map(|(name, value)| (format!("SCHILY.xattr.{name}"), value)));
     fields
 }
 

@@ -7,6 +7,7 @@
 use chrono::{DateTime, Utc};
 
 use super::source::SourceDirectory;
+use crate::core::entry_path::path_of;
 use crate::core::{ChunkKey, Digest, SetName};
 use crate::repository::object::{CHUNK_BYTES, Encoder};
 use crate::repository::wire::Chunk;
@@ -153,7 +154,7 @@ fn from_live_file(repository: &Repository, name: &Digest, sets: &[SetSettings]) 
         let set = sets.iter().find(|set| set.name == piece.set)?;
         let content = read_piece(set, &piece).filter(|content| ChunkKey::of(content) == piece.chunk.blake3)?;
         let encoded = Encoder::new(None).ok()?.encode(&content).ok()?;
-        let path = set.source.join(&piece.path).display().to_string();
+        let path = set.source.real().join(path_of(&piece.path)).display().to_string();
         (encoded.name == *name).then_some((encoded.stored, Remedy::LiveFile(path)))
     })
 }
@@ -166,12 +167,12 @@ fn pieces(repository: &Repository, name: &Digest) -> Vec<Piece> {
     for backup in catalogue.needing(&objects) {
         let files = backup.content.iter().flat_map(|content| content.manifest.files());
         for file in files {
-            let Some(index) = file.chunks.iter().position(|chunk| chunk.object == *name) else { continue };
-            let offset = (index * CHUNK_BYTES) as u64;
-            let known = |piece: &Piece| piece.set == backup.set && piece.path == file.path && piece.offset == offset;
+            let Some(chunk) = file.chunks.iter().find(|chunk| chunk.object == *name) else { continue };
+            let offset = chunk.at;
+            let known = |piece: &Piece| piece.set == backup.set && file.path == piece.path && piece.offset == offset;
             if !pieces.iter().any(known) {
-                let (set, path) = (backup.set.clone(), file.path.clone());
-                pieces.push(Piece { set, path, offset, chunk: file.chunks[index] });
+                let (set, path) = (backup.set.clone(), file.path.to_string());
+                pieces.push(Piece { set, path, offset, chunk: *chunk });
             }
         }
     }

@@ -42,12 +42,12 @@ impl Ancestors {
         for backup in backups.iter().rev().filter(|backup| backup.kind().is_some_and(|kind| kind.is_version())) {
             let files = backup.content.iter().flat_map(|content| content.manifest.files());
             for file in files {
-                if ancestors.files.contains_key(&file.path) {
+                if ancestors.files.contains_key(file.path.as_str()) {
                     continue;
                 }
                 let lineage = Lineage { previous: backup.id, is: Continuation::Rewritten };
-                ancestors.by_path.insert(file.path.clone(), lineage);
-                ancestors.files.insert(file.path.clone(), (file.size_bytes, file.sha256));
+                ancestors.by_path.insert(file.path.to_string(), lineage);
+                ancestors.files.insert(file.path.to_string(), (file.size_bytes, file.sha256));
                 ancestors.lengths.insert(file.size_bytes);
             }
         }
@@ -67,7 +67,7 @@ impl Ancestors {
     }
 
     fn lineage(&self, source: &SourceDirectory, captured: &Captured, file: &FileEntry) -> Option<Lineage> {
-        let (lineage, ancestor) = (self.by_path.get(&file.path)?, self.files.get(&file.path)?);
+        let (lineage, ancestor) = (self.by_path.get(file.path.as_str())?, self.files.get(file.path.as_str())?);
         let is = match () {
             () if begins_with(captured, &file.path, ancestor) => Continuation::Appended,
             () if captured.files.iter().any(|other| begins_with(captured, &other.path, ancestor)) => {

@@ -18,21 +18,24 @@ mod tests;
 pub mod transaction;
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use super::content::{ChunkReader, read_files};
+use super::source::SourceDirectory;
 use super::stage::{Stage, Staged};
 use super::{Progress, parallel};
 use crate::core::content::{SetKind, is_validated};
+use crate::core::entry_path::path_of;
 use crate::core::{BackupId, BackupKind, Digest};
 use crate::repository::catalogue::{Backup, Content};
 use crate::repository::object::CHUNK_BYTES;
 use crate::repository::wire::FileEntry;
 use crate::repository::{ReadFrom, Repository};
 use crate::settings::SetSettings;
+use crate::source_path::{OpenSource, SourcePath};
 use crate::storage::disk::{Disk, DiskKind};
 use crate::storage::real_disk::RealDisk;
 
@@ -142,12 +145,36 @@ pub fn restore_to(
 pub fn restore_live(repository: &Repository, picks: &[Pick], live: &Live<'_>, progress: &Progress) -> Outcome {
     #[cfg(feature = "chaos")]
     crate::storage::chaos::arm();
-    restore_on(|| open_target(&live.set.source), repository, picks, live, progress)
+    restore_on(|| Place::open(&live.set.source), repository, picks, live, progress)
 }
 
-/// The same on the disk that `open` gives, which holds the set's source directory.
+/// Where live files are replaced. All of a restore, from the look at what is there to the last rename, goes by one
+/// directory that is held open: whatever its path leads to meanwhile, what is replaced is what was looked at and backed up.
+struct Place {
+    disk: Arc<dyn Disk>,
+    source: SourceDirectory,
+    /// Where programs find it.
+    path: PathBuf,
+    /// What keeps that path open.
+    _held: Option<OpenSource>,
+}
+
+impl Place {
+    fn open(source: &SourcePath) -> Result<Self, RestoreError> {
+        let open = source.open_or_make()?;
+        let again = || {
+            let failed = |error| RestoreError::Stage { action: "open", path: source.real().to_owned(), source: error };
+            open.try_clone().map_err(failed)
+        };
+        let disk = Arc::new(RealDisk::of(again()?.into()));
+        let (source, path) = (SourceDirectory::of(again()?), open.path_by_descriptor());
+        Ok(Self { disk, source, path, _held: Some(open) })
+    }
+}
+
+/// The same in the place that `open` gives.
 fn restore_on(
-    open: impl FnOnce() -> Result<Arc<dyn Disk>, RestoreError>,
+    open: impl FnOnce() -> Result<Place, RestoreError>,
     repository: &Repository,
     picks: &[Pick],
     live: &Live<'_>,
@@ -155,8 +182,8 @@ fn restore_on(
 ) -> Outcome {
     match prepare(open, repository, picks, live, progress) {
         Ok((restored, None)) => Outcome { result: Ok(restored), transaction: None },
-        Ok((restored, Some(mut transaction))) => {
-            let healthy = |journal: &Journal| Ok(health::judge(&live.health, &live.set.source, journal, progress)?);
+        Ok((restored, Some((place, mut transaction)))) => {
+            let healthy = |journal: &Journal| Ok(health::judge(&live.health, &place.path, journal, progress)?);
             let result = transaction.carry_out(healthy).map(|()| restored);
             let unsettled = matches!(result, Err(RestoreError::Unsettled { .. }));
             Outcome { result, transaction: (!unsettled).then_some(transaction) }
@@ -167,18 +194,18 @@ fn restore_on(
 
 /// Everything up to the journal: no live file is touched.
 fn prepare(
-    open: impl FnOnce() -> Result<Arc<dyn Disk>, RestoreError>,
+    open: impl FnOnce() -> Result<Place, RestoreError>,
     repository: &Repository,
     picks: &[Pick],
     live: &Live<'_>,
     progress: &Progress,
-) -> Result<(Restored, Option<Transaction>), RestoreError> {
+) -> Result<(Restored, Option<(Place, Transaction)>), RestoreError> {
     let contents = read_manifests(repository, picks)?;
     let mut selection = Selection::of(picks.iter().zip(contents.iter().map(|content| &content.manifest)))?;
     let mut restored = Restored::default();
     selection.spare_logs(live.set.kind, live.rules, &mut restored)?;
-    let root = live.set.source.as_path();
-    let disk = open()?;
+    let place = open()?;
+    let (root, disk) = (live.set.source.real(), place.disk.clone());
     let journal = journal::journal_name(&live.set.name);
     if disk.metadata(Path::new(&journal)).is_ok() {
         return Err(RestoreError::Unfinished(root.join(journal)));
@@ -190,11 +217,11 @@ fn prepare(
         refuse_invalid(picks, &selection, live.set, disk.as_ref(), &stage)?;
     }
     let removals = removable(&selection, disk.as_ref(), root)?;
-    selection.tell_of_others(repository, live, picks, &mut restored);
+    selection.tell_of_others(repository, &place.source, live, picks, &mut restored);
     if stage.files().is_empty() && removals.is_empty() {
         return Ok((restored, None));
     }
-    let safety = safety::back_up(repository, live.set, selection.paths(), live.now, progress)?;
+    let safety = safety::back_up(repository, &place.source, live.set, selection.paths(), live.now, progress)?;
     let backups = picks.iter().map(|pick| pick.backup.id).collect();
     let asked = (live.correlation_id, live.principal);
     let mut journal = Journal::new(repository.id(), &live.set.name, asked, backups, safety.id, token);
@@ -205,13 +232,16 @@ fn prepare(
     restored.safety_backup = Some(safety.id);
     let transaction = Transaction::begin(disk, root, journal)?;
     stage.hand_over();
-    Ok((restored, Some(transaction)))
+    Ok((restored, Some((place, transaction))))
 }
 
 fn read_manifests(repository: &Repository, picks: &[Pick]) -> Result<Vec<Content>, RestoreError> {
     let read = |pick: &Pick| {
-        let content = repository.read_opened_manifest(&pick.backup);
-        content.map_err(|source| RestoreError::Manifest { backup: pick.backup.id, source })
+        let id = pick.backup.id;
+        repository.read_opened_manifest(&pick.backup).map_err(|source| match repository.catalogue().get(id) {
+            Some(_) => RestoreError::Manifest { backup: id, source },
+            None => RestoreError::Deleted(id),
+        })
     };
     picks.iter().map(read).collect()
 }
@@ -231,7 +261,7 @@ fn fill(
 
 fn restored_files(selection: &Selection<'_>) -> Vec<RestoredFile> {
     let restored = |(_, file): &(BackupId, &FileEntry)| RestoredFile {
-        path: file.path.clone(),
+        path: file.path.to_string(),
         size_bytes: file.size_bytes,
         sha256: file.sha256,
     };
@@ -268,7 +298,7 @@ fn refuse_invalid(
                 return Err(stage.failed("read", &staged.temporary, error.into()));
             }
             Err(error) => {
-                return Err(RestoreError::Invalid { backup, path: file.path.clone(), fault: error.to_string() });
+                return Err(RestoreError::Invalid { backup, path: file.path.to_string(), fault: error.to_string() });
             }
         }
     }
@@ -294,7 +324,7 @@ fn removable(selection: &Selection<'_>, disk: &dyn Disk, root: &Path) -> Result<
     let failed = |path: &str, source| RestoreError::Stage { action: "remove", path: root.join(path), source };
     let mut removable = Vec::new();
     for path in &selection.removals {
-        match disk.metadata(Path::new(path)) {
+        match disk.metadata(&path_of(path)) {
             Ok(found) if found.kind == DiskKind::File => removable.push((*path).to_owned()),
             Ok(_) => return Err(failed(path, std::io::Error::other("what is there is no plain file"))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -307,7 +337,7 @@ fn removable(selection: &Selection<'_>, disk: &dyn Disk, root: &Path) -> Result<
 fn changes(kind: SetKind, staged: &[Staged], removals: &[String], safety: &Backup) -> Vec<Change> {
     let files = safety.content.as_ref().map_or(&[][..], |content| content.manifest.files());
     let change = |target: &str, new: Option<Digest>, replaces: bool| {
-        let old = files.iter().find(|file| file.path == target);
+        let old = files.iter().find(|file| file.path == *target);
         // A log may go on growing.
         let old_bytes = old.filter(|_| kind.is_logs()).map(|file| file.size_bytes);
         Change { target: target.to_owned(), new, replaces, old: old.map(|file| file.sha256), old_bytes }
@@ -322,7 +352,7 @@ fn unsaved(journal: &Journal, safety: &Backup) -> Vec<(String, String)> {
     let body = safety.content.as_ref().and_then(|content| content.manifest.body.as_ref());
     let unreadable = body.map_or(&[][..], |body| &body.unreadable);
     let reason = |path: &str| {
-        let why = unreadable.iter().find(|file| file.path == path).map(|file| file.reason.clone());
+        let why = unreadable.iter().find(|file| file.path == *path).map(|file| file.reason.clone());
         why.unwrap_or_else(|| "it came while the others were backed up".into())
     };
     let unsaved = journal.changes.iter().filter(|change| change.replaces && change.old.is_none());

@@ -1,21 +1,24 @@
 //! A set's source directory, and the files of it that belong to the set.
 //!
 //! Hazard: whoever can plant a symlink below the source could have any file of the machine copied into a backup.
-//! Every path is opened beneath the source with no symlink followed (openat2(2), `RESOLVE_BENEATH`).
+//! Every path is opened beneath the source with no symlink followed (openat2(2), `RESOLVE_BENEATH`); the source itself, as
+//! [`crate::source_path`] says.
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, statat};
 use rustix::io::Errno;
 
 use super::stage::STAGED_PREFIX;
+use crate::core::entry_path::{bytes_of, escape, path_of};
 use crate::settings::FilePatterns;
+use crate::source_path::{OpenSource, SourcePath, SourcePathError};
+use crate::storage::beneath::Root;
 
 /// The most files that a set may have, and the deepest directory that patterns look into.
 const MAX_FILES: usize = 100_000;
@@ -24,12 +27,12 @@ const MAX_DEPTH: usize = 32;
 /// Why a set's files could not be told.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The source directory cannot be opened.
-    #[error("open the source directory {}", .0.display())]
+    /// The source directory cannot be opened, or must not be.
+    #[error(transparent)]
+    Path(#[from] SourcePathError),
+    /// The source directory cannot be read.
+    #[error("read the source directory {}", .0.display())]
     Directory(PathBuf, #[source] io::Error),
-    /// The source directory is a symlink, or no directory.
-    #[error("the source {} is not a directory, or is a symlink: name the directory itself", .0.display())]
-    NotADirectory(PathBuf),
     /// A file of the set is no plain file.
     #[error("{} is {what}: only plain files are backed up, and no symlink is followed", .path.display())]
     WrongType {
@@ -38,9 +41,6 @@ pub enum SourceError {
         /// What it is.
         what: &'static str,
     },
-    /// A file of the set has a name that no document can hold.
-    #[error("{} has a name that is not valid UTF-8: rename it", .0.display())]
-    NotUtf8(PathBuf),
     /// The patterns match too much.
     #[error("the set has more than {MAX_FILES} files in {}: narrow its patterns", .0.display())]
     TooMany(PathBuf),
@@ -74,7 +74,7 @@ pub struct Look {
     pub gid: u32,
 }
 
-/// What is at the path of a file of the set.
+/// What is at the path of a file of the set. Paths are the text of [`crate::core::EntryPath`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A plain file.
@@ -90,30 +90,36 @@ pub fn is_directory(path: &str) -> bool {
     path.ends_with('/')
 }
 
+/// A path, given as text, as patterns see it: what is no UTF-8 has a replacement character.
+fn plain(path: &str) -> String {
+    String::from_utf8_lossy(&bytes_of(path)).into_owned()
+}
+
 /// An open source directory.
-#[derive(Debug)]
 pub struct SourceDirectory {
-    directory: OwnedFd,
+    beneath: Root,
     path: PathBuf,
 }
 
 impl SourceDirectory {
     /// Opens it.
-    pub fn open(path: &Path) -> Result<Self, SourceError> {
-        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::open(path, flags, Mode::empty()) {
-            Ok(directory) => Ok(Self { directory, path: path.to_owned() }),
-            Err(Errno::NOTDIR | Errno::LOOP) => Err(SourceError::NotADirectory(path.to_owned())),
-            Err(error) => Err(SourceError::Directory(path.to_owned(), error.into())),
-        }
+    pub fn open(path: &SourcePath) -> Result<Self, SourceError> {
+        Ok(Self::of(path.open()?))
+    }
+
+    /// What is open already.
+    pub fn of(source: OpenSource) -> Self {
+        let path = source.path().to_owned();
+        Self { beneath: Root::of(source.into()), path }
     }
 
     /// Looks at every file of the set: those it names, and those its patterns match, by path; and at directories that they
     /// reach and that cannot be looked into, by paths with a slash at their end ([`is_directory`]).
     pub fn look(&self, files: &FilePatterns) -> Result<BTreeMap<String, Found>, SourceError> {
         let mut found = BTreeMap::new();
-        for name in files.literals() {
-            found.insert(name.to_owned(), self.look_at(name)?);
+        for name in files.literals().map(|name| escape(name.as_bytes())) {
+            let at = self.look_at(&name)?;
+            found.insert(name, at);
         }
         // A file that is spelt like a glob is that file.
         for name in files.globs().iter().filter(|name| !files.is_excluded(name)) {
@@ -130,8 +136,7 @@ impl SourceDirectory {
 
     /// Looks at one file.
     pub fn look_at(&self, path: &str) -> Result<Found, SourceError> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match self.open_beneath(path, flags) {
+        let file = match self.open_beneath(path, OFlags::PATH) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(Found::Missing),
             Err(Errno::LOOP | Errno::XDEV) => {
@@ -149,7 +154,7 @@ impl SourceDirectory {
     /// Opens one file for reading, and looks at what was opened.
     pub fn open_file(&self, path: &str) -> Result<io::Result<(File, Look)>, SourceError> {
         // Not blocking, should it have turned into a pipe meanwhile.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let opened = self.open_beneath(path, flags).and_then(|file| Ok((rustix::fs::fstat(&file)?, file)));
         match opened {
             Ok((stat, file)) => Ok(Ok((File::from(file), self.plain(path, &stat)?))),
@@ -159,14 +164,7 @@ impl SourceDirectory {
     }
 
     fn open_beneath(&self, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        // With NO_SYMLINKS a symlink in the last place is refused as well, unless O_PATH and O_NOFOLLOW ask for itself.
-        loop {
-            match rustix::fs::openat2(&self.directory, path, flags, Mode::empty(), resolve) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                result => return result,
-            }
-        }
+        self.beneath.open_at(&path_of(path), flags, Mode::empty())
     }
 
     fn plain(&self, path: &str, stat: &rustix::fs::Stat) -> Result<Look, SourceError> {
@@ -179,7 +177,7 @@ impl SourceDirectory {
     }
 
     fn wrong(&self, path: &str, what: &'static str) -> SourceError {
-        SourceError::WrongType { path: self.path.join(path), what }
+        SourceError::WrongType { path: self.path.join(path_of(path)), what }
     }
 
     /// Collects what the patterns find in `directory`, a path with a slash at its end unless it is the source itself, and
@@ -205,17 +203,9 @@ impl SourceDirectory {
             }
         };
         for (name, kind) in entries {
-            let Ok(name) = name.to_str() else {
-                let shown = format!("{directory}{}", name.to_string_lossy());
-                if kind == FileType::Directory && files.may_reach_into(&shown) || files.is_match(&shown) {
-                    return Err(SourceError::NotUtf8(
-                        self.path.join(directory).join(OsStr::from_bytes(name.to_bytes())),
-                    ));
-                }
-                continue;
-            };
-            let path = format!("{directory}{name}");
-            let is_reached = || files.may_reach_into(&path);
+            let path = format!("{directory}{}", escape(name.to_bytes()));
+            let plain = plain(&path);
+            let is_reached = || files.may_reach_into(&plain);
             match kind {
                 FileType::Directory if is_reached() && depth < MAX_DEPTH => {
                     self.walk(&format!("{path}/"), depth + 1, files, found)?;
@@ -225,7 +215,7 @@ impl SourceDirectory {
                     found.insert(format!("{path}/"), Found::Unreadable(why));
                 }
                 FileType::Directory => {}
-                _ if files.is_match(&path) => {
+                _ if files.is_match(&plain) => {
                     let at = self.look_at(&path)?;
                     found.entry(path).or_insert(at);
                 }
@@ -244,9 +234,7 @@ impl SourceDirectory {
 
     /// What is in a directory, but for what a restore has left there.
     fn entries(&self, directory: &str) -> rustix::io::Result<Vec<(CString, FileType)>> {
-        let place = if directory.is_empty() { "." } else { directory };
-        let opened =
-            self.open_beneath(place, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
+        let opened = self.open_beneath(directory, OFlags::DIRECTORY | OFlags::RDONLY)?;
         let mut entries = Vec::new();
         for entry in rustix::fs::Dir::read_from(&opened)? {
             let entry = entry?;
@@ -269,7 +257,7 @@ impl SourceDirectory {
     }
 
     fn leads_to_a_directory(&self, path: &str) -> bool {
-        let target = statat(&self.directory, path, AtFlags::empty());
+        let target = statat(self.beneath.directory(), path_of(path), AtFlags::empty());
         target.is_ok_and(|target| FileType::from_raw_mode(target.st_mode) == FileType::Directory)
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::content::{ContentFault, FileSink};
 use super::restore::{RestoreError, Token};
 use crate::core::Digest;
+use crate::core::entry_path::path_of;
 use crate::repository::wire::FileEntry;
 use crate::storage::disk::{Disk, DiskFile, DiskKind};
 
@@ -96,19 +97,19 @@ impl Stage {
 
     fn finish(&mut self, file: &FileEntry) -> Result<(), (&'static str, io::Error)> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
-        match open.set_owner(file.uid, file.gid) {
+        match open.set_owner(file.attributes.uid, file.attributes.gid) {
             Err(error) if self.ownership || error.kind() != io::ErrorKind::PermissionDenied => {
                 return Err(("keep the owner of", error));
             }
             _ => {}
         }
-        open.set_mode(file.mode).map_err(|error| ("keep the mode of", error))?;
-        for (name, value) in &file.xattrs {
+        open.set_mode(file.attributes.mode).map_err(|error| ("keep the mode of", error))?;
+        for (name, value) in &file.attributes.xattrs {
             let value = base16ct::lower::decode_vec(value)
                 .map_err(|_| ("keep the extended attributes of", io::ErrorKind::InvalidData.into()))?;
             open.set_xattr(name, &value).map_err(|error| ("keep the extended attributes of", error))?;
         }
-        let modified = file.modified.timestamp_nanos_opt().unwrap_or(0);
+        let modified = file.attributes.modified;
         open.set_modified(modified).map_err(|error| ("keep the modification time of", error))?;
         self.unsynced.push((self.files.len() - 1, open));
         Ok(())
@@ -124,7 +125,7 @@ impl Stage {
         });
         for ((number, _), result) in files.iter().zip(results) {
             let staged = &self.files[*number];
-            result.map_err(|error| self.failed("sync", Path::new(&staged.target), error))?;
+            result.map_err(|error| self.failed("sync", &path_of(&staged.target), error))?;
             self.check_kept(staged)?;
         }
         Ok(())
@@ -132,7 +133,7 @@ impl Stage {
 
     /// There are filesystems that take an owner or a mode and keep another.
     fn check_kept(&self, staged: &Staged) -> Result<(), RestoreError> {
-        let target = Path::new(&staged.target);
+        let target = &*path_of(&staged.target);
         let there = self.disk.metadata(&staged.temporary).map_err(|error| self.failed("look at", target, error))?;
         let not_kept = || io::Error::other("the filesystem does not keep it");
         if self.fresh {
@@ -151,7 +152,7 @@ impl Stage {
     pub fn place_all(mut self) -> Result<(), RestoreError> {
         let mut directories = std::collections::BTreeSet::new();
         while let Some(file) = self.files.last() {
-            let target = Path::new(&file.target);
+            let target = &*path_of(&file.target);
             let failed = |source| RestoreError::Place { path: self.root.join(target), source };
             self.disk.rename_new(&file.temporary, target).map_err(failed)?;
             directories.insert(target.parent().unwrap_or(Path::new("")).to_owned());
@@ -179,7 +180,7 @@ impl FileSink for Stage {
     type Error = RestoreError;
 
     fn begin(&mut self, file: &FileEntry) -> Result<(), RestoreError> {
-        let target = Path::new(&file.path);
+        let target = &*file.path.to_path();
         self.create_parents(target)?;
         let replaces = match self.disk.metadata(target) {
             Ok(_) if self.fresh => return Err(self.failed("write", target, io::ErrorKind::AlreadyExists.into())),
@@ -194,8 +195,8 @@ impl FileSink for Stage {
         // Readable by nobody else until its own permissions are set.
         let open = self.disk.create(&temporary, 0o600).map_err(|error| self.failed("create", &temporary, error))?;
         self.open = Some(open);
-        let (target, owner) = (file.path.clone(), (file.uid, file.gid));
-        self.files.push(Staged { target, temporary, sha256: file.sha256, replaces, mode: file.mode, owner });
+        let (target, owner) = (file.path.to_string(), (file.attributes.uid, file.attributes.gid));
+        self.files.push(Staged { target, temporary, sha256: file.sha256, replaces, mode: file.attributes.mode, owner });
         Ok(())
     }
 
@@ -203,16 +204,16 @@ impl FileSink for Stage {
         let Some(open) = self.open.as_mut() else { return Ok(()) };
         open.write_all(content).map_err(|error| {
             let path = self.files.last().map(|file| file.target.clone()).unwrap_or_default();
-            self.failed("write", Path::new(&path), error)
+            self.failed("write", &path_of(&path), error)
         })
     }
 
     fn end(&mut self, file: &FileEntry) -> Result<(), RestoreError> {
-        self.finish(file).map_err(|(action, error)| self.failed(action, Path::new(&file.path), error))?;
+        self.finish(file).map_err(|(action, error)| self.failed(action, &file.path.to_path(), error))?;
         if self.unsynced.len() >= MAX_UNSYNCED { self.sync() } else { Ok(()) }
     }
 
     fn fault(&mut self, file: &FileEntry, fault: ContentFault) -> Result<(), RestoreError> {
-        Err(RestoreError::Content { path: file.path.clone(), fault })
+        Err(RestoreError::Content { path: file.path.to_string(), fault })
     }
 }

@@ -67,6 +67,11 @@ pub fn object(name: &Digest) -> StoragePath {
     well_formed(format!("{OBJECTS}/{:02x}/{name}", name.as_bytes()[0]))
 }
 
+/// A second file for an object of which the first is damaged and could not be replaced.
+pub fn second_object(name: &Digest, number: u32) -> StoragePath {
+    well_formed(format!("{OBJECTS}/{:02x}/{name}.{number}", name.as_bytes()[0]))
+}
+
 /// The object whose place in the repository this is; `None` if it is no object's.
 pub fn object_name(place: &str) -> Option<Digest> {
     place.strip_prefix(OBJECTS)?.rsplit('/').next()?.parse().ok()

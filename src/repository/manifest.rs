@@ -10,36 +10,18 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use super::body::ManifestFault;
+use super::body::{self, Rendered, shortened};
 use super::encryption::{Keys, MAX_RECIPIENTS, OpenFault};
-use super::object::CHUNK_BYTES;
-use super::wire::{Body, Envelope, FORMAT, Manifest};
-use crate::core::{BackupId, BackupKind, Digest, SetName};
+use super::format_1::{self, Fault1};
+use super::wire::{Body, Envelope, FORMAT, FORMAT_1, Manifest};
+use crate::core::{BackupId, Digest, SetName};
 
 /// The largest manifest that is read: some hundred gigabytes of content, or a million small files.
 pub const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 
-/// The longest path of a file in a set, in bytes, and the most segments it has.
-const MAX_PATH_BYTES: usize = 4096;
-const MAX_PATH_SEGMENTS: usize = 128;
-
-/// What is wrong with a manifest file.
-#[derive(Debug, thiserror::Error)]
-pub enum ManifestFault {
-    /// Its bytes do not hash to its id.
-    #[error("its bytes do not hash to its id")]
-    Hash,
-    /// It is no manifest document.
-    #[error("it is no manifest")]
-    Syntax(#[source] serde_json::Error),
-    /// It is of a format that this program does not know.
-    #[error("it is of format {0}, which needs a newer fiovana-app")]
-    Format(u32),
-    /// It says something impossible.
-    #[error("{0}")]
-    Content(String),
-}
-
-/// A manifest as it stands in its file; the body is [`Body`], or an age file that holds one, in base64.
+/// A manifest as it stands in its file. The body is, in base64, its lines as `body` renders them, or an age file that
+/// holds those; in format 1 it is JSON, or an age file that holds it, in base64.
 #[derive(Serialize, Deserialize)]
 struct Document<'a, B> {
     envelope: std::borrow::Cow<'a, Envelope>,
@@ -55,6 +37,9 @@ pub enum EncodeError {
     /// It could not be encrypted.
     #[error("encrypt a manifest")]
     Seal(#[from] std::io::Error),
+    /// It is larger than a manifest can be.
+    #[error("the backup has more to list than a manifest can hold: make several sets of it")]
+    TooLarge,
     /// Its body is not at hand, or is for others than the recipients at hand.
     #[error("a manifest whose files are not at hand cannot be written")]
     Unopened,
@@ -68,20 +53,22 @@ pub fn encode(manifest: &Manifest, keys: &Keys) -> Result<(BackupId, Digest, Vec
     if manifest.envelope.recipients != keys.fingerprints() {
         return Err(EncodeError::Unopened);
     }
-    let mut bytes = match keys.recipients() {
-        None => serde_json::to_vec(&Document { envelope, body })?,
-        Some(recipients) => {
-            let sealed = recipients.seal(&serde_json::to_vec(body)?)?;
-            serde_json::to_vec(&Document { envelope, body: BASE64.encode(sealed) })?
-        }
+    let rendered = body::render(body, &manifest.lines)?;
+    let stored = match keys.recipients() {
+        None => rendered,
+        Some(recipients) => recipients.seal(&rendered)?,
     };
+    let mut bytes = serde_json::to_vec(&Document { envelope, body: BASE64.encode(stored) })?;
     bytes.push(b'\n');
+    if bytes.len() as u64 > MAX_MANIFEST_BYTES {
+        return Err(EncodeError::TooLarge);
+    }
     let digest = Digest::of(&bytes);
     Ok((BackupId::new(manifest.envelope.created, digest), digest, bytes))
 }
 
 /// The manifest in a file that stands under `set` and `id`, and the file's hash; without its body if that is encrypted
-/// and none of `keys` opens it.
+/// and none of `keys` opens it, or if its lines are kept elsewhere: [`complete`].
 pub fn decode(set: &SetName, id: BackupId, bytes: &[u8], keys: &Keys) -> Result<(Manifest, Digest), ManifestFault> {
     let digest = Digest::of(bytes);
     if !id.binds(digest) {
@@ -93,25 +80,59 @@ pub fn decode(set: &SetName, id: BackupId, bytes: &[u8], keys: &Keys) -> Result<
     };
     let envelope = document.envelope.into_owned();
     check_envelope(&envelope, set, id)?;
-    let body = read_body(&envelope, document.body.get(), keys)?;
-    if let Some(body) = &body {
-        check_body(body, &envelope)?;
+    let mut manifest = Manifest { envelope, body: None, lines: Vec::new() };
+    match read_body(&manifest.envelope, document.body.get(), keys)? {
+        Some(Rendered::Whole(body)) => {
+            check_body(&body, &manifest.envelope)?;
+            manifest.body = Some(body);
+        }
+        Some(Rendered::Listed(lines)) => {
+            let objects: HashSet<Digest> = manifest.envelope.objects.iter().map(|object| object.name).collect();
+            if !lines.iter().all(|chunk| objects.contains(&chunk.object)) {
+                return Err(ManifestFault::Content("its lines are in an object that it does not need".into()));
+            }
+            manifest.lines = lines;
+        }
+        None => {}
     }
-    Ok((Manifest { envelope, body }, digest))
+    Ok((manifest, digest))
 }
 
-fn read_body(envelope: &Envelope, body: &str, keys: &Keys) -> Result<Option<Body>, ManifestFault> {
-    if envelope.recipients.is_empty() {
-        return serde_json::from_str(body).map(Some).map_err(ManifestFault::Syntax);
+/// Gives a manifest its body, of which these are the lines.
+pub fn complete(manifest: &mut Manifest, lines: &[u8]) -> Result<(), ManifestFault> {
+    let body = body::parse_lines(lines)?;
+    check_body(&body, &manifest.envelope)?;
+    manifest.body = Some(body);
+    Ok(())
+}
+
+fn read_body(envelope: &Envelope, body: &str, keys: &Keys) -> Result<Option<Rendered>, ManifestFault> {
+    let is_old = envelope.format == FORMAT_1;
+    if is_old && envelope.recipients.is_empty() {
+        return read_old(body.as_bytes()).map(Some);
     }
     let base64: &str = serde_json::from_str(body).map_err(ManifestFault::Syntax)?;
-    let fault = || ManifestFault::Content(OpenFault::Damaged.to_string());
-    let sealed = BASE64.decode(base64).map_err(|_| fault())?;
+    let stored = BASE64.decode(base64).map_err(|_| ManifestFault::Content("its body is no base64".into()))?;
+    if envelope.recipients.is_empty() {
+        return body::parse(&stored).map(Some);
+    }
     if !keys.open_what_is_for(&envelope.recipients) {
         return Ok(None);
     }
-    let plain = keys.open(&sealed).map_err(|_| fault())?;
-    serde_json::from_slice(&plain).map(Some).map_err(ManifestFault::Syntax)
+    let plain = keys.open(&stored).map_err(|_| ManifestFault::Content(OpenFault::Damaged.to_string()))?;
+    if is_old { read_old(&plain).map(Some) } else { body::parse(&plain).map(Some) }
+}
+
+fn read_old(json: &[u8]) -> Result<Rendered, ManifestFault> {
+    format_1::read_body(json).map(Rendered::Whole).map_err(|fault| match fault {
+        Fault1::Syntax(error) => ManifestFault::Syntax(error),
+        Fault1::Order(path) => {
+            ManifestFault::Content(format!("the path {:?} is out of order or there twice", shortened(&path)))
+        }
+        Fault1::Chunks(path) => {
+            ManifestFault::Content(format!("the chunks of {:?} do not make up the file", shortened(&path)))
+        }
+    })
 }
 
 /// The format of a document of a newer kind, of which nothing else can be assumed.
@@ -129,8 +150,14 @@ fn newer_format(bytes: &[u8]) -> Option<u32> {
 }
 
 fn check_envelope(envelope: &Envelope, set: &SetName, id: BackupId) -> Result<(), ManifestFault> {
-    if envelope.format != FORMAT {
+    if !(FORMAT_1..=FORMAT).contains(&envelope.format) {
         return Err(ManifestFault::Format(envelope.format));
+    }
+    if (envelope.format == FORMAT_1) != id.is_of_format_1() {
+        return Err(ManifestFault::Content("its id is not one of its format".into()));
+    }
+    if envelope.timeline.0 == 0 || envelope.sequence.0 == 0 {
+        return Err(ManifestFault::Content("timelines and sequences begin with 1".into()));
     }
     if envelope.set != *set {
         return Err(ManifestFault::Content(format!("it is a backup of {}, not of {set}", envelope.set)));
@@ -145,57 +172,15 @@ fn check_envelope(envelope: &Envelope, set: &SetName, id: BackupId) -> Result<()
 }
 
 fn check_body(body: &Body, envelope: &Envelope) -> Result<(), ManifestFault> {
-    let content = |text: String| Err(ManifestFault::Content(text));
     let objects: HashSet<Digest> = envelope.objects.iter().map(|object| object.name).collect();
-    let mut previous: Option<&str> = None;
-    for file in &body.files {
-        if !is_safe_path(&file.path) {
-            return content(format!("the path {:?} is not allowed", shortened(&file.path)));
-        }
-        if previous.is_some_and(|previous| previous >= file.path.as_str()) {
-            return content(format!("the path {:?} is out of order or there twice", shortened(&file.path)));
-        }
-        previous = Some(&file.path);
-        let chunks_fit = file
-            .chunks
-            .iter()
-            .all(|chunk| (1..=CHUNK_BYTES as u64).contains(&chunk.size_bytes) && objects.contains(&chunk.object));
-        let total = file.chunks.iter().try_fold(0u64, |sum, chunk| sum.checked_add(chunk.size_bytes));
-        if !chunks_fit || total != Some(file.size_bytes) {
-            return content(format!("the chunks of {:?} do not make up the file", shortened(&file.path)));
-        }
-    }
-    let paths: HashSet<&str> = body.files.iter().map(|file| file.path.as_str()).collect();
-    let is_inside_a_file = |path: &str| path.match_indices('/').any(|(end, _)| paths.contains(&path[..end]));
-    if paths.iter().any(|path| is_inside_a_file(path)) {
-        return content("a file is inside a file".into());
-    }
-    // To be restored, these are removed.
-    let unsafe_missing = body.missing.iter().find(|path| !is_safe_path(path));
-    match unsafe_missing.filter(|_| envelope.kind == BackupKind::PreRestore) {
-        Some(path) => content(format!("the path {:?} is not allowed", shortened(path))),
-        None => Ok(()),
-    }
-}
-
-fn shortened(path: &str) -> String {
-    path.chars().take(120).collect()
-}
-
-/// Whether a path may be a file of a set: relative, of plain segments, leading nowhere else.
-pub fn is_safe_path(path: &str) -> bool {
-    path.len() <= MAX_PATH_BYTES
-        && path.split('/').count() <= MAX_PATH_SEGMENTS
-        && path.split('/').all(|segment| {
-            !segment.is_empty() && segment.len() <= 255 && segment != "." && segment != ".." && !segment.contains('\0')
-        })
+    body::check(body, &objects, envelope.kind)
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::core::{ChunkKey, Sequence};
-    use crate::repository::wire::{Chunk, FileEntry, ObjectReference};
+    use crate::core::{BackupKind, ChunkKey, EntryPath, Sequence, Timeline};
+    use crate::repository::wire::{Attributes, Chunk, FileEntry, ObjectReference};
     use chrono::DateTime;
 
     /// A manifest of one small file at `path`.
@@ -205,6 +190,7 @@ pub(crate) mod tests {
             envelope: Envelope {
                 format: FORMAT,
                 set: set.clone(),
+                timeline: Timeline::FIRST,
                 sequence: Sequence::FIRST,
                 created: DateTime::from_timestamp(1_795_428_900, 123_000_000).unwrap(),
                 clock_suspect: false,
@@ -220,21 +206,17 @@ pub(crate) mod tests {
             },
             body: Some(Body {
                 files: vec![FileEntry {
-                    path: path.to_owned(),
+                    path: EntryPath::from_bytes(path.as_bytes()),
                     size_bytes: 7,
-                    mode: 0o644,
-                    uid: 0,
-                    gid: 0,
-                    modified: DateTime::UNIX_EPOCH,
-                    xattrs: Default::default(),
+                    attributes: Attributes { mode: 0o644, ..Attributes::default() },
                     sha256: Digest::of(b"content"),
                     fault: None,
                     lineage: None,
-                    chunks: vec![Chunk { object, size_bytes: 7, blake3: ChunkKey::of(b"content") }],
+                    chunks: vec![Chunk { object, frame: None, at: 0, size_bytes: 7, blake3: ChunkKey::of(b"content") }],
                 }],
-                missing: vec![],
-                unreadable: vec![],
+                ..Body::default()
             }),
+            lines: vec![],
         }
     }
 
@@ -278,7 +260,7 @@ pub(crate) mod tests {
     fn a_path_that_leads_elsewhere_is_refused() {
         let deep = "a/".repeat(10_000) + "b";
         for path in ["", "/etc/passwd", "../x", "a/../../x", "a//b", ".", "a/.", "a\0b", &deep, &"x".repeat(300)] {
-            let result = decode_changed(|manifest| files(manifest)[0].path = path.to_owned());
+            let result = decode_changed(|manifest| files(manifest)[0].path = EntryPath::from_text(path));
             assert!(matches!(result, Err(ManifestFault::Content(_))), "{}", shortened(path));
         }
     }
@@ -291,19 +273,20 @@ pub(crate) mod tests {
                 let twice = files(m)[0].clone();
                 files(m).push(twice);
             },
-            |m| files(m)[0].size_bytes = 8,
+            |m| files(m)[0].size_bytes = 6,
             |m| files(m)[0].chunks[0].size_bytes = u64::MAX,
             |m| m.envelope.objects.clear(),
             |m| {
-                let mut inside = files(m)[0].clone();
-                inside.path.push_str("/inside");
-                let mut between = files(m)[0].clone();
-                between.path.push_str(".between");
+                let at = |m: &mut Manifest, path: &str| {
+                    let path = EntryPath::from_text(path);
+                    FileEntry { path, ..files(m)[0].clone() }
+                };
+                let (between, inside) = (at(m, "a.json.between"), at(m, "a.json/inside"));
                 files(m).extend([between, inside]);
             },
             |m| {
                 m.envelope.kind = BackupKind::PreRestore;
-                m.body.as_mut().unwrap().missing.push("../outside.json".into());
+                m.body.as_mut().unwrap().missing.push(EntryPath::from_text("../outside.json"));
             },
         ];
         for (index, change) in impossible.into_iter().enumerate() {
@@ -313,7 +296,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_newer_format_is_named_and_not_guessed_at() {
-        assert!(matches!(decode_changed(|m| m.envelope.format = 2), Err(ManifestFault::Format(2))));
+        assert!(matches!(decode_changed(|m| m.envelope.format = 3), Err(ManifestFault::Format(3))));
         let bytes = br#"{"envelope":{"format":9,"something":"else"}}"#;
         let id = BackupId::new(DateTime::UNIX_EPOCH, Digest::of(bytes));
         assert!(matches!(decode(&security(), id, bytes, &Keys::default()), Err(ManifestFault::Format(9))));
@@ -327,7 +310,7 @@ pub(crate) mod tests {
         let (id, _, bytes) = encode(&manifest, &keys).unwrap();
         assert_eq!(decode(&security(), id, &bytes, &keys).unwrap().0, manifest);
         let closed = decode(&security(), id, &bytes, &Keys::default()).unwrap().0;
-        assert_eq!(closed, Manifest { envelope: manifest.envelope.clone(), body: None });
+        assert_eq!(closed, Manifest { envelope: manifest.envelope.clone(), body: None, lines: vec![] });
         let text = String::from_utf8(bytes).unwrap();
         let file = &manifest.files()[0];
         for secret in ["a.json", &file.sha256.to_string(), &file.chunks[0].blake3.to_string()] {

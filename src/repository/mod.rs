@@ -3,10 +3,13 @@
 //! Hazard: a backup that exists must be whole, and one that was acknowledged must exist. Objects are durable before
 //! the manifest that needs them; the manifest before anybody hears of it; `pruned.json` before anything is deleted.
 #![doc = include_str!("FORMAT.md")]
+#![doc = include_str!("FORMAT-1.md")]
 
 mod audit;
+pub mod body;
 pub mod catalogue;
 pub mod encryption;
+mod format_1;
 pub mod layout;
 pub mod lock;
 mod losses;
@@ -27,7 +30,7 @@ pub mod wire;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use chrono::{DateTime, Utc};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -38,13 +41,14 @@ pub use audit::MAX_KEPT_BYTES;
 use catalogue::{Backup, Catalogue, Content, Finding};
 use encryption::Keys;
 use manifest::EncodeError;
-use object::{Encoded, MAX_STORED_BYTES, ObjectFault};
+use object::Encoded;
+use open::RESTORE_TXT;
 pub use open::{OpenError, OpenReport, are_related};
 use pruned::Pruned;
 pub use quarantine::{Note, Quarantined};
 pub use read::{ReadError, ReadFrom};
 pub use stored::StoredFile;
-use wire::{Manifest, RepositoryDocument};
+use wire::{FORMAT, Manifest, RepositoryDocument};
 
 /// So many backups of a set are remembered as unpinned. Of one that is forgotten a copy keeps the pin.
 const MAX_UNPINNED: usize = 1000;
@@ -54,6 +58,10 @@ const MAX_UNPINNED: usize = 1000;
 pub struct Repository {
     storage: Arc<dyn Storage>,
     document: RepositoryDocument,
+    /// The format that it has by now.
+    format: AtomicU32,
+    /// Whether that grew and nobody was told yet.
+    upgraded: AtomicBool,
     catalogue: RwLock<Catalogue>,
     is_vacant: AtomicBool,
     keys: RwLock<Arc<Keys>>,
@@ -98,8 +106,28 @@ impl Repository {
     }
 
     /// What it says of itself.
-    pub const fn document(&self) -> &RepositoryDocument {
-        &self.document
+    pub fn document(&self) -> RepositoryDocument {
+        RepositoryDocument { format: self.format.load(Ordering::Acquire), ..self.document.clone() }
+    }
+
+    /// Makes it a repository of format 2, if it is none yet: to be called before the first document of format 2 is written.
+    /// From then on programs that know only format 1 refuse it, and so touch nothing that they cannot understand.
+    fn require_format_2(&self) -> Result<(), WriteError> {
+        if self.format.load(Ordering::Acquire) >= FORMAT {
+            return Ok(());
+        }
+        let document = RepositoryDocument { format: FORMAT, ..self.document.clone() };
+        self.replace_at_all_costs(&layout::top(layout::REPOSITORY), &open::render_document(&document)?)?;
+        self.format.store(FORMAT, Ordering::Release);
+        self.upgraded.store(true, Ordering::Release);
+        // What stands there is no damage, and restores every backup of format 1.
+        let _ = self.storage.replace(&layout::top(layout::RESTORE_TXT), RESTORE_TXT.as_bytes(), Durability::Durable);
+        Ok(())
+    }
+
+    /// Whether it became one of format 2 since this was asked last: to be told once.
+    pub fn take_upgrade(&self) -> bool {
+        self.upgraded.swap(false, Ordering::AcqRel)
     }
 
     /// Whether `storage` holds a backup that this holds, too: as no other repository does.
@@ -190,6 +218,7 @@ impl Repository {
         let set = manifest.envelope.set.clone();
         let sequence = manifest.envelope.sequence;
         let path = layout::manifest(&set, id);
+        self.require_format_2()?;
         match self.storage.put_new(&path, &bytes) {
             Ok(Put::Created) => {}
             Ok(Put::Existed) => return Err(WriteError::IdTaken(id)),
@@ -210,9 +239,7 @@ impl Repository {
 
     /// The stored bytes of an object, which hash to its name. A mismatch is looked at a second time before it counts.
     pub fn read_object(&self, name: &Digest, from: ReadFrom) -> Result<Vec<u8>, ReadError> {
-        read::confirmed(self.storage.as_ref(), &layout::object(name), MAX_STORED_BYTES, from, |stored| {
-            if Digest::of(&stored) == *name { Ok(stored) } else { Err(ObjectFault::Hash.to_string()) }
-        })
+        read::object(self.storage.as_ref(), name, from)
     }
 
     /// Has the disk, and not memory, answer the next reading of these objects.

@@ -15,13 +15,21 @@ use super::catalogue::{Backup, Catalogue, Content, Finding};
 use super::encryption::Keys;
 use super::layout::{self, ManifestFile};
 use super::stored::MAX_DOCUMENT_BYTES;
-use super::wire::{FORMAT, RepositoryDocument};
+use super::wire::{FORMAT, FORMAT_1, RepositoryDocument};
 use super::{ReadError, ReadFrom, Repository, StoredFile, read, sealed, stored, verification};
 use crate::core::{BackupId, Digest, SetName};
 use crate::storage::{Durability, Put, Storage, StorageError, StorageErrorKind, StoragePath};
 
 /// How to get files back without this program.
 pub(super) const RESTORE_TXT: &str = include_str!("RESTORE.txt");
+
+/// The SHA-256 of each text that was ever written as that and is so no more: none of them is damage.
+const OLDER_RESTORE_TXTS: [&str; 1] = ["0f67307b86d12ca3788d6cef06f8505b878f79091adffd8f62f7812e1d602fd1"];
+
+/// Whether these bytes are instructions that this program or an older one writes.
+pub(super) fn are_instructions(bytes: &[u8]) -> bool {
+    bytes == RESTORE_TXT.as_bytes() || OLDER_RESTORE_TXTS.contains(&Digest::of(bytes).to_string().as_str())
+}
 
 /// Why a repository could not be opened or created.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +83,7 @@ impl Repository {
     /// Creates a replica of this repository in an empty place: the same document, and nothing in it yet.
     pub fn create_replica(&self, storage: Arc<dyn Storage>) -> Result<(), OpenError> {
         let document = self.read_stored(&StoredFile::Repository, ReadFrom::Disk);
-        create_as(storage.as_ref(), &document.map_or_else(|_| render_document(&self.document), Ok)?)
+        create_as(storage.as_ref(), &document.map_or_else(|_| render_document(&self.document()), Ok)?)
     }
 
     /// What the `repository.json` in `storage` says.
@@ -114,7 +122,9 @@ impl Repository {
         }
         mark_incomplete(&mut catalogue);
         let (catalogue, keys) = (RwLock::new(catalogue), RwLock::default());
-        Ok((Self { storage, document, catalogue, is_vacant: AtomicBool::new(false), keys }, report))
+        let (format, upgraded) = (document.format.into(), AtomicBool::new(false));
+        let is_vacant = AtomicBool::new(false);
+        Ok((Self { storage, document, format, upgraded, catalogue, is_vacant, keys }, report))
     }
 }
 
@@ -189,7 +199,11 @@ fn read_document(storage: &dyn Storage) -> Result<RepositoryDocument, OpenError>
     }
     let document: RepositoryDocument = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     let well_named = document.id.len() == 32 && document.id.bytes().all(|b| b.is_ascii_hexdigit());
-    if document.format == FORMAT && well_named { Ok(document) } else { Err(damaged("it names no repository".into())) }
+    if (FORMAT_1..=FORMAT).contains(&document.format) && well_named {
+        Ok(document)
+    } else {
+        Err(damaged("it names no repository".into()))
+    }
 }
 
 fn clear_leftovers(storage: &dyn Storage) -> Result<usize, StorageError> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::wire::{FORMAT, PrunedDocument};
+use super::wire::{FORMAT_1, PrunedDocument};
 use crate::core::{Sequence, SetName};
 
 /// The sequences of one set that were deleted on purpose.
@@ -117,7 +117,7 @@ impl Pruned {
     /// The document that says this of a set.
     pub fn to_document(&self, set: &SetName) -> PrunedDocument {
         PrunedDocument {
-            format: FORMAT,
+            format: FORMAT_1,
             set: set.clone(),
             pruned: self.ranges.clone(),
             superseded: self.superseded.clone(),
@@ -126,7 +126,7 @@ impl Pruned {
 
     /// What a document says of `set`; why not, if it says something impossible.
     pub fn from_document(set: &SetName, document: PrunedDocument) -> Result<Self, &'static str> {
-        if document.format != FORMAT {
+        if document.format != FORMAT_1 {
             return Err("it is of another format");
         }
         if document.set != *set {

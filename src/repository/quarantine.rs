@@ -74,6 +74,7 @@ impl Repository {
     /// be, has to be moved away first.
     pub fn mend(&self, file: &StoredFile, right: &[u8], note: &Note) -> Result<(), WriteError> {
         let path = file.path();
+        self.require_format_of(file)?;
         match self.storage.read(&path, file.limit_bytes()) {
             Ok(damaged) => self.quarantine(&path, note, |aside| {
                 self.storage.put_new(aside, &damaged)?;

@@ -7,7 +7,8 @@ use super::catalogue::Content;
 use super::encryption::{Keys, OpenFault};
 use super::layout;
 use super::manifest::{self, MAX_MANIFEST_BYTES};
-use crate::core::{BackupId, SetName};
+use super::object::{self, Decoder, MAX_SECOND_FILES, MAX_STORED_BYTES, ObjectFault};
+use crate::core::{BackupId, Digest, SetName};
 use crate::storage::{Storage, StorageError, StorageErrorKind, StoragePath};
 
 /// Why stored bytes could not be had.
@@ -76,10 +77,77 @@ pub(super) fn manifest(
     id: BackupId,
     from: ReadFrom,
 ) -> Result<Content, ReadError> {
-    confirmed(storage, &layout::manifest(set, id), MAX_MANIFEST_BYTES, from, |bytes| {
+    let content = confirmed(storage, &layout::manifest(set, id), MAX_MANIFEST_BYTES, from, |bytes| {
         let (manifest, digest) = manifest::decode(set, id, &bytes, keys).map_err(|fault| fault.to_string())?;
         Ok(Content { manifest, digest })
-    })
+    })?;
+    complete(storage, keys, set, id, from, content)
+}
+
+/// The manifest that these bytes are, which stands under this set and id, with its lines from wherever they are.
+pub(super) fn opened(
+    storage: &dyn Storage,
+    keys: &Keys,
+    set: &SetName,
+    id: BackupId,
+    bytes: &[u8],
+) -> Result<Content, ReadError> {
+    let place = layout::manifest(set, id).to_string();
+    let decoded = manifest::decode(set, id, bytes, keys);
+    let (manifest, digest) = decoded.map_err(|fault| ReadError::Damaged(place, fault.to_string()))?;
+    complete(storage, keys, set, id, ReadFrom::Anywhere, Content { manifest, digest })
+}
+
+/// Reads the lines of a manifest that are kept in objects.
+fn complete(
+    storage: &dyn Storage,
+    keys: &Keys,
+    set: &SetName,
+    id: BackupId,
+    from: ReadFrom,
+    mut content: Content,
+) -> Result<Content, ReadError> {
+    if content.manifest.lines.is_empty() {
+        return Ok(content);
+    }
+    let (mut lines, mut last) = (Vec::new(), None::<(Digest, Vec<u8>)>);
+    for chunk in &content.manifest.lines {
+        let place = || layout::object(&chunk.object).to_string();
+        let damaged = |fault: ObjectFault| ReadError::Damaged(place(), fault.to_string());
+        if last.as_ref().is_none_or(|(name, _)| *name != chunk.object) {
+            let stored = object(storage, &chunk.object, from)?;
+            last = Some((chunk.object, object::decrypt(stored, keys).map_err(damaged)?));
+        }
+        let frames = last.as_ref().map_or(&[][..], |(_, frames)| frames);
+        let mut decoder = Decoder::new().map_err(|_| damaged(ObjectFault::Content))?;
+        lines.extend(decoder.decode(frames, chunk).map_err(damaged)?);
+    }
+    manifest::complete(&mut content.manifest, &lines)
+        .map_err(|fault| ReadError::Damaged(layout::manifest(set, id).to_string(), fault.to_string()))?;
+    Ok(content)
+}
+
+/// The stored bytes of an object, which hash to its name: those of a second file for it, where the first is not right. A
+/// mismatch is looked at a second time before it counts.
+pub(super) fn object(storage: &dyn Storage, name: &Digest, from: ReadFrom) -> Result<Vec<u8>, ReadError> {
+    let check = |stored: Vec<u8>| {
+        if Digest::of(&stored) == *name { Ok(stored) } else { Err(ObjectFault::Hash.to_string()) }
+    };
+    let first = confirmed(storage, &layout::object(name), MAX_STORED_BYTES, from, check);
+    let Err(error) = first else { return first };
+    if !error.is_damage() {
+        return Err(error);
+    }
+    let second = (1..=MAX_SECOND_FILES).map(|number| layout::second_object(name, number));
+    // The first that is not there ends the row: each was made because those before it were not right.
+    for path in second {
+        match confirmed(storage, &path, MAX_STORED_BYTES, from, check) {
+            Ok(stored) => return Ok(stored),
+            Err(ReadError::Absent(_)) => break,
+            Err(_) => {}
+        }
+    }
+    Err(error)
 }
 
 fn read_error(path: &StoragePath, error: StorageError) -> ReadError {

@@ -78,16 +78,18 @@ impl Replica {
         }
         // Looked at before it is locked: nothing is written into what is not ours.
         let storage = storage(path)?;
-        match Repository::document_of(storage.as_ref()) {
-            Ok(document) if document.id == original.id() => {}
+        let document = match Repository::document_of(storage.as_ref()) {
+            Ok(document) if document.id == original.id() => document,
             Ok(document) => return Err(ReplicaError::Foreign { path: path.to_owned(), id: document.id }),
             Err(OpenError::Absent(_)) => return Err(ReplicaError::Absent(path.to_owned())),
             // What it said is known here, if it is ours.
-            Err(OpenError::Damaged { .. } | OpenError::Headless(_)) if original.is_related_to(storage.as_ref())? => {}
+            Err(OpenError::Damaged { .. } | OpenError::Headless(_)) if original.is_related_to(storage.as_ref())? => {
+                original.document()
+            }
             Err(error) => return Err(error.into()),
-        }
+        };
         let lock = Lock::acquire(path)?;
-        let (repository, _) = Repository::open_as(storage, original.document().clone(), lock.follows_a_crash())?;
+        let (repository, _) = Repository::open_as(storage, document, lock.follows_a_crash())?;
         Ok(Self { path: path.to_owned(), repository, directory, lane: Mutex::new(()), _lock: lock })
     }
 

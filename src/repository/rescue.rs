@@ -51,7 +51,9 @@ impl Repository {
         let document = RepositoryDocument { format: FORMAT, id: id.unwrap_or_default(), created: DateTime::UNIX_EPOCH };
         let catalogue = RwLock::new(Catalogue::of_objects(Default::default()));
         let is_vacant = AtomicBool::new(true);
-        Self { storage: Arc::new(Vacant(near, location)), document, catalogue, is_vacant, keys: RwLock::default() }
+        let (format, upgraded) = (document.format.into(), AtomicBool::new(false));
+        let storage = Arc::new(Vacant(near, location));
+        Self { storage, document, format, upgraded, catalogue, is_vacant, keys: RwLock::default() }
     }
 
     /// Whether it only stands for one that is not there.

@@ -7,11 +7,11 @@ use crate::core::scrub::Shard;
 use crate::core::{BackupId, Digest, Sequence, SetName};
 use crate::storage::{Durability, Storage, StorageError, StoragePath};
 
-use super::catalogue::{Backup, Content};
+use super::catalogue::Backup;
 use super::layout::{self, ManifestFile};
 use super::manifest::{self, MAX_MANIFEST_BYTES};
 use super::object::{MAX_STORED_BYTES, ObjectFault};
-use super::open::RESTORE_TXT;
+use super::open::{RESTORE_TXT, are_instructions};
 use super::pruned::Pruned;
 use super::wire::{PrunedDocument, RepositoryDocument};
 use super::{ReadError, ReadFrom, Repository, WriteError, read, sealed};
@@ -128,8 +128,8 @@ impl Repository {
                     _ => Ok(()),
                 }
             }
-            StoredFile::Instructions if bytes == RESTORE_TXT.as_bytes() => Ok(()),
-            StoredFile::Instructions => Err("it is not the text that this program writes".into()),
+            StoredFile::Instructions if are_instructions(bytes) => Ok(()),
+            StoredFile::Instructions => Err("it is no text that this program or an older one writes".into()),
             StoredFile::Pin(..) if bytes.is_empty() => Ok(()),
             StoredFile::Pin(..) => Err("a pin is empty".into()),
             StoredFile::Pruned(set) => {
@@ -144,7 +144,7 @@ impl Repository {
                 match document {
                     _ if !sealed::is_sealed(bytes) => Err(sealed::BROKEN.into()),
                     // One that was founded again has another date than its replicas.
-                    Some(document) if document.id == self.document.id && document.format == self.document.format => {
+                    Some(document) if document.id == self.document.id && document.format == self.document().format => {
                         Ok(())
                     }
                     _ => Err("it is another repository's".into()),
@@ -164,7 +164,7 @@ impl Repository {
                 let index = catalogue.set(set).filter(|index| !index.pruned_in_doubt)?;
                 serde_json::to_vec(&index.pruned.to_document(set))
             }
-            StoredFile::Repository => serde_json::to_vec_pretty(&self.document),
+            StoredFile::Repository => serde_json::to_vec_pretty(&self.document()),
         };
         document.ok().map(|document| sealed::seal(&document))
     }
@@ -227,9 +227,18 @@ impl Repository {
     pub fn put_back(&self, file: &StoredFile, bytes: &[u8]) -> Result<(), WriteError> {
         let path = file.path();
         self.check_stored(file, bytes).map_err(|fault| WriteError::Misplaced { path: path.to_string(), fault })?;
+        self.require_format_of(file)?;
         self.storage.replace(&path, bytes, Durability::Durable)?;
         self.adopt(file, bytes);
         Ok(())
+    }
+
+    /// Makes this a repository of the format that a file is of.
+    pub(super) fn require_format_of(&self, file: &StoredFile) -> Result<(), WriteError> {
+        match file {
+            StoredFile::Manifest(_, id) if !id.is_of_format_1() => self.require_format_2(),
+            _ => Ok(()),
+        }
     }
 
     /// Takes note of a stored file that is right, these being its bytes, where nothing was known of it.
@@ -247,13 +256,16 @@ impl Repository {
 
     /// Takes note that a stored file is right again, these being its bytes.
     pub(super) fn adopt(&self, file: &StoredFile, bytes: &[u8]) {
-        let keys = self.keys();
+        let opened = match file {
+            StoredFile::Manifest(set, id) => read::opened(self.storage.as_ref(), &self.keys(), set, *id, bytes),
+            _ => Err(ReadError::Absent(file.path().to_string())),
+        };
         let mut catalogue = self.catalogue_mut();
         match file {
             StoredFile::Object(name) => catalogue.add_object(*name, bytes.len() as u64),
             StoredFile::Manifest(set, id) => {
-                if let Ok((manifest, digest)) = manifest::decode(set, *id, bytes, &keys) {
-                    catalogue.adopt_manifest(set, *id, Content { manifest, digest });
+                if let Ok(content) = opened {
+                    catalogue.adopt_manifest(set, *id, content);
                 }
             }
             StoredFile::Pruned(set) => {

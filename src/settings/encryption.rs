@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::conflicts::relative_text;
+use super::conflicts::inside;
 use super::document::Section;
 use super::error::SettingsError;
 use super::origin::{Ledger, Origin, Said, prevailing};
@@ -110,10 +110,8 @@ fn misplaced<'a>(
     if let Some(place) = at_risk.into_iter().find(|place| identity.value.starts_with(place)) {
         return Some(refused(format!("keep the key away from the backups it opens, in {}", place.display())));
     }
-    let holds = |decided: &&Decided| {
-        let path = relative_text(&identity.value, &decided.set.source);
-        path.is_some_and(|path| decided.set.files.is_match(&path))
-    };
+    let holds =
+        |decided: &&Decided| inside(&identity.value, &decided.set).any(|path| decided.set.files.is_match(&path));
     let set = &sets.iter().find(holds)?.set;
     Some(refused(format!(
         "it is a file of the set {}, and would be in the backups it opens: keep it elsewhere",

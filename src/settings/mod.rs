@@ -188,7 +188,7 @@ pub struct ScrubSettings {
 }
 
 impl Settings {
-    /// The settings that `sources` ask for. Reads the settings file and nothing else.
+    /// The settings that `sources` ask for. Reads the settings file, and where the paths in it lead.
     ///
     /// Fails with every problem there is; nothing is partly applied.
     pub fn load(sources: &Sources) -> Result<Self, SettingsErrors> {

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use crate::core::{BackupPriority, ReplicaName, SetName};
 
-use super::conflicts::relative_text;
+use super::conflicts::inside;
 use super::document::Section;
 use super::error::SettingsError;
 use super::origin::{Ledger, Said, Shown};
+use super::resolved::resolved;
 use super::sets::Decided;
 use super::sources::Sources;
 use super::stated::{MOST_BACKUPS, MOST_DAYS, Stated, StatedSet};
@@ -182,8 +183,8 @@ fn chosen(grounds: &Grounds, said: &StatedReplica, errors: &mut Vec<SettingsErro
 /// Whether a replica would be where it must not be.
 fn misplaced(grounds: &Grounds, said: &StatedReplica, path: &Said<PathBuf>) -> Option<SettingsError> {
     let backups = &grounds.backup_directory;
-    let inside = path.value.starts_with(backups.value) && path.value != grounds.built_in_path();
-    if inside || backups.value.starts_with(&path.value) {
+    let is_inside = path.value.starts_with(backups.value) && path.value != grounds.built_in_path();
+    if is_inside || backups.value.starts_with(&path.value) {
         let allowed = format!(
             "give a directory that neither is, holds, nor is inside the backup directory {} ({}); inside it only {BUILT_IN_DIRECTORY}",
             backups.value.display(),
@@ -193,8 +194,9 @@ fn misplaced(grounds: &Grounds, said: &StatedReplica, path: &Said<PathBuf>) -> O
     }
     let held = |decided: &&Decided| {
         let set = &decided.set;
-        set.source.starts_with(&path.value)
-            || relative_text(&path.value, &set.source).is_some_and(|inside| set.files.may_reach_into(&inside))
+        let holds_source =
+            set.source.written().starts_with(&path.value) || set.source.real().starts_with(resolved(&path.value));
+        holds_source || inside(&path.value, set).any(|inside| set.files.may_reach_into(&inside))
     };
     let decided = grounds.sets.iter().find(held)?;
     let allowed = format!("give a directory apart from the files of the set {}", decided.set.name);

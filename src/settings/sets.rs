@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::core::content::{SetKind, Validation};
 use crate::core::retention::Policy;
 use crate::core::{BackupPriority, Digest, SetName};
+use crate::source_path::SourcePath;
 
 use super::BackupConfig;
 use super::builtin::{self, BuiltInSet, Place, hours};
@@ -23,8 +24,8 @@ use super::stated::{StatedBackup, StatedSet};
 pub struct SetSettings {
     /// Its name.
     pub name: SetName,
-    /// The directory that holds its files, absolute.
-    pub source: PathBuf,
+    /// The directory that holds its files.
+    pub source: SourcePath,
     /// Which files of the source it holds.
     pub files: FilePatterns,
     /// What its files are.
@@ -206,11 +207,18 @@ fn decide_set(grounds: &Grounds, set: Located, ledger: &mut Ledger) -> Decided {
 
     let key = |field: &str| format!("sets.{}.{field}", said.name);
     let (source_origin, files_origin) = (set.source.origin.clone(), set.files.origin.clone());
+    let written = ledger.note(key("source"), set.source);
+    let trust_parents = ledger.note(key("trust_parents"), prevailing(&[&said.trust_parents], false));
+    let source = SourcePath::find(written, trust_parents);
+    if source.real() != source.written() {
+        let real = Said { value: source.real().to_owned(), origin: source_origin.clone() };
+        ledger.note(key("source_resolved"), real);
+    }
     // Already taken from the files.
     ledger.note(key("exclude"), set.exclude);
     let set = SetSettings {
         name: said.name.clone(),
-        source: ledger.note(key("source"), set.source),
+        source,
         files: ledger.note(key("files"), set.files),
         kind: ledger.note(key("kind"), kind),
         priority: ledger.note(key("priority"), set.priority),

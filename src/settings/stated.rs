@@ -103,6 +103,7 @@ pub(super) struct StatedSet {
     pub policy: Stated<Policy>,
     pub validate: Stated<Validation>,
     pub replicate: Stated<bool>,
+    pub trust_parents: Stated<bool>,
 }
 
 impl StatedSet {
@@ -121,6 +122,7 @@ impl StatedSet {
             policy: None,
             validate: None,
             replicate: None,
+            trust_parents: None,
         }
     }
 }
@@ -273,6 +275,7 @@ fn read_set(layers: &Layers, name: SetName, mut section: Section, errors: &mut V
         policy: section.take("policy", word(POLICIES)),
         validate: section.take("validate", validation),
         replicate: section.take("replicate", flag),
+        trust_parents: section.take("trust_parents", flag),
         name,
     };
     section.finish(errors);

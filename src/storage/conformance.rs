@@ -14,6 +14,7 @@ use super::local::Local;
 use super::real_disk::RealDisk;
 use super::syncer::Syncer;
 use super::{Durability, Put, Storage, StorageErrorKind, StoragePath};
+use crate::core::Timestamp;
 
 fn path(text: &str) -> StoragePath {
     StoragePath::new(text).unwrap()
@@ -49,7 +50,7 @@ fn a_disk_file_holds_what_was_appended_and_is_read_from_any_offset() {
         file.write_all(b"0123").unwrap();
         file.write_all(b"456789").unwrap();
         file.set_mode(0o640).unwrap();
-        file.set_modified(1_500_000_000).unwrap();
+        file.set_modified(Timestamp::from_nanoseconds(1_500_000_000)).unwrap();
         file.sync().unwrap();
         disk.sync_file(Path::new("f")).unwrap();
         disk.sync_directory(Path::new("")).unwrap();

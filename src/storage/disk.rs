@@ -3,6 +3,7 @@
 //! Hazard: a protocol of writes, syncs and renames is right only if it is right after *each* of them. It is written
 //! once against this trait, runs on the real disk, and is tested on a simulated one that crashes anywhere.
 
+use crate::core::Timestamp;
 use std::io;
 use std::path::Path;
 
@@ -70,7 +71,7 @@ pub trait DiskFile: Send {
     fn set_mode(&mut self, mode: u32) -> io::Result<()>;
 
     /// Sets the modification time, in nanoseconds since the Unix epoch.
-    fn set_modified(&mut self, unix_nanoseconds: i64) -> io::Result<()>;
+    fn set_modified(&mut self, modified: Timestamp) -> io::Result<()>;
 
     /// Sets an extended attribute.
     fn set_xattr(&mut self, name: &str, value: &[u8]) -> io::Result<()>;

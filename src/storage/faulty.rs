@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use self::image::{Content, Image, NodeId};
 use super::disk::{Disk, DiskEntry, DiskFile, DiskMetadata};
+use crate::core::Timestamp;
 
 /// What a power cut leaves of that which was not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -364,7 +365,7 @@ impl DiskFile for SimulatedFile {
         self.set(|content| content.mode = mode)
     }
 
-    fn set_modified(&mut self, _unix_nanoseconds: i64) -> io::Result<()> {
+    fn set_modified(&mut self, _modified: Timestamp) -> io::Result<()> {
         self.set(|_| {})
     }
 

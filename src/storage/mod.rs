@@ -3,7 +3,7 @@
 //! Hazard: a file that is visible before it is durable is a lie after the next power cut. Whatever is published here
 //! was written aside, synced, renamed into place, and its directory synced, before the call returned.
 
-mod beneath;
+pub mod beneath;
 #[cfg(feature = "chaos")]
 pub mod chaos;
 #[cfg(test)]

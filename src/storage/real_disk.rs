@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::beneath::Root;
 use super::disk::{Disk, DiskEntry, DiskFile, DiskKind, DiskMetadata};
+use crate::core::Timestamp;
 
 /// A directory of the real filesystem and what is beneath it.
 pub struct RealDisk {
@@ -24,6 +25,11 @@ impl RealDisk {
     /// Holds the directory `root` open; it must exist. If it is renamed afterwards, this disk goes with it.
     pub fn open(root: &Path) -> io::Result<Self> {
         Ok(Self { root: Root::open(root)? })
+    }
+
+    /// A directory that is open already.
+    pub fn of(root: OwnedFd) -> Self {
+        Self { root: Root::of(root) }
     }
 
     /// As [`RealDisk::open`], resolving paths as on a kernel without `openat2`.
@@ -43,7 +49,7 @@ impl RealDisk {
     }
 
     fn open_directory(&self, path: &Path) -> io::Result<OwnedFd> {
-        self.root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
+        Ok(self.root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?)
     }
 }
 
@@ -219,11 +225,8 @@ impl DiskFile for RealFile {
         Ok(sys::fchmod(&self.0, Mode::from_raw_mode(mode))?)
     }
 
-    fn set_modified(&mut self, unix_nanoseconds: i64) -> io::Result<()> {
-        let last_modification = Timespec {
-            tv_sec: unix_nanoseconds.div_euclid(1_000_000_000),
-            tv_nsec: unix_nanoseconds.rem_euclid(1_000_000_000),
-        };
+    fn set_modified(&mut self, modified: Timestamp) -> io::Result<()> {
+        let last_modification = Timespec { tv_sec: modified.seconds(), tv_nsec: modified.nanoseconds().into() };
         let last_access = Timespec { tv_sec: 0, tv_nsec: sys::UTIME_OMIT };
         Ok(sys::futimens(&self.0, &Timestamps { last_access, last_modification })?)
     }

@@ -262,6 +262,11 @@ pub enum Event {
         /// The fingerprints of those they are encrypted for from now on.
         recipients: Vec<String>,
     },
+    /// The repository has a newer format from now on, which older programs refuse.
+    RepositoryUpgraded {
+        /// That format.
+        format: u32,
+    },
     /// The clock is not believed any more, or is again.
     ClockSuspect {
         /// Why not, if it is not.

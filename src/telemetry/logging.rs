@@ -174,6 +174,9 @@ pub(super) fn sentence(event: &Event) -> String {
         Event::KeyChanged { recipients, .. } => {
             format!("backups are encrypted for {} from now on, each set anew", recipients.join(", "))
         }
+        Event::RepositoryUpgraded { format } => {
+            format!("the repository has format {format} from now on: an older fiovana-app refuses it")
+        }
         Event::ClockSuspect { fault: Some(fault), .. } => {
             format!("the clock is not believed, nothing is deleted: {fault}")
         }

@@ -302,6 +302,7 @@ impl Metrics {
             | Event::ReplicaCaughtUp { .. }
             | Event::CleanupHeld { .. }
             | Event::KeyChanged { .. }
+            | Event::RepositoryUpgraded { .. }
             | Event::ClockSuspect { .. }
             | Event::Pinned
             | Event::Unpinned

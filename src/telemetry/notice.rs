@@ -55,6 +55,7 @@ fn told(event: &Event) -> Option<(Urgency, &'static str, String)> {
         | Event::ServiceStopped { .. }
         | Event::ChainAccepted { .. }
         | Event::BackupStarted { .. }
+        | Event::RepositoryUpgraded { .. }
         | Event::IntegrityCheckPassed { .. }
         | Event::RepairCompleted { .. }
         | Event::RestoreStarted { .. }

@@ -6,7 +6,8 @@
 use std::path::Path;
 
 /// `9` stands for any digit, `x` for a hexadecimal one, `p` for one of bech32 (BIP 173).
-const FORMS: [&str; 20] = [
+const FORMS: [&str; 21] = [
+    "99999999T999999Z-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
     "99999999T999999Z-xxxxxxxx",
     "9999-99-99T99:99:99",
     "9999-99-99 99:99:99",

@@ -278,7 +278,7 @@ fn lost_for_good() -> Stage {
     let stage = no_replica().remove("config/circuit_breaker_config.json");
     let backups = stage.installation.path("backups");
     let manifest = repository::manifest(&backups, "security", stage.id());
-    let entry = &manifest["body"]["files"][0];
+    let entry = &repository::files(&backups, &manifest)[0];
     assert_eq!(entry["path"], "circuit_breaker_config.json");
     std::fs::remove_file(repository::object_path(&backups, entry["chunks"][0]["object"].as_str().unwrap())).unwrap();
     stage

@@ -15,6 +15,8 @@ pub struct Answer {
     pub content_type: String,
     /// The body.
     pub text: String,
+    /// `Retry-After`.
+    pub retry_after: Option<String>,
 }
 
 impl Answer {
@@ -62,10 +64,12 @@ fn agent() -> ureq::Agent {
 }
 
 fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Error> {
-    let content_type = response.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
+    let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let (content_type, retry_after) = (header("content-type"), header("retry-after"));
     Ok(Answer {
         status: response.status().as_u16(),
         content_type: content_type.unwrap_or_default(),
+        retry_after,
         text: response.body_mut().read_to_string()?,
     })
 }

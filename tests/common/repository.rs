@@ -2,9 +2,10 @@
 //!
 //! Hazard: a reader and a writer that share a mistake agree.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::files::{read, sha256};
@@ -17,7 +18,8 @@ pub fn manifest_path(backups: &Path, set: &str, id: &str) -> PathBuf {
 /// The manifest of a backup, whose name its bytes must bear out.
 pub fn manifest(backups: &Path, set: &str, id: &str) -> Value {
     let bytes = read(&manifest_path(backups, set, id));
-    assert_eq!(sha256(&bytes)[..8], id[id.len() - 8..], "the manifest {id} does not hash to its name");
+    let (_, digits) = id.split_once('-').unwrap();
+    assert!(sha256(&bytes).starts_with(digits), "the manifest {id} does not hash to its name");
     serde_json::from_slice(&bytes).unwrap()
 }
 
@@ -35,19 +37,54 @@ pub fn objects(manifest: &Value) -> Vec<&str> {
 /// The files of a backup, by path, each with its content, checked against every hash there is.
 pub fn content(backups: &Path, set: &str, id: &str) -> Vec<(String, Vec<u8>)> {
     let manifest = manifest(backups, set, id);
-    let files = manifest["body"]["files"].as_array().unwrap();
-    files.iter().map(|file| (file["path"].as_str().unwrap().to_owned(), file_content(backups, file))).collect()
+    let files = files(backups, &manifest).into_iter();
+    files.map(|file| (file["path"].as_str().unwrap().to_owned(), file_content(backups, &file))).collect()
+}
+
+/// The lines of a body that is not encrypted.
+pub fn lines(backups: &Path, manifest: &Value) -> Vec<Value> {
+    let compressed = STANDARD.decode(manifest["body"].as_str().unwrap()).unwrap();
+    let parse = |text: &[u8]| -> Vec<Value> {
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+    };
+    let lines = parse(&zstd::decode_all(compressed.as_slice()).unwrap());
+    if lines.first().is_none_or(|line| line.get("lines").is_none()) {
+        return lines;
+    }
+    parse(&lines.iter().flat_map(|line| chunk(backups, &line["lines"])).collect::<Vec<_>>())
+}
+
+/// The plain files of a body that is not encrypted, as its lines have them.
+pub fn files(backups: &Path, manifest: &Value) -> Vec<Value> {
+    lines(backups, manifest).into_iter().filter_map(|line| line.get("file").cloned()).collect()
+}
+
+/// What stands in a manifest for these lines.
+pub fn body(lines: &[Value]) -> Value {
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    STANDARD.encode(zstd::encode_all(text.as_bytes(), 1).unwrap()).into()
+}
+
+/// The content of a chunk, whose object must hash to its name.
+fn chunk(backups: &Path, chunk: &Value) -> Vec<u8> {
+    let name = chunk["object"].as_str().unwrap();
+    let stored = read(&object_path(backups, name));
+    assert_eq!(sha256(&stored), name, "the object does not hash to its name");
+    let frame = chunk["frame"].as_array().map(|frame| {
+        let [offset, length] = [0, 1].map(|at| frame[at].as_u64().unwrap() as usize);
+        offset..offset + length
+    });
+    zstd::decode_all(&stored[frame.unwrap_or(0..stored.len())]).unwrap()
 }
 
 fn file_content(backups: &Path, file: &Value) -> Vec<u8> {
     let mut content = Vec::new();
-    for chunk in file["chunks"].as_array().unwrap() {
-        let name = chunk["object"].as_str().unwrap();
-        let stored = read(&object_path(backups, name));
-        assert_eq!(sha256(&stored), name, "the object does not hash to its name");
-        let mut decoder = zstd::Decoder::new(stored.as_slice()).unwrap();
-        decoder.read_to_end(&mut content).unwrap();
+    for part in file["chunks"].as_array().unwrap() {
+        content.resize(part["at"].as_u64().unwrap_or(0) as usize, 0);
+        content.extend(chunk(backups, part));
     }
+    content.resize(file["size_bytes"].as_u64().unwrap() as usize, 0);
     assert_eq!(sha256(&content), file["sha256"], "{file}");
     content
 }

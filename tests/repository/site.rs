@@ -17,7 +17,7 @@ use fiovana_app::pipeline::verify::{self, Verdict};
 use fiovana_app::pipeline::{Progress, sweep};
 use fiovana_app::repository::catalogue::Backup;
 use fiovana_app::repository::encryption::{Keys, Recipients, Sealing};
-use fiovana_app::repository::object::Decoder;
+use fiovana_app::repository::object::{Decoder, decrypt};
 use fiovana_app::repository::{OpenError, OpenReport, ReadFrom, Repository, WriteError};
 use fiovana_app::settings::SetSettings;
 use fiovana_app::storage::faulty::Simulated;
@@ -168,9 +168,11 @@ pub fn content(repository: &Repository, backup: &Backup) -> Files {
         let mut bytes = Vec::new();
         for chunk in &file.chunks {
             let stored = repository.read_object(&chunk.object, ReadFrom::Anywhere).expect("its object");
-            bytes.extend(decoder.decode(&stored, chunk.size_bytes, &repository.keys()).expect("its content"));
+            bytes.extend(
+                decoder.decode(&decrypt(stored, &repository.keys()).expect("its frames"), chunk).expect("its content"),
+            );
         }
-        files.insert(file.path.clone(), bytes);
+        files.insert(file.path.to_string(), bytes);
     }
     files
 }

@@ -11,6 +11,7 @@ use fiovana_app::core::BackupPriority;
 use fiovana_app::core::content::{SetKind, Validation};
 use fiovana_app::core::retention::Policy;
 use fiovana_app::settings::{FilePatterns, SetSettings};
+use fiovana_app::source_path::SourcePath;
 use tempfile::TempDir;
 
 use super::Files;
@@ -32,7 +33,7 @@ impl Source {
         let source = directory.path().canonicalize().expect("its path");
         let set = SetSettings {
             name: name.parse().expect("a set name"),
-            source,
+            source: SourcePath::find(source, false),
             files: FilePatterns::new(["**"]).expect("patterns"),
             kind: SetKind::Files,
             priority: BackupPriority::Critical,

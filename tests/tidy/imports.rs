@@ -5,7 +5,7 @@
 use super::source::{Source, is_word, production};
 
 /// Imports that never exist.
-const NEVER: [Never; 11] = [
+const NEVER: [Never; 12] = [
     Never {
         who: Who::Only("core"),
         what: &["crate"],
@@ -39,8 +39,14 @@ const NEVER: [Never; 11] = [
     Never {
         who: Who::Only("settings"),
         what: &["crate"],
-        except: &["crate::settings", "crate::core"],
+        except: &["crate::settings", "crate::source_path", "crate::core"],
         why: "settings are read before anything else exists",
+    },
+    Never {
+        who: Who::Only("source_path"),
+        what: &["crate"],
+        except: &["crate::source_path", "crate::core"],
+        why: "a path is resolved and opened whoever asks",
     },
     Never {
         who: Who::Only("storage"),

@@ -23,7 +23,7 @@ impl Tools {
         let mut about = About::caller(&caller).set(&set.name);
         about.backup = backups.iter().max().copied();
         let (begun, source) = (self.world.clock.uptime(), set.source.clone());
-        let (target, name) = (source.display().to_string(), set.name.clone());
+        let (target, name) = (source.written().display().to_string(), set.name.clone());
         self.world.register_work(&caller.progress);
         keyring::take_up(&self.world, &self.herald, &caller).await;
         // Durable before the first live file changes: a restore leaves a trace whatever happens to it.
@@ -67,7 +67,7 @@ impl Tools {
                 self.verifier.do_send(CheckDoubtful);
             }
             if matches!(error, RestoreError::Unsettled { .. }) {
-                self.world.set_unsettled_restores(&source, vec![chain(&error)]);
+                self.world.set_unsettled_restores(source.real(), vec![chain(&error)]);
             }
             problems::of_restore(&self.world.repository, &name, &backups, &error)
         });

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::actors::problems;
+use crate::actors::turns::Turns;
 use crate::actors::world::{ACTORS, Role};
 use crate::clock::Clock;
 use crate::core::SetName;
@@ -73,12 +74,13 @@ struct Story {
 /// Notes runs as the Archiver does, and does nothing for as long as one takes: now and then for twice the interval.
 fn archiver(world: &Arc<World>, clock: &Arc<Wrong>, story: &Rc<RefCell<Story>>, random: fastrand::Rng) -> Ask {
     let (world, clock, story) = (world.clone(), clock.clone(), story.clone());
-    let random = RefCell::new(random);
+    let (random, turns) = (RefCell::new(random), Turns::<()>::default());
     Box::new(move |BackUp { set, .. }| {
-        let Some(occupied) = world.occupy(&set.name) else {
+        let Some(turn) = turns.at_once(&set.name) else {
             story.borrow_mut().piled_up += 1;
             return Box::pin(std::future::ready(Ok(Err(problems::busy(&set.name)))));
         };
+        let occupied = world.occupy(&set.name, turn);
         let (world, clock, story) = (world.clone(), clock.clone(), story.clone());
         let slow = random.borrow_mut().u32(0..20) == 0;
         Box::pin(async move {

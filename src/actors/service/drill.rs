@@ -11,7 +11,7 @@ impl Service {
     /// Rehearses the restore of a set's newest good backup. A drill that fails is an outcome, not a problem.
     pub async fn drill(&self, set: &str, caller: &Caller) -> Result<DrillOutcome, Problem> {
         let set = self.configured(set)?;
-        self.refuse_unless_working()?;
+        self.until_working().await?;
         let message = Drill { set, caller: caller.clone() };
         self.verifier.send(message).await.map_err(|_| problems::of_silence("verifier"))?
     }

@@ -68,7 +68,7 @@ impl Service {
             let message = ClearQuarantine { shown: digest(shown)?, caller: caller.clone() };
             return self.janitor.send(message).await.map_err(|_| problems::of_silence("janitor"))?;
         }
-        self.repository()?;
+        self.until_working().await?;
         let confirmed = options.confirm.as_deref().map(digest).transpose()?;
         if let Some(confirmed) = &confirmed {
             self.refuse_unless_held(confirmed)?;

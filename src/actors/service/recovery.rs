@@ -75,7 +75,7 @@ impl Service {
 
     /// Leaves recovery mode, after a validation that passes, or with the losses it finds acknowledged by name.
     pub async fn exit_recovery(&self, acknowledged: Vec<String>, caller: &Caller) -> Result<ModeDocument, Problem> {
-        self.refuse_unless_working()?;
+        self.until_working().await?;
         tracing::info!(
             principal = caller.principal,
             caller.correlation_id,
@@ -100,14 +100,14 @@ impl Service {
 
     /// Plans what would be restored; every copy it names was read meanwhile, and is good. Changes no file.
     pub async fn plan(&self, options: &PlanOptions, caller: &Caller) -> Result<PlanDocument, Problem> {
-        self.refuse_unless_working()?;
+        self.until_working().await?;
         let ask = recovery::ask(&self.world.settings(), options)?;
         Ok(PlanDocument::new(self.proven_plan(&ask, caller).await?, options.clone()))
     }
 
     /// Applies the plan with this digest, if it is still what would be done, and validates what came of it.
     pub async fn apply(&self, options: &ApplyOptions, caller: &Caller) -> Result<ApplyOutcome, Problem> {
-        self.refuse_unless_working()?;
+        self.until_working().await?;
         let Some(digest) = options.digest else {
             let detail = "name the plan by its digest, as POST /api/recovery/plan answers it";
             return Err(Problem::new(ProblemKind::BadRequest, detail));

@@ -59,7 +59,7 @@ fn anchors_of(report: &ChainReport) -> String {
 
 /// A record on a line. Documents as JSON have all of it; here is what says something.
 pub fn record(record: &Record, _: &Look) -> String {
-    let about = [record.set.as_ref().map(ToString::to_string), record.backup_id.map(|id| id.to_string())];
+    let about = [record.set.as_ref().map(ToString::to_string), record.backup_id.map(|id| id.shortened())];
     let about: String = about.into_iter().flatten().map(|word| format!(" {word}")).collect();
     let details = record.details.iter().filter(|(_, value)| !is_nothing(value));
     let details: Vec<String> = details.map(|(name, value)| format!("{name} {}", told(value))).collect();

@@ -29,7 +29,7 @@ pub fn list(list: &BackupList, look: &Look) -> String {
     .sparing("CREATED (UTC)");
     for backup in &list.backups {
         table.row([
-            backup.id.to_string().into(),
+            backup.id.shortened().into(),
             backup.set.to_string().into(),
             backup.kind.map(|kind| kind.to_string()).unwrap_or_default().into(),
             Cell::toned(backup.state.as_str(), tone(backup.state)),

@@ -43,7 +43,7 @@ fn set_plan(plan: &SetPlan, look: &Look) -> String {
     for backup in &plan.backups {
         let tone = if backup.action == "delete" { Tone::Bad } else { Tone::Good };
         table.row([
-            format!("  {}", backup.id).into(),
+            format!("  {}", backup.id.shortened()).into(),
             Cell::toned(&backup.action, tone),
             plain(&backup.explanation).into(),
         ]);
@@ -80,7 +80,7 @@ pub fn pruned(outcome: &PruneOutcome, look: &Look) -> String {
     let mut table = Table::new([("", Align::Left); 3]);
     for backup in &outcome.deleted {
         table.row([
-            format!("  {}", backup.id).into(),
+            format!("  {}", backup.id.shortened()).into(),
             backup.set.to_string().into(),
             plain(&backup.explanation).into(),
         ]);
@@ -101,7 +101,7 @@ pub fn forgotten(outcome: &ForgetOutcome, _: &Look) -> String {
     text.extend(outcome.gives_up.iter().map(|what| format!("  {}\n", plain(what))));
     if !outcome.done {
         let what = match (outcome.backup, outcome.sequences.first()) {
-            (Some(id), _) => id.to_string(),
+            (Some(id), _) => id.shortened(),
             (None, sequence) => format!("{}:{}", outcome.set, sequence.copied().unwrap_or_default()),
         };
         text += "nothing was done; to do it:\n";

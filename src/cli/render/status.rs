@@ -87,7 +87,7 @@ fn sets(sets: &[SetStatus], look: &Look) -> String {
             set.last_success.map_or_else(|| "never".to_owned(), |at| age(at, look.now)).into(),
             next(set, look).into(),
             drilled(set, look).into(),
-            set.latest.map_or_else(|| "none".to_owned(), |id| id.to_string()).into(),
+            set.latest.map_or_else(|| "none".to_owned(), |id| id.shortened()).into(),
             Cell::toned(counts(&set.backups), tone),
         ]);
     }

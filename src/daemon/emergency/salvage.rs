@@ -86,7 +86,7 @@ fn refuse_live_file(settings: &mut Settings, why: &str) {
     let Ok(bytes) = std::fs::read(&file) else { return };
     let sha256 = Digest::of(&bytes);
     for set in settings.sets.iter_mut() {
-        let is_its = file.strip_prefix(&set.source).ok().and_then(|path| path.to_str());
+        let is_its = file.strip_prefix(set.source.written()).ok().and_then(|path| path.to_str());
         if is_its.is_some_and(|path| set.files.is_match(path)) {
             set.refused = Some(Refused { sha256, why: why.to_owned() });
         }

@@ -4,6 +4,9 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+
+use crate::actors::service::Caller;
 use crate::api::ProblemKind;
 
 use super::super::limits::Limits;
@@ -28,6 +31,30 @@ fn an_operation_goes_on_when_its_client_hangs_up() {
         for _ in 0..20 {
             assert_eq!(door.get("/api/status").status, 200);
         }
+        door.fake.let_go();
+        assert_eq!(door.fake.stage(), Stage::Ended);
+    }
+}
+
+#[test]
+fn a_client_that_hangs_up_has_left_unless_it_asked_for_a_job() {
+    let door = Door::open();
+    let left = |caller: &Caller| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async { tokio::time::timeout(PATIENCE, caller.presence.left()).await.is_ok() })
+    };
+    // An ordinary close, as when somebody presses Ctrl-C under curl.
+    let mut client = door.connect();
+    client.write_all(&request("POST /api/backup/slow", &[], "")).unwrap();
+    assert_eq!(door.fake.stage(), Stage::Begun);
+    let asked = door.fake.caller();
+    drop(client);
+    assert!(left(&asked), "nobody noticed");
+
+    let job = door.send("POST /api/backup/slow", &["Prefer: respond-async"], "");
+    assert_eq!((job.status, door.fake.stage()), (202, Stage::Begun));
+    assert!(door.fake.caller().presence.left().now_or_never().is_none());
+    for _ in 0..2 {
         door.fake.let_go();
         assert_eq!(door.fake.stage(), Stage::Ended);
     }

@@ -17,7 +17,7 @@ fn every_kind_of_problem_is_answered_as_what_it_is() {
             assert_eq!(problem.detail, "as asked");
             assert_eq!(problem.good_backups.len(), 1);
             assert_eq!(reply.json()["type"], kind.urn());
-            let later = matches!(kind, ProblemKind::Unavailable | ProblemKind::TooManyRequests);
+            let later = matches!(kind, ProblemKind::Busy | ProblemKind::Unavailable | ProblemKind::TooManyRequests);
             assert_eq!(reply.header("retry-after").is_some(), later);
         }
     }

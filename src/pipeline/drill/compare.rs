@@ -34,14 +34,15 @@ pub(super) fn compare(
     let disk = RealDisk::open(root).map_err(failed("open", root))?;
     for file in files {
         progress.advance(0)?;
-        let place = root.join(&file.path);
-        if file.mode & 0o400 == 0 {
+        let path = file.path.to_path();
+        let place = root.join(&path);
+        if file.attributes.mode & 0o400 == 0 {
             // It came back as it was: not to be read by its owner.
             std::fs::set_permissions(&place, PermissionsExt::from_mode(0o600)).map_err(failed("read", &place))?;
         }
-        disk.drop_cache(Path::new(&file.path));
+        disk.drop_cache(&path);
         let (size_bytes, sha256, fault) = read(&disk, file, validation).map_err(failed("read", &place))?;
-        let different = |what| DrillError::Different { path: file.path.clone(), what };
+        let different = |what| DrillError::Different { path: file.path.to_string(), what };
         if size_bytes != file.size_bytes {
             return Err(different("it has another length"));
         }
@@ -49,7 +50,7 @@ pub(super) fn compare(
             return Err(different("it has another SHA-256"));
         }
         if let Some(fault) = fault {
-            return Err(DrillError::Invalid { path: file.path.clone(), fault });
+            return Err(DrillError::Invalid { path: file.path.to_string(), fault });
         }
     }
     Ok(())
@@ -57,7 +58,8 @@ pub(super) fn compare(
 
 /// The length and hash of a file, and why it does not parse if it should and does not.
 fn read(disk: &RealDisk, file: &FileEntry, validation: Validation) -> io::Result<(u64, Digest, Option<String>)> {
-    let reader = HashingReader { disk, path: Path::new(&file.path), offset: 0, hasher: Sha256::new() };
+    let path = file.path.to_path();
+    let reader = HashingReader { disk, path: &path, offset: 0, hasher: Sha256::new() };
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, reader);
     let mut fault = None;
     if is_validated(&file.path, validation) {

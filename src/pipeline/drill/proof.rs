@@ -20,6 +20,7 @@ use crate::pipeline::restore::{self, Pick};
 use crate::repository::wire::FileEntry;
 use crate::repository::{Repository, layout};
 use crate::settings::{FilePatterns, SetSettings};
+use crate::source_path::SourcePath;
 use crate::storage::local::Local;
 
 const NONCE_FILE: &str = "nonce.json";
@@ -45,6 +46,8 @@ pub(super) fn fresh_file_comes_back(
     let (repository, _) =
         Repository::open(storage, false).map_err(|error| lost("its repository was not opened", error.into()))?;
     let files = FilePatterns::new([NONCE_FILE]).map_err(|error| lost("its name was not accepted", error.into()))?;
+    // Wherever the repository is, its scratch directory is this service's own.
+    let source = SourcePath::find(source, true);
     let set = SetSettings { source, files, validate: Validation::Json, ..request.set.clone() };
     let archived = archive::archive(&repository, &of_set(&set, request), &Progress::default())
         .map_err(|error| lost("it was not backed up", error.into()))?;
@@ -95,7 +98,7 @@ fn of_set<'a>(set: &'a SetSettings, request: &Request<'_>) -> archive::Request<'
 /// Damages one of the files that were restored and found right, which must not be found right again.
 pub(super) fn damaged_file_is_rejected(root: &Path, files: &[FileEntry], compare: Compare) -> Result<(), DrillError> {
     let Some(file) = files.iter().find(|file| file.size_bytes > 0).or(files.first()) else { return Ok(()) };
-    let path = root.join(&file.path);
+    let path = root.join(file.path.to_path());
     damage(&path).map_err(|source| DrillError::Scratch { action: "damage", path, source })?;
     match compare(root, std::slice::from_ref(file), Validation::None, &Progress::default()) {
         Err(DrillError::Different { .. }) => Ok(()),

@@ -11,6 +11,7 @@ use crate::pipeline::Cancelled;
 use crate::pipeline::archive::ArchiveError;
 use crate::pipeline::content::ContentFault;
 use crate::repository::{ReadError, WriteError};
+use crate::source_path::SourcePathError;
 
 /// Why nothing was restored.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,9 @@ pub enum RestoreError {
         #[source]
         source: ReadError,
     },
+    /// The backup was deleted after it was picked. No live file was touched.
+    #[error("backup {0} was deleted while the restore waited; no live file was touched: pick another backup")]
+    Deleted(BackupId),
     /// The content cannot be had. No live file was touched.
     #[error("{path} cannot be restored from this backup; no live file was touched")]
     Content {
@@ -63,6 +67,9 @@ pub enum RestoreError {
     /// A live log would have been replaced.
     #[error("{0} is a log: restore it elsewhere with --to DIR, or say that live logs may be replaced (--replace-logs)")]
     LiveLog(String),
+    /// The source cannot be used. No live file was touched.
+    #[error("nothing was restored, and no live file was touched")]
+    Source(#[from] SourcePathError),
     /// The target could not be written. No live file was touched.
     #[error("{action} {}; no live file was touched", .path.display())]
     Stage {

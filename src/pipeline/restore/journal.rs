@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::entry_path::{is_safe_text, path_of};
 use crate::core::{BackupId, Digest, SetName};
 use crate::pipeline::stage::STAGED_PREFIX;
-use crate::repository::manifest::is_safe_path;
 use crate::storage::disk::{Disk, DiskKind};
 
 const VERSION: u32 = 1;
@@ -140,12 +140,12 @@ impl Journal {
 
     /// Where the new file of a change waits.
     pub fn new_path(&self, number: usize) -> PathBuf {
-        Path::new(&self.changes[number].target).with_file_name(self.token.new_name(number))
+        path_of(&self.changes[number].target).with_file_name(self.token.new_name(number))
     }
 
     /// Where the earlier file of a change is kept.
     pub fn old_path(&self, number: usize) -> PathBuf {
-        Path::new(&self.changes[number].target).with_file_name(self.token.old_name(number))
+        path_of(&self.changes[number].target).with_file_name(self.token.old_name(number))
     }
 
     /// Where the journal itself is.
@@ -189,7 +189,7 @@ impl Journal {
         let sound = journal.version == VERSION
             && journal_name(&journal.set) == name
             && journal.token.is_plain()
-            && journal.changes.iter().all(|change| is_safe_path(&change.target));
+            && journal.changes.iter().all(|change| is_safe_text(&change.target));
         if sound { Ok(journal) } else { Err("it says what no journal says") }
     }
 }

@@ -4,12 +4,14 @@
 //! every journal in a source directory is obeyed, once; what cannot be believed is left exactly as it is, and said.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::journal::{Journal, JournalError, is_staged_by, journals_in};
 use super::transaction::Transaction;
+use crate::source_path::{SourcePath, SourcePathError};
 use crate::storage::disk::{Disk, DiskKind};
+use crate::storage::real_disk::RealDisk;
 
 /// How deep stray files are looked for, and among how many entries at most.
 const MAX_DEPTH: usize = 32;
@@ -102,17 +104,17 @@ fn failed(path: &Path, transaction: &Transaction, error: &io::Error) -> String {
 }
 
 /// Opens a source directory to look for leftovers; `None` if there is none.
-pub fn open(root: &Path) -> io::Result<Option<Arc<dyn Disk>>> {
-    match crate::storage::real_disk::RealDisk::open(root) {
-        Ok(disk) => Ok(Some(Arc::new(disk))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+pub fn open(source: &SourcePath) -> Result<Option<Arc<dyn Disk>>, SourcePathError> {
+    match source.open() {
+        Ok(open) => Ok(Some(Arc::new(RealDisk::of(open.into())))),
+        Err(error) if error.is_missing() => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 /// The directories, each once.
-pub fn distinct(mut roots: Vec<PathBuf>) -> Vec<PathBuf> {
-    roots.sort_unstable();
-    roots.dedup();
-    roots
+pub fn distinct(mut sources: Vec<SourcePath>) -> Vec<SourcePath> {
+    sources.sort_unstable_by(|a, b| a.real().cmp(b.real()));
+    sources.dedup_by(|a, b| a.real() == b.real());
+    sources
 }

@@ -10,6 +10,7 @@ use super::RestoreError;
 use crate::core::BackupKind;
 use crate::pipeline::Progress;
 use crate::pipeline::archive::{self, ArchiveError, Archived};
+use crate::pipeline::source::SourceDirectory;
 use crate::pipeline::verify::{self, Verdict};
 use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Finding};
@@ -18,6 +19,7 @@ use crate::settings::{FilePatterns, SetSettings};
 /// Backs up these files of a set and reads the backup back. It may hold any part of them, or none.
 pub(super) fn back_up(
     repository: &Repository,
+    source: &SourceDirectory,
     set: &SetSettings,
     paths: Vec<String>,
     now: DateTime<Utc>,
@@ -34,10 +36,10 @@ pub(super) fn back_up(
         clock_suspect: false,
         audit_head: None,
     };
-    let archived = match archive::archive(repository, &request, progress) {
+    let archived = match archive::archive_from(source, repository, &request, progress) {
         // What is kept back for the moment when nothing else is left is there for this.
         Err(ArchiveError::NoSpace { .. }) if repository.release_reserve() => {
-            archive::archive(repository, &request, progress)
+            archive::archive_from(source, repository, &request, progress)
         }
         archived => archived,
     };

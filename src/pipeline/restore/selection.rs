@@ -43,7 +43,7 @@ impl<'m> Selection<'m> {
         let absent = if is_safety { missing } else { &[] };
         let wanted = |path: &str| pick.paths.as_ref().is_none_or(|paths| paths.iter().any(|wanted| wanted == path));
         for path in pick.paths.iter().flatten() {
-            if !files.iter().any(|file| file.path == *path) && !absent.contains(path) {
+            if !files.iter().any(|file| file.path == *path) && !absent.iter().any(|absent| absent == path) {
                 return Err(RestoreError::NoSuchFile { backup: pick.backup.id, path: path.clone() });
             }
         }
@@ -51,13 +51,13 @@ impl<'m> Selection<'m> {
             refuse_reserved(&file.path)?;
             let twice = self.files.insert(&file.path, (pick.backup.id, file)).is_some();
             if twice || self.removals.contains(file.path.as_str()) {
-                return Err(RestoreError::Twice(file.path.clone()));
+                return Err(RestoreError::Twice(file.path.to_string()));
             }
         }
         for path in absent.iter().filter(|path| wanted(path)) {
             refuse_reserved(path)?;
             if !self.removals.insert(path) || self.files.contains_key(path.as_str()) {
-                return Err(RestoreError::Twice(path.clone()));
+                return Err(RestoreError::Twice(path.to_string()));
             }
         }
         Ok(())
@@ -87,14 +87,20 @@ impl<'m> Selection<'m> {
     }
 
     /// Tells of the set's files that none of these whole backups has: they are left as they are.
-    pub fn tell_of_others(&self, repository: &Repository, live: &Live<'_>, picks: &[Pick], restored: &mut Restored) {
+    pub fn tell_of_others(
+        &self,
+        repository: &Repository,
+        source: &SourceDirectory,
+        live: &Live<'_>,
+        picks: &[Pick],
+        restored: &mut Restored,
+    ) {
         let whole = |pick: &Pick| pick.paths.is_none() && pick.backup.kind() != Some(BackupKind::PreRestore);
         if !picks.iter().any(whole) {
             return;
         }
         // What cannot be looked at has its say when the set is backed up.
-        let source = SourceDirectory::open(&live.set.source);
-        let Ok(found) = source.and_then(|source| source.look(&live.set.files)) else { return };
+        let Ok(found) = source.look(&live.set.files) else { return };
         let catalogue = repository.catalogue();
         let backups = catalogue.set(&live.set.name).map_or(&[][..], |index| index.backups());
         let has = |backup: &Manifest, path: &str| backup.files().iter().any(|file| file.path == path);

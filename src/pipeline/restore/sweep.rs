@@ -13,16 +13,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::tests::{KEEPS, seed};
 use super::transaction::Transaction;
-use super::{HealthCheck, Live, Pick, RestoreError, Rules, leftover, restore_on};
+use super::{HealthCheck, Live, Pick, Place, RestoreError, Rules, leftover, restore_on};
 use crate::core::content::{SetKind, Validation};
 use crate::core::retention::Policy;
 use crate::core::{BackupKind, BackupPriority, Digest};
 use crate::pipeline::archive::{self, Archived};
+use crate::pipeline::source::SourceDirectory;
 use crate::pipeline::verify::{Verdict, verify};
 use crate::pipeline::{Progress, restore};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
 use crate::settings::{FilePatterns, SetSettings};
+use crate::source_path::SourcePath;
 use crate::storage::disk::{Disk, DiskEntry, DiskFile, DiskMetadata};
 use crate::storage::faulty::Simulated;
 use crate::storage::local::Local;
@@ -116,7 +118,7 @@ impl Site {
         let source = tempfile::tempdir().unwrap();
         let set = SetSettings {
             name: "security".parse().unwrap(),
-            source: source.path().canonicalize().unwrap(),
+            source: SourcePath::find(source.path().canonicalize().unwrap(), false),
             files: FilePatterns::new(["**"]).unwrap(),
             kind: SetKind::Files,
             priority: BackupPriority::Critical,
@@ -173,7 +175,9 @@ impl Site {
         };
         let target: Arc<dyn Disk> = Arc::new(Part(disk.clone(), "live"));
         let picks = [Pick::whole(self.backup.clone())];
-        let outcome = restore_on(|| Ok(target), repository, &picks, &live, &Progress::default());
+        let source = SourceDirectory::open(&self.set.source).unwrap();
+        let place = Place { disk: target, source, path: "/".into(), _held: None };
+        let outcome = restore_on(|| Ok(place), repository, &picks, &live, &Progress::default());
         if let Some(transaction) = outcome.transaction {
             // What cannot be closed is closed at the next start.
             let _ = transaction.close();
@@ -185,7 +189,7 @@ impl Site {
     fn judge(&self, disk: &Simulated, acknowledged: bool, context: &str) {
         let repository = open(disk);
         let target: Arc<dyn Disk> = Arc::new(Part(disk.clone(), "live"));
-        let found = leftover::settle(&target, &self.set.source, repository.id()).unwrap();
+        let found = leftover::settle(&target, self.set.source.real(), repository.id()).unwrap();
         assert!(found.unsettled.is_empty() && found.settled.len() <= 1, "{context}: {:?}", found.unsettled);
         let settled = found.settled.len();
         found.settled.into_iter().try_for_each(Transaction::close).unwrap();
@@ -205,7 +209,7 @@ impl Site {
         if settled > 0 || live == new() {
             let body = &safety.first().unwrap_or_else(|| panic!("{context}: no way back")).content;
             let kept = body.iter().flat_map(|content| content.manifest.files());
-            let kept: BTreeMap<_, _> = kept.map(|file| (file.path.clone(), file.sha256)).collect();
+            let kept: BTreeMap<_, _> = kept.map(|file| (file.path.to_string(), file.sha256)).collect();
             let wanted = earlier().into_iter().map(|(path, bytes)| (path, Digest::of(&bytes)));
             assert_eq!(kept, wanted.collect(), "{context}: the way back leads elsewhere");
         }

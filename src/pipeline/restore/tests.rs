@@ -7,16 +7,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::DateTime;
 use rustix::io::Errno;
 
 use super::journal::{Change, Journal, Token};
 use super::transaction::Transaction;
 use super::{RestoreError, leftover};
-use crate::core::{BackupId, Digest};
+use crate::core::{BackupId, Digest, EntryPath};
 use crate::pipeline::content::FileSink;
 use crate::pipeline::stage::{STAGED_PREFIX, Stage};
-use crate::repository::wire::FileEntry;
+use crate::repository::wire::{Attributes, FileEntry};
 use crate::storage::disk::Disk;
 use crate::storage::faulty::{CrashKeep, Simulated};
 
@@ -59,13 +58,9 @@ fn stage_all(disk: &Simulated, token: &Token) -> Result<Stage, RestoreError> {
     for path in ["a.json", "d/b.json", "d/came.json"] {
         let content = &new()[Path::new(path)];
         let entry = FileEntry {
-            path: path.to_owned(),
+            path: EntryPath::from_text(path),
             size_bytes: content.len() as u64,
-            mode: 0o640,
-            uid: 7,
-            gid: 8,
-            modified: DateTime::UNIX_EPOCH,
-            xattrs: BTreeMap::new(),
+            attributes: Attributes { mode: 0o640, uid: 7, gid: 8, ..Attributes::default() },
             sha256: Digest::of(content),
             fault: None,
             lineage: None,
@@ -83,7 +78,7 @@ fn stage_all(disk: &Simulated, token: &Token) -> Result<Stage, RestoreError> {
 fn restore(disk: &Simulated, healthy: bool) -> Result<(), RestoreError> {
     let token = Token::new(REPOSITORY);
     let stage = stage_all(disk, &token)?;
-    let id = BackupId::new(DateTime::UNIX_EPOCH, Digest::of(b"safety"));
+    let id = BackupId::new(chrono::DateTime::UNIX_EPOCH, Digest::of(b"safety"));
     let set = "security".parse().unwrap();
     let mut journal = Journal::new(REPOSITORY, &set, ("c0ffee", "cli:0"), vec![id], id, token);
     let old = |path: &str| earlier().get(Path::new(path)).map(|content| Digest::of(content));

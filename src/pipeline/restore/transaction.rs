@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use super::error::RestoreError;
 use super::journal::Journal;
+use crate::core::entry_path::path_of;
 use crate::core::{Digest, Sha256};
 use crate::repository::object::CHUNK_BYTES;
 use crate::storage::disk::Disk;
@@ -103,15 +104,15 @@ impl Transaction {
         RestoreError::Replace { action, path: self.root.join(path), source }
     }
 
-    fn target(&self, number: usize) -> &Path {
-        Path::new(&self.journal.changes[number].target)
+    fn target(&self, number: usize) -> PathBuf {
+        path_of(&self.journal.changes[number].target)
     }
 
     fn sync_directories(&self) -> Result<(), (PathBuf, io::Error)> {
-        let directories: BTreeSet<&Path> = (0..self.journal.changes.len())
-            .map(|number| self.target(number).parent().unwrap_or(Path::new("")))
+        let directories: BTreeSet<PathBuf> = (0..self.journal.changes.len())
+            .map(|number| self.target(number).parent().unwrap_or(Path::new("")).to_owned())
             .collect();
-        for directory in directories {
+        for directory in &directories {
             self.disk.sync_directory(directory).map_err(|error| (directory.to_owned(), error))?;
         }
         Ok(())
@@ -120,7 +121,7 @@ impl Transaction {
     /// Gives every earlier file a second name, durably, and looks whether it is still the one that was backed up.
     fn keep_earlier(&self) -> Result<(), RestoreError> {
         for (number, change) in self.journal.changes.iter().enumerate().filter(|(_, change)| change.replaces) {
-            let (target, old) = (self.target(number), self.journal.old_path(number));
+            let (target, old) = (&*self.target(number), self.journal.old_path(number));
             // Where a second name cannot be had, the file is moved, and its place is empty for a moment.
             if let Err(error) = self.disk.link(target, &old) {
                 self.disk.rename_new(target, &old).map_err(|_| self.failed("keep", target, error))?;
@@ -139,7 +140,7 @@ impl Transaction {
 
     fn place(&self) -> Result<(), RestoreError> {
         for (number, change) in self.journal.changes.iter().enumerate() {
-            let (target, new) = (self.target(number), self.journal.new_path(number));
+            let (target, new) = (&*self.target(number), self.journal.new_path(number));
             match (change.new, change.replaces) {
                 (None, _) => remove_if_there(self.disk.as_ref(), target),
                 (Some(_), true) => self.disk.rename_over(&new, target),
@@ -153,7 +154,7 @@ impl Transaction {
     /// Reads what is there now.
     fn prove(&self) -> Result<(), RestoreError> {
         for (number, change) in self.journal.changes.iter().enumerate() {
-            let target = self.target(number);
+            let target = &*self.target(number);
             let found = match hash_of(self.disk.as_ref(), target) {
                 Ok(found) => Some(found),
                 Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -190,8 +191,7 @@ impl Transaction {
 
     fn put_back(&mut self, number: usize) -> io::Result<()> {
         let disk = self.disk.clone();
-        let (target, new, old) =
-            (self.target(number).to_owned(), self.journal.new_path(number), self.journal.old_path(number));
+        let (target, new, old) = (self.target(number), self.journal.new_path(number), self.journal.old_path(number));
         let change = &self.journal.changes[number];
         let placed = change.new.is_none() || !is_there(disk.as_ref(), &new)?;
         if change.replaces && is_there(disk.as_ref(), &old)? {
@@ -216,14 +216,14 @@ impl Transaction {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         };
-        let found = hash(self.target(number))?;
+        let found = hash(&self.target(number))?;
         Ok(found.is_some()
             && found != self.journal.changes[number].new
             && found != hash(&self.journal.old_path(number))?)
     }
 
     fn set_aside(&mut self, number: usize) -> io::Result<()> {
-        let target = self.target(number).to_owned();
+        let target = self.target(number);
         let name = format!("{}.changed-during-restore", target.file_name().unwrap_or_default().to_string_lossy());
         let aside = target.with_file_name(name);
         match self.disk.rename_new(&target, &aside) {

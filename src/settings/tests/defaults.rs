@@ -5,6 +5,7 @@
 use super::*;
 use crate::core::content::Validation;
 use crate::core::retention::Policy;
+use crate::source_path::SourcePath;
 
 fn is_set(set: &SetSettings, files: &[&str], hours: u64, retention_days: u32, priority: BackupPriority) {
     let named: Vec<&str> = set.files.literals().collect();
@@ -35,7 +36,7 @@ fn the_three_backup_types_are_those_of_the_procedures() {
         ("logs", "logs", Validation::None, 10_240),
     ] {
         let set = set(&settings, name);
-        assert_eq!((&set.source, set.validate), (&house.at(source), validate), "{name}");
+        assert_eq!((set.source.written(), set.validate), (house.at(source).as_path(), validate), "{name}");
         assert_eq!((set.max_size_mb, set.enabled), (Some(most), true), "{name}");
     }
     let audit = &set(&settings, "logs").files;
@@ -117,7 +118,7 @@ fn the_settings_file_is_backed_up_exactly_when_there_is_one() {
     let settings = house.load();
     let service = set(&settings, "service");
     assert!(service.enabled);
-    assert_eq!(service.source, house.at("elsewhere"));
+    assert_eq!(service.source.written(), house.at("elsewhere"));
     is_set(service, &["my[1].toml"], 6, 30, BackupPriority::High);
     assert!(!service.files.has_globs() && service.files.is_match("my[1].toml") && !service.files.is_match("my1.toml"));
 }
@@ -156,7 +157,11 @@ fn the_shipped_settings_file_says_every_default() {
 fn relocated(mut settings: Settings) -> Settings {
     let home = settings.config_directory.parent().map(Path::to_owned).unwrap();
     let forget = |path: &mut PathBuf| *path = path.strip_prefix(&home).unwrap().to_owned();
-    settings.sets.iter_mut().for_each(|set| forget(&mut set.source));
+    for set in &mut settings.sets {
+        let mut source = set.source.written().to_owned();
+        forget(&mut source);
+        set.source = SourcePath::find(source, set.source.trusts_parents());
+    }
     settings.replicas.iter_mut().for_each(|replica| forget(&mut replica.path));
     forget(&mut settings.config_directory);
     forget(&mut settings.log_directory);

@@ -135,8 +135,8 @@ fn every_variable_takes_effect_and_is_named_as_origin() {
     assert_eq!(settings.backup.backup_directory, Path::new("/srv/backups"));
     assert_eq!((settings.backup.enabled, settings.backup.max_backups, settings.backup.retention_days), (false, 7, 9));
     assert_eq!(settings.http.bind.to_string(), "[::1]:0");
-    assert_eq!(set(&settings, "security").source, house.at("etc"));
-    assert_eq!(set(&settings, "logs").source, parent.join("var"));
+    assert_eq!(set(&settings, "security").source.written(), house.at("etc"));
+    assert_eq!(set(&settings, "logs").source.written(), parent.join("var"));
     assert_eq!((&settings.config_directory, &settings.log_directory), (&house.at("etc"), &parent.join("var")));
     for (key, name) in [
         ("backup.enabled", "FIOVANA_BACKUP_ENABLED"),

@@ -56,7 +56,7 @@ fn a_set_of_ones_own_has_medium_priority_and_follows_it() {
     let settings = house.load();
     let docs = set(&settings, "docs");
     assert_eq!((docs.priority, docs.retention_days, docs.max_backups), (BackupPriority::Medium, 7, 10));
-    assert_eq!((docs.interval, &docs.source), (Duration::from_secs(86_400), &house.at("docs")));
+    assert_eq!((docs.interval, docs.source.written()), (Duration::from_secs(86_400), house.at("docs").as_path()));
     assert_eq!(docs.max_size_mb, Some(10_240));
     let names: Vec<&str> = settings.sets.iter().map(|set| set.name.as_str()).collect();
     assert_eq!(names, ["security", "application", "service", "docs", "logs", "a"]);
@@ -74,11 +74,11 @@ fn a_built_in_set_can_be_changed_in_part() {
         (BackupPriority::Critical, Duration::from_secs(86_400), Some(64))
     );
     assert_eq!(logs.files, FilePatterns::new(["x.log"]).unwrap());
-    assert_eq!(set(&settings, "security").source, Path::new("/srv/security"));
-    assert_eq!(set(&settings, "application").source, house.at("config"));
+    assert_eq!(set(&settings, "security").source.written(), Path::new("/srv/security"));
+    assert_eq!(set(&settings, "application").source.written(), house.at("config"));
 
     let house = house.variable("FIOVANA_CONFIG_DIRECTORY", "/srv/all");
-    assert_eq!(set(&house.load(), "security").source, Path::new("/srv/all"), "a variable is before the file");
+    assert_eq!(set(&house.load(), "security").source.written(), Path::new("/srv/all"), "a variable is before the file");
 }
 
 /// What each layer says of one set's retention, count and interval (in hours).

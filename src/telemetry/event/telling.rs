@@ -38,6 +38,7 @@ impl Event {
             Self::CleanupFailed { .. } => "CleanupFailed",
             Self::CleanupHeld { .. } => "CleanupHeld",
             Self::KeyChanged { .. } => "KeyChanged",
+            Self::RepositoryUpgraded { .. } => "RepositoryUpgraded",
             Self::ClockSuspect { .. } => "ClockSuspect",
             Self::Pinned => "Pinned",
             Self::Unpinned => "Unpinned",
@@ -93,6 +94,7 @@ impl Event {
             | Self::CleanupStarted { .. }
             | Self::CleanupHeld { .. }
             | Self::KeyChanged { .. }
+            | Self::RepositoryUpgraded { .. }
             | Self::ModeChanged { .. } => Outcome::Info,
         }
     }
@@ -162,6 +164,7 @@ impl Event {
                 "planned": reasons(planned),
             }),
             Self::KeyChanged { before, recipients } => json!({"before": before, "recipients": recipients}),
+            Self::RepositoryUpgraded { format } => json!({"format": format}),
             Self::ClockSuspect { fault, accepted } => {
                 json!({"suspect": fault.is_some(), "fault": fault, "accepted": accepted})
             }
