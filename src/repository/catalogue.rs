@@ -13,7 +13,7 @@ use super::encryption::Fingerprint;
 use super::pruned::Pruned;
 use super::wire::Manifest;
 use crate::core::garbage::CollectionBlock;
-use crate::core::{BackupId, BackupKind, BackupRef, BackupState, ChunkKey, Digest, Sequence, SetName};
+use crate::core::{BackupId, BackupKind, BackupRef, BackupState, ChunkKey, Digest, Sequence, SetName, Timeline};
 
 /// A backup, as far as it is known.
 #[derive(Clone, Debug)]
@@ -83,6 +83,11 @@ impl Backup {
         content.or(self.remembered.map(|remembered| remembered.sequence))
     }
 
+    /// The timeline that it was made on; the first for one whose manifest cannot be read.
+    pub fn timeline(&self) -> Timeline {
+        self.content.as_ref().map_or(Timeline::FIRST, |content| content.manifest.envelope.timeline)
+    }
+
     /// The SHA-256 of its manifest, as it is or was.
     pub fn digest(&self) -> Option<Digest> {
         self.content.as_ref().map(|content| content.digest).or(self.remembered.map(|remembered| remembered.digest))
@@ -124,7 +129,7 @@ pub struct StoredChunk {
 /// One set's backups.
 #[derive(Debug, Default)]
 pub struct SetIndex {
-    /// In order: by sequence, those of unknown sequence first.
+    /// In order: by timeline and sequence, those of unknown sequence first.
     backups: Vec<Backup>,
     /// Sequences deleted on purpose.
     pub pruned: Pruned,
@@ -181,7 +186,10 @@ impl SetIndex {
 
     /// Adds a backup in its place.
     pub(super) fn insert(&mut self, backup: Backup) {
-        let key = |backup: &Backup| (backup.sequence(), backup.id);
+        let key = |backup: &Backup| {
+            let sequence = backup.sequence();
+            (sequence.map(|_| backup.timeline()), sequence, backup.id)
+        };
         let at = self.backups.partition_point(|other| key(other) < key(&backup));
         self.backups.insert(at, backup);
     }

@@ -433,7 +433,28 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::core::Timeline;
     use crate::storage::local::Local;
+
+    #[test]
+    fn backups_are_in_the_order_of_timelines_and_then_of_sequences() {
+        let storage: Arc<dyn Storage> =
+            Arc::new(Local::on(Arc::new(crate::storage::faulty::Simulated::new()), "simulated".into()));
+        Repository::create(storage.clone(), DateTime::UNIX_EPOCH).unwrap();
+        let repository = Repository::open(storage.clone(), false).unwrap().0;
+        let set: SetName = "security".parse().unwrap();
+        for (timeline, sequence) in [(2, 4), (1, 2), (1, 7), (2, 3), (1, 1)] {
+            let mut manifest = manifest::tests::manifest_of(&set, "a.json");
+            (manifest.envelope.timeline, manifest.envelope.sequence) = (Timeline(timeline), Sequence(sequence));
+            repository.publish_manifest(manifest, &Keys::default()).unwrap();
+        }
+        for repository in [repository, Repository::open(storage, false).unwrap().0] {
+            let catalogue = repository.catalogue();
+            let backups = catalogue.set(&set).unwrap().backups().iter();
+            let order: Vec<_> = backups.map(|b| (b.timeline().0, b.sequence().unwrap().0)).collect();
+            assert_eq!(order, [(1, 1), (1, 2), (1, 7), (2, 3), (2, 4)]);
+        }
+    }
 
     #[test]
     fn who_reads_the_catalogue_may_ask_again_while_a_writer_waits() {
