@@ -11,6 +11,7 @@ mod opening;
 pub mod owner;
 mod systemd;
 mod twin;
+pub mod users;
 
 use std::future::Future;
 use std::io;
@@ -26,7 +27,7 @@ use crate::actors::{self, ACTORS, Role, Running, World};
 use crate::api::ReplicaCreated;
 use crate::clock::{Clock, SystemClock};
 use crate::core::ReplicaName;
-use crate::http::{self, Certificate, Entrances, SocketError, TlsError};
+use crate::http::{self, Access, Certificate, Entrances, SocketError, TlsError};
 use crate::keys::{self as key_files, KeyError};
 use crate::private_file::PrivateFileError;
 use crate::repository::lock::{Lock, LockError};
@@ -41,6 +42,7 @@ use emergency::Salvaged;
 use opening::Opened;
 pub use opening::{Missing, Need};
 use owner::{OwnerError, act_as_owner};
+use users::UserError;
 
 /// How the daemon is started.
 pub struct Options {
@@ -128,6 +130,9 @@ pub enum Failure {
     /// The keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// A user of the settings cannot be made out.
+    #[error(transparent)]
+    User(#[from] UserError),
     /// Logging failed.
     #[error(transparent)]
     Logging(#[from] LoggingError),
@@ -165,6 +170,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         (settings, None)
     };
     settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let access = users::access(&settings)?;
     let entrances = doors::open(&settings)?;
     let address = doors::address(&entrances.api)?;
     if !address.ip().is_loopback() && entrances.certificate.is_none() {
@@ -186,12 +192,12 @@ pub fn run(options: Options) -> Result<(), Failure> {
     if rejected.is_some() {
         world.set_rejected_settings(rejected);
     }
-    actix::System::new().block_on(serve(world, entrances, tokens, clock, options.sources))
+    actix::System::new().block_on(serve(world, (entrances, access), tokens, clock, options.sources))
 }
 
 async fn serve(
     world: World,
-    entrances: Entrances,
+    (entrances, access): (Entrances, Access),
     tokens: Tokens,
     clock: Arc<dyn Clock>,
     sources: Sources,
@@ -214,8 +220,9 @@ async fn serve(
     actors::chaos::obey_standard_input(running.service.clone());
     let service = running.service.clone();
     let (certificate, open_files) = (entrances.certificate.clone(), doors::raise_open_files());
-    let serving = http::serve(entrances, open_files, &service, tokens, clock, Arc::new(Requests(service.clone())))
-        .map_err(|error| Failure::System("serve the API", error))?;
+    let serving =
+        http::serve(entrances, open_files, &service, access, tokens, clock, Arc::new(Requests(service.clone())))
+            .map_err(|error| Failure::System("serve the API", error))?;
     actix_rt::spawn(guard::watch(running.service.clone(), settings.supervision.heartbeat));
     actix_rt::spawn(guard::watch_place(running.service.clone()));
     if loaded {
@@ -300,7 +307,7 @@ impl http::RequestObserver for Requests {
     }
 
     fn rejected(&self, caller: &Caller) {
-        self.0.token_rejected(caller);
+        self.0.rejected(caller);
     }
 }
 

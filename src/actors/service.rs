@@ -37,7 +37,7 @@ use crate::telemetry::{Check, Event, Follower};
 /// Who asks.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// `http`, `cli:1000`, `scheduler`.
+    /// `uid:1000`, `token:cli`, `http:192.0.2.7`, `cli:1000`, `scheduler`.
     pub principal: String,
     /// What ties the records, log lines and answers of this operation together.
     pub correlation_id: String,
@@ -198,8 +198,8 @@ impl Service {
         self.world.metrics.observe_request(route, method, status, seconds);
     }
 
-    /// Records that somebody presented a token which is nobody's.
-    pub fn token_rejected(&self, caller: &Caller) {
+    /// Records that somebody was turned away who has no right to what was asked for.
+    pub fn rejected(&self, caller: &Caller) {
         self.herald.mention(Event::AuthRejected, &About::caller(caller));
     }
 

@@ -12,6 +12,7 @@ use super::{arguments, render};
 use crate::actors::problems::chain;
 use crate::core::SetName;
 use crate::core::secrets::HIDDEN;
+use crate::daemon::users;
 use crate::keys;
 use crate::pipeline::survey::{Survey, survey};
 use crate::settings::{SetSettings, Settings, Sources};
@@ -136,6 +137,7 @@ fn check(sources: &Sources, output: &mut Output<'_>) -> Result<Exit, Failure> {
     // Where a setting is wrong, the keys that the others mean prove nothing.
     if wrong.is_empty() {
         wrong.extend(keys::load(&settings).err().map(|error| chain(&error)));
+        wrong.extend(users::check(&settings).err().map(|error| chain(&error)));
     }
     let checked = Checked {
         valid: wrong.is_empty(),

@@ -75,6 +75,14 @@ pub fn account(passwd: &str, group: &str, uid: u32) -> Option<Account> {
     Some(Account { name: name.to_owned(), gid, groups })
 }
 
+/// The number of the user with this name, as passwd(5) has it.
+pub fn number(passwd: &str, name: &str) -> Option<u32> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +125,7 @@ mod tests {
         assert_eq!(known, Account { name: "fiovana".into(), gid: 997, groups: vec![4, 997] });
         assert_eq!(account(passwd, group, 0).unwrap().groups, [0]);
         assert_eq!(account(passwd, group, 5), None);
+        assert_eq!((number(passwd, "fiovana"), number(passwd, "root")), (Some(998), Some(0)));
+        assert_eq!((number(passwd, "fio"), number(passwd, "torn"), number(passwd, "")), (None, None, None));
     }
 }

@@ -73,7 +73,8 @@ impl User {
         Self { uid, name: known(uid).map(|account| account.name) }
     }
 
-    fn sudo(&self) -> String {
+    /// What `sudo -u` calls them.
+    pub fn sudo(&self) -> String {
         self.name.clone().unwrap_or_else(|| format!("'#{}'", self.uid))
     }
 }

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONTENT_LENGTH, HOST, HeaderName, ORIGIN};
+use actix_web::http::header::{CONTENT_LENGTH, FORWARDED, HOST, HeaderName, ORIGIN, VIA, X_FORWARDED_FOR};
 
 use crate::api::{Problem, ProblemKind};
 
@@ -17,6 +17,8 @@ use super::problem::too_large;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// The names this service answers to: `localhost`, the loopback addresses and the one it is bound to, at any port, for
 /// a port may be forwarded.
@@ -61,11 +63,6 @@ impl Hosts {
     /// Those of the metrics, bound to this address: off loopback they are for everybody in that network.
     pub fn of_metrics(bound: IpAddr) -> Self {
         Self { bound, is_public: !bound.is_loopback() }
-    }
-
-    /// Whether every call needs a token here.
-    pub fn need_tokens(&self) -> bool {
-        !self.bound.is_loopback() && !self.is_public
     }
 
     /// Whether `authority`, a host with or without a port, is one of them.
@@ -117,6 +114,11 @@ fn is_followed_link(request: &HttpRequest) -> bool {
     request.method().is_safe() && has(SEC_FETCH_MODE, "navigate") && has(SEC_FETCH_DEST, "document")
 }
 
+/// Whether a proxy says that it sends this for somebody else (RFC 9110, 7.6.3; RFC 7239; and what was there before).
+pub(super) fn is_forwarded(request: &HttpRequest) -> bool {
+    [FORWARDED, VIA, X_FORWARDED_FOR, X_REAL_IP].iter().any(|name| request.headers().contains_key(name))
+}
+
 /// How long a body was announced.
 fn announced_bytes(request: &HttpRequest) -> Option<u64> {
     request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
@@ -163,12 +165,8 @@ mod tests {
     }
 
     #[test]
-    fn metrics_have_any_name_off_loopback_only_and_need_no_token_anywhere() {
+    fn metrics_have_any_name_off_loopback_only() {
         let (near, far) = (Hosts::of_metrics([127, 0, 0, 1].into()), Hosts::of_metrics([192, 0, 2, 7].into()));
         assert!(far.include("fiovana.example:9469") && !near.include("fiovana.example:9469"));
-        assert!(!near.need_tokens() && !far.need_tokens());
-        assert!(
-            Hosts::of_api([192, 0, 2, 7].into()).need_tokens() && !Hosts::of_api([127, 0, 0, 1].into()).need_tokens()
-        );
     }
 }

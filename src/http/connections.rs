@@ -3,7 +3,8 @@
 //! Hazard: a connection costs a client nothing. Who opens as many as there may be, and then says nothing, keeps everybody
 //! else out, the operator first. So when all are taken, the one on which nothing was under way for longest is closed for
 //! the newcomer, as nginx does when its own run out; only where something is under way on each is the newcomer refused,
-//! and told so at once.
+//! and told so at once. Users that the service knows have connections of their own besides, which a stranger can neither
+//! take nor have closed.
 //!
 //! A request is under way from its head until the last of its answer was handed over. Each worker has connections of its
 //! own, so nothing here is shared between threads.
@@ -21,11 +22,13 @@ use actix_web::dev::{Service, ServiceFactory};
 use actix_web::web::Bytes;
 use futures_util::future::{Either, LocalBoxFuture, select};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::api::{Problem, ProblemKind};
 
 use super::exchange::fresh_id;
+use super::peers::{Connected, Peer, Peers};
+use super::users::LocalUsers;
 
 tokio::task_local! {
     /// That on which what runs now was asked for.
@@ -43,6 +46,7 @@ struct Connections {
 
 /// One of them.
 struct Connection {
+    peer: Peer,
     all: Rc<Connections>,
     state: Cell<State>,
     given_away: Notify,
@@ -64,18 +68,48 @@ impl Connections {
     }
 
     /// A place for a newcomer: a free one, or that of who was idle for longest; `None` if something is under way on each.
-    fn open(self: &Rc<Self>) -> Option<Open> {
-        if self.open.get() < self.most {
+    fn open(self: &Rc<Self>, peer: Peer) -> Option<Open> {
+        self.open_free(peer).or_else(|| self.open_idle(peer))
+    }
+
+    /// A place that nobody has.
+    fn open_free(self: &Rc<Self>, peer: Peer) -> Option<Open> {
+        (self.open.get() < self.most).then(|| {
             self.open.set(self.open.get() + 1);
-        } else {
-            let (_, longest_idle) = self.idle.borrow_mut().pop_first()?;
-            longest_idle.state.set(State::GivenAway);
-            longest_idle.given_away.notify_one();
-        }
-        let connection =
-            Rc::new(Connection { all: Rc::clone(self), state: Cell::new(State::Busy), given_away: Notify::new() });
+            self.place(peer)
+        })
+    }
+
+    /// The place of who was idle for longest.
+    fn open_idle(self: &Rc<Self>, peer: Peer) -> Option<Open> {
+        let (_, longest_idle) = self.idle.borrow_mut().pop_first()?;
+        longest_idle.state.set(State::GivenAway);
+        longest_idle.given_away.notify_one();
+        Some(self.place(peer))
+    }
+
+    fn place(self: &Rc<Self>, peer: Peer) -> Open {
+        let (all, state) = (Rc::clone(self), Cell::new(State::Busy));
+        let connection = Rc::new(Connection { peer, all, state, given_away: Notify::new() });
         connection.rest();
-        Some(Open(connection))
+        Open(connection)
+    }
+}
+
+/// The places of one worker: some are for users alone that the service knows.
+struct Places {
+    general: Rc<Connections>,
+    reserved: Rc<Connections>,
+}
+
+impl Places {
+    fn open(&self, peer: Peer, is_known: bool) -> Option<Open> {
+        if !is_known {
+            return self.general.open(peer);
+        }
+        // Where no stranger can have it closed, as long as there is room.
+        let reserved = self.reserved.open_free(peer);
+        reserved.or_else(|| self.general.open(peer)).or_else(|| self.reserved.open_idle(peer))
     }
 }
 
@@ -105,6 +139,11 @@ impl Drop for Open {
         }
         self.0.stir(State::Closed);
     }
+}
+
+/// Who is at the other end of the connection that this is called for.
+pub(super) fn peer_here() -> Peer {
+    CURRENT.try_with(|connection| connection.peer).unwrap_or(Peer::Elsewhere)
 }
 
 /// As long as it is there, something is under way on a connection.
@@ -180,18 +219,42 @@ fn unavailable() -> Vec<u8> {
     text.into_bytes()
 }
 
+/// How many connections each worker has.
+#[derive(Clone, Copy)]
+pub(super) struct Most {
+    /// For whoever comes.
+    pub general: usize,
+    /// Besides, for users that the service knows.
+    pub reserved: usize,
+    /// Of whom there is no room for, how many are told so at a time: the rest is hung up on.
+    pub refusals: usize,
+}
+
+/// Who is at the other end of a connection, and whether the service knows them.
+#[derive(Clone)]
+pub(super) struct Acquaintance {
+    /// Looks over loopback, where that counts.
+    pub peers: Option<Peers>,
+    pub users: Arc<LocalUsers>,
+}
+
 /// Serves connections with `inner`, at most so many on each worker.
 pub(super) struct Bounded<F> {
     pub inner: F,
-    pub most: usize,
+    pub most: Most,
+    pub acquaintance: Acquaintance,
     pub refusal: Refusal,
 }
 
 /// The same on one worker.
-pub(super) struct BoundedService<S> {
+pub(super) struct BoundedService<S>(Rc<OnWorker<S>>);
+
+struct OnWorker<S> {
     inner: S,
-    connections: Rc<Connections>,
+    places: Places,
+    acquaintance: Acquaintance,
     refusal: Refusal,
+    may_be_told: Semaphore,
 }
 
 impl<F, Io> ServiceFactory<Io> for Bounded<F>
@@ -202,7 +265,7 @@ where
     F::Error: 'static,
     F::InitError: 'static,
     <F::Service as Service<Io>>::Future: 'static,
-    Io: AsyncRead + AsyncWrite + Unpin + 'static,
+    Io: Connected + AsyncRead + AsyncWrite + Unpin + 'static,
 {
     type Response = ();
     type Error = F::Error;
@@ -212,43 +275,54 @@ where
     type Future = LocalBoxFuture<'static, Result<Self::Service, F::InitError>>;
 
     fn new_service(&self, (): ()) -> Self::Future {
-        let (made, connections, refusal) = (self.inner.new_service(()), self.most, self.refusal.clone());
+        let (made, most) = (self.inner.new_service(()), self.most);
+        let (acquaintance, refusal) = (self.acquaintance.clone(), self.refusal.clone());
         Box::pin(async move {
-            Ok(BoundedService { inner: made.await?, connections: Connections::new(connections), refusal })
+            let (general, reserved) = (Connections::new(most.general), Connections::new(most.reserved));
+            Ok(BoundedService(Rc::new(OnWorker {
+                inner: made.await?,
+                places: Places { general, reserved },
+                acquaintance,
+                refusal,
+                may_be_told: Semaphore::new(most.refusals),
+            })))
         })
     }
 }
 
 impl<S, Io> Service<Io> for BoundedService<S>
 where
-    S: Service<Io, Response = ()>,
+    S: Service<Io, Response = ()> + 'static,
     S::Future: 'static,
     S::Error: 'static,
-    Io: AsyncRead + AsyncWrite + Unpin + 'static,
+    Io: Connected + AsyncRead + AsyncWrite + Unpin + 'static,
 {
     type Response = ();
     type Error = S::Error;
     type Future = LocalBoxFuture<'static, Result<(), S::Error>>;
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
+        self.0.inner.poll_ready(context)
     }
 
     fn call(&self, io: Io) -> Self::Future {
-        let Some(open) = self.connections.open() else {
-            let refusal = self.refusal.clone();
-            return Box::pin(async move {
-                refusal.tell(io).await;
-                Ok(())
-            });
-        };
-        let served = self.inner.call(io);
-        Box::pin(CURRENT.scope(Rc::clone(&open.0), async move {
+        let worker = Rc::clone(&self.0);
+        Box::pin(async move {
+            // Before anything is read: who hangs up meanwhile was never let in.
+            let peer = io.peer(worker.acquaintance.peers.as_ref()).await;
+            let is_known = peer.uid().is_some_and(|uid| worker.acquaintance.users.include(uid));
+            let Some(open) = worker.places.open(peer, is_known) else {
+                if let Ok(_permit) = worker.may_be_told.try_acquire() {
+                    worker.refusal.clone().tell(io).await;
+                }
+                return Ok(());
+            };
+            let served = CURRENT.scope(Rc::clone(&open.0), async { worker.inner.call(io).await });
             match select(pin!(open.0.given_away.notified()), pin!(served)).await {
                 Either::Left(((), _)) => Ok(()),
                 Either::Right((ended, _)) => ended,
             }
-        }))
+        })
     }
 }
 
@@ -292,12 +366,12 @@ mod tests {
     #[tokio::test]
     async fn a_newcomer_gets_the_place_of_who_was_idle_for_longest() {
         let all = Connections::new(3);
-        let [first, second, third] = [(); 3].map(|()| all.open().unwrap());
+        let [first, second, third] = [(); 3].map(|()| all.open(Peer::Elsewhere).unwrap());
         drop(under_way(&first).await);
-        let fourth = all.open().unwrap();
+        let fourth = all.open(Peer::Elsewhere).unwrap();
         assert_eq!([&first, &second, &third, &fourth].map(given_away), [false, true, false, false]);
         drop(second);
-        let fifth = all.open().unwrap();
+        let fifth = all.open(Peer::Elsewhere).unwrap();
         assert_eq!([&first, &third, &fourth, &fifth].map(given_away), [false, true, false, false]);
         assert_eq!(all.open.get(), 3, "whose place was given away leaves none behind");
         drop((first, third, fourth, fifth));
@@ -307,20 +381,38 @@ mod tests {
     #[tokio::test]
     async fn nobody_with_something_under_way_is_closed_for_a_newcomer() {
         let all = Connections::new(2);
-        let (first, second) = (all.open().unwrap(), all.open().unwrap());
+        let (first, second) = (all.open(Peer::Elsewhere).unwrap(), all.open(Peer::Elsewhere).unwrap());
         let (one, other) = (under_way(&first).await, under_way(&second).await);
-        assert!(all.open().is_none());
+        assert!(all.open(Peer::Elsewhere).is_none());
         drop(other);
-        let third = all.open().unwrap();
+        let third = all.open(Peer::Elsewhere).unwrap();
         assert!(given_away(&second) && !given_away(&first) && !given_away(&third));
         drop((one, first, second));
         assert_eq!(all.open.get(), 1);
     }
 
     #[tokio::test]
+    async fn strangers_can_neither_take_the_places_of_users_that_are_known_nor_have_them_closed() {
+        let places = Places { general: Connections::new(2), reserved: Connections::new(1) };
+        let known = places.open(Peer::OfLoopback(Some(0)), true).unwrap();
+        let strangers: Vec<Open> = (0..20).map(|_| places.open(Peer::Elsewhere, false).unwrap()).collect();
+        assert!(!given_away(&known) && strangers[..18].iter().all(given_away));
+        let (one, other) = (under_way(&strangers[18]).await, under_way(&strangers[19]).await);
+        assert!(places.open(Peer::Elsewhere, false).is_none());
+        // They take turns in what is theirs, as long as none of them is busy.
+        let second = places.open(Peer::OfLoopback(Some(0)), true).unwrap();
+        assert!(given_away(&known) && !given_away(&second));
+        let _busy = under_way(&second).await;
+        assert!(places.open(Peer::OfLoopback(Some(0)), true).is_none());
+        drop(one);
+        assert!(places.open(Peer::OfLoopback(Some(0)), true).is_some(), "and have what others have");
+        drop(other);
+    }
+
+    #[tokio::test]
     async fn what_is_under_way_may_outlive_its_connection() {
         let all = Connections::new(1);
-        let first = all.open().unwrap();
+        let first = all.open(Peer::Elsewhere).unwrap();
         let one = under_way(&first).await;
         drop(first);
         drop(one);

@@ -4,7 +4,6 @@
 //! Hazard: where all come in at one door, a crowd at it keeps out the operator who would send it away, and the metrics
 //! that would tell of it. So what is beside the API's address has threads and connections of its own.
 
-use std::any::Any;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
@@ -24,11 +23,12 @@ use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::task::JoinHandle;
 
 use super::api::Api;
-use super::connections::{Bounded, Refusal};
+use super::connections::{Acquaintance, Bounded, Refusal, peer_here};
 use super::exchange;
 use super::limits::Limits;
+use super::peers::Peers;
 use super::shared::Shared;
-use super::socket::{LocalUser, Socket};
+use super::socket::Socket;
 use super::tls::Certificate;
 
 /// Where the service is to be reached: taken, and not yet served.
@@ -58,6 +58,15 @@ impl Entrance {
         match certificate {
             Some(certificate) => Self::Encrypted(listener, certificate),
             None => Self::Plain(listener),
+        }
+    }
+
+    fn is_on_loopback(&self) -> bool {
+        match self {
+            Self::Plain(listener) | Self::Encrypted(listener, _) => {
+                listener.local_addr().is_ok_and(|address| address.ip().is_loopback())
+            }
+            Self::Local(_) => false,
         }
     }
 
@@ -95,16 +104,22 @@ pub(super) fn serve_at<A: Api>(
     shared: &Data<Shared<A>>,
     routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
     limits: Limits,
+    peers: Option<&Peers>,
 ) -> io::Result<Server> {
     let mut server = Server::build()
         .workers(limits.workers)
-        .max_concurrent_connections((limits.connections + limits.refusals) / limits.workers)
+        .max_concurrent_connections(limits.accepted())
         .worker_max_blocking_threads(limits.blocking_threads / limits.workers)
         .shutdown_timeout(limits.shutdown_seconds)
         .disable_signals();
-    let front = Front { shared: shared.clone(), routes, limits, stopping: server.graceful_shutdown_signal() };
+    let stopping = server.graceful_shutdown_signal();
     for entrance in entrances {
-        let front = front.clone();
+        let acquaintance = Acquaintance {
+            peers: peers.filter(|_| entrance.is_on_loopback()).cloned(),
+            users: Arc::clone(&shared.users),
+        };
+        let (shared, routes, stopping) = (shared.clone(), routes.clone(), stopping.clone());
+        let front = Front { shared, routes, limits, acquaintance, stopping };
         server = match entrance {
             Entrance::Plain(listener) => {
                 bound_delivery(&listener, limits)?;
@@ -135,18 +150,19 @@ fn bound_delivery(listener: &TcpListener, limits: Limits) -> io::Result<()> {
     Ok(set_tcp_user_timeout(listener, milliseconds)?)
 }
 
-/// What is behind each entrance.
+/// What is behind an entrance.
 struct Front<A: Api, R> {
     shared: Data<Shared<A>>,
     routes: R,
     limits: Limits,
+    acquaintance: Acquaintance,
     stopping: GracefulShutdownSignal,
 }
 
 impl<A: Api, R: Clone> Clone for Front<A, R> {
     fn clone(&self) -> Self {
         let (shared, routes, stopping) = (self.shared.clone(), self.routes.clone(), self.stopping.clone());
-        Self { shared, routes, limits: self.limits, stopping }
+        Self { shared, routes, limits: self.limits, acquaintance: self.acquaintance.clone(), stopping }
     }
 }
 
@@ -180,20 +196,16 @@ impl<A: Api, R: Fn(&mut ServiceConfig) + Clone + Send + 'static> Front<A, R> {
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }
             })
-            .on_connect_ext(note_user)
+            .on_connect_ext(|_: &Io, noted: &mut Extensions| {
+                noted.insert(peer_here());
+            })
             .finish(map_config(app.into_factory(), |()| AppConfig::default()))
     }
 
     fn bounded<F>(&self, inner: F, refusal: fn(Arc<dyn Fn() + Send + Sync>) -> Refusal) -> Bounded<F> {
         let observer = Arc::clone(&self.shared.observer);
         let told = Arc::new(move || observer.observed("unmatched", "other", 503, 0.0));
-        Bounded { inner, most: self.limits.connections / self.limits.workers, refusal: refusal(told) }
-    }
-}
-
-/// Notes who is at the other end, where the machine knows it.
-fn note_user<Io: 'static>(connection: &Io, noted: &mut Extensions) {
-    if let Some(stream) = (connection as &dyn Any).downcast_ref::<UnixStream>() {
-        noted.insert(LocalUser(stream.peer_cred().ok().map(|peer| peer.uid())));
+        let most = self.limits.most(self.acquaintance.peers.is_some());
+        Bounded { inner, most, acquaintance: self.acquaintance.clone(), refusal: refusal(told) }
     }
 }

@@ -19,10 +19,10 @@ use crate::actors::service::Caller;
 
 use super::api::Api;
 use super::connections::{Keeping, UnderWay};
-use super::gate::{Asking, Claim};
+use super::gate::{Asking, Claim, peer};
+use super::peers::Peer;
 use super::problem::tell;
 use super::shared::Shared;
-use super::socket::LocalUser;
 use super::target;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -76,10 +76,9 @@ fn keep_payload(request: &mut ServiceRequest) -> Option<Rc<RefCell<Payload>>> {
 }
 
 fn caller(request: &HttpRequest) -> Caller {
-    let principal = match (request.conn_data::<LocalUser>(), request.peer_addr()) {
-        (Some(user), _) => user.to_string(),
-        (None, Some(peer)) => format!("http:{}", peer.ip()),
-        (None, None) => "http:unknown".to_owned(),
+    let principal = match (peer(request), request.peer_addr()) {
+        (Peer::OfLoopback(None) | Peer::Elsewhere, Some(address)) => format!("http:{}", address.ip()),
+        (peer, _) => peer.to_string(),
     };
     Caller { correlation_id: given_id(request).unwrap_or_else(fresh_id), ..Caller::new(principal) }
 }

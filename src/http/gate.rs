@@ -15,11 +15,11 @@ use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, Route};
 use crate::actors::service::Caller;
 use crate::api::{Problem, ProblemKind};
 
-use super::admission::admit;
+use super::admission::{admit, is_forwarded};
 use super::api::Api;
 use super::auth::{self, Need};
+use super::peers::Peer;
 use super::shared::Shared;
-use super::socket::LocalUser;
 
 /// The pattern of the route that a request came to; none if no route claims its path.
 #[derive(Clone, Copy)]
@@ -57,19 +57,26 @@ async fn pass<A: Api>(
 async fn let_in<A: Api>(shared: &Shared<A>, request: &HttpRequest, need: Need) -> Result<Caller, Problem> {
     let asking = request.extensions().get::<Asking>().cloned();
     let Asking(caller) = asking.ok_or_else(nobody)?;
-    if let Some(user) = request.conn_data::<LocalUser>() {
-        shared.admit_user(*user, &caller)?;
+    let peer = peer(request);
+    if let Peer::OfSocket(uid) = peer {
+        shared.admit_user(uid, &caller)?;
         admit(request, &shared.hosts, true, shared.limits.body_bytes)?;
         return Ok(caller);
     }
+    // Whoever stands behind a proxy is not the user that the proxy runs as.
+    let known = peer.uid().filter(|uid| shared.users.include(*uid) && !is_forwarded(request));
     let token = auth::presented(request)?.map(str::to_owned);
-    let peer = request.peer_addr().map(|peer| peer.ip());
-    let bearer = shared.authorise(token, need, &caller, peer).await?;
+    let bearer = shared.authorise(token, need, known.is_some(), &caller).await?;
     admit(request, &shared.hosts, bearer.is_some(), shared.limits.body_bytes)?;
     Ok(match bearer {
         Some(bearer) => Caller { principal: format!("token:{}", bearer.name), ..caller },
         None => caller,
     })
+}
+
+/// Who is at the other end of the request's connection.
+pub(super) fn peer(request: &HttpRequest) -> Peer {
+    request.conn_data::<Peer>().copied().unwrap_or(Peer::Elsewhere)
 }
 
 impl FromRequest for Caller {

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use super::connections::Most;
+
 /// How many connections the kernel keeps for us that were not let in yet: beyond them, who knocks must knock again.
 pub(super) const BACKLOG: i32 = 1024;
 
@@ -14,8 +16,10 @@ pub(super) struct Limits {
     pub workers: usize,
     /// Connections at a time. Who comes then takes the place of who was idle for longest.
     pub connections: usize,
-    /// Beyond them, who is being told that something is under way on each. Further ones wait in the kernel's queue.
+    /// Beyond them, who is being told that something is under way on each. Further ones are hung up on.
     pub refusals: usize,
+    /// Beyond these, who is being looked up. Further ones wait in the kernel's queue.
+    pub newcomers: usize,
     /// Threads for questions that may touch the disk.
     pub blocking_threads: usize,
     /// Operations at a time.
@@ -54,6 +58,7 @@ impl Limits {
         workers: 2,
         connections: 4096,
         refusals: 512,
+        newcomers: 128,
         blocking_threads: 16,
         operations: 32,
         downloads: 8,
@@ -78,8 +83,27 @@ impl Limits {
         Self { connections, refusals: Self::DEFAULT.refusals.min(half / 8), ..Self::DEFAULT }
     }
 
+    /// The connections of each worker: an eighth is for users that the service knows, where it can know any.
+    pub fn most(self, knows_users: bool) -> Most {
+        let each = self.connections / self.workers;
+        let reserved = if knows_users { each / 8 } else { 0 };
+        Most { general: each - reserved, reserved, refusals: self.refusals / self.workers }
+    }
+
+    /// Everything that may be open for each worker at a time.
+    pub fn accepted(self) -> usize {
+        (self.connections + self.refusals + self.newcomers) / self.workers
+    }
+
     /// For an entrance beside that of the API: a few known clients.
     pub fn beside(self) -> Self {
-        Self { workers: 1, connections: 64, refusals: 8, blocking_threads: self.blocking_threads / 2, ..self }
+        Self {
+            workers: 1,
+            connections: 64,
+            refusals: 8,
+            newcomers: 8,
+            blocking_threads: self.blocking_threads / 2,
+            ..self
+        }
     }
 }

@@ -23,6 +23,7 @@ mod limits;
 mod openapi;
 mod options;
 mod patience;
+mod peers;
 mod preferences;
 mod problem;
 mod routes;
@@ -30,6 +31,7 @@ mod shared;
 mod socket;
 mod target;
 mod tls;
+mod users;
 mod work;
 
 #[cfg(test)]
@@ -47,13 +49,16 @@ use crate::tokens::Tokens;
 
 use self::admission::Hosts;
 use self::api::Api;
+use self::auth::Rule;
 use self::entrances::{Entrance, serve_at};
 use self::limits::Limits;
+use self::peers::Peers;
 use self::shared::Shared;
 
 pub use self::entrances::{Entrances, Serving};
 pub use self::socket::{Socket, SocketError};
 pub use self::tls::{Certificate, TlsError};
+pub use self::users::LocalUsers;
 
 /// Learns of every request that was answered.
 pub trait RequestObserver: Send + Sync + 'static {
@@ -61,8 +66,9 @@ pub trait RequestObserver: Send + Sync + 'static {
     /// or `other`: neither can take more than a few values, whatever is sent.
     fn observed(&self, route: &str, method: &str, status: u16, seconds: f64);
 
-    /// A request was turned away that presented a token which is nobody's. Called at most ten times a minute for each
-    /// peer.
+    /// A request was turned away: it presented a token that is nobody's, or came from a user of this machine whom the
+    /// service does not know and who wanted to change something or see what is in files. Called at most ten times a minute
+    /// for each user and address.
     fn rejected(&self, caller: &Caller);
 }
 
@@ -73,37 +79,48 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
+/// What is asked of whoever calls on loopback.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Who needs no token for the documented calls.
+    pub users: LocalUsers,
+    /// Whether everybody else may look at status and lists without one.
+    pub open_reading: bool,
+}
+
 /// Serves `service` at `entrances` from now on, in threads of its own, with as many connections as `open_files`, the most
-/// that this process may have, let it. Called within an actix system. Signals are left to the caller. Where the API's
-/// address is not on loopback, every call needs one of `tokens`; the metrics' own address needs none.
+/// that this process may have, let it. Called within an actix system. Signals are left to the caller. On loopback
+/// `access` says who needs one of `tokens`; at any other address of the API every call does, and at the metrics' own none.
 pub fn serve(
     entrances: Entrances,
     open_files: u64,
     service: &Service,
+    access: Access,
     tokens: Tokens,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn RequestObserver>,
 ) -> io::Result<Serving> {
     let Entrances { api, certificate, commands, socket, metrics } = entrances;
     let limits = Limits::within(open_files);
-    let shared = |hosts| {
+    let users = Arc::new(access.users);
+    let shared = |hosts, rule| {
         let (tokens, clock, observer) = (tokens.clone(), clock.clone(), observer.clone());
-        Data::new(Shared::new(service.clone(), tokens, clock, observer, hosts, limits))
+        let admission = (hosts, rule, Arc::clone(&users));
+        Data::new(Shared::new(service.clone(), tokens, clock, observer, admission, limits))
     };
-    let calls = shared(Hosts::of_api(api.local_addr()?.ip()));
-    let mut servers = vec![serve_at([Entrance::of_api(api, certificate)], &calls, api_routes::<Service>(), limits)?];
+    let peers = Peers::of_this_machine((limits.accepted() + limits.beside().accepted()) * limits.workers)?;
+    let bound = api.local_addr()?.ip();
+    let calls = shared(Hosts::of_api(bound), Rule::at(bound, access.open_reading));
+    let entrance = [Entrance::of_api(api, certificate)];
+    let mut servers = vec![serve_at(entrance, &calls, api_routes::<Service>(), limits, Some(&peers))?];
     let beside: Vec<_> = Entrance::of_commands(commands, socket.as_ref())?;
     if !beside.is_empty() {
-        servers.push(serve_at(beside, &calls, api_routes::<Service>(), limits.beside())?);
+        servers.push(serve_at(beside, &calls, api_routes::<Service>(), limits.beside(), Some(&peers))?);
     }
     if let Some(listener) = metrics {
-        let telling = shared(Hosts::of_metrics(listener.local_addr()?.ip()));
-        servers.push(serve_at(
-            [Entrance::Plain(listener)],
-            &telling,
-            routes::metrics_alone::<Service>,
-            limits.beside(),
-        )?);
+        let telling = shared(Hosts::of_metrics(listener.local_addr()?.ip()), Rule::Open);
+        let entrance = [Entrance::Plain(listener)];
+        servers.push(serve_at(entrance, &telling, routes::metrics_alone::<Service>, limits.beside(), None)?);
     }
     Ok(Serving::begin(servers, socket))
 }

@@ -4,7 +4,6 @@
 //! without an answer if it panics. So no work is done in a handler itself: operations run as tasks of their own and
 //! questions on blocking threads, both to their end, and a panic in either is an answer like any other.
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,10 +17,10 @@ use crate::tokens::{Bearer, Tokens};
 use super::RequestObserver;
 use super::admission::Hosts;
 use super::api::Api;
-use super::auth::{self, Need, Rejections};
+use super::auth::{self, Denial, Need, Rejections, Rule};
 use super::jobs::Jobs;
 use super::limits::Limits;
-use super::socket::LocalUser;
+use super::users::LocalUsers;
 
 /// What all requests share.
 pub(super) struct Shared<A> {
@@ -36,6 +35,8 @@ pub(super) struct Shared<A> {
     pub clock: Arc<dyn Clock>,
     pub observer: Arc<dyn RequestObserver>,
     pub hosts: Hosts,
+    rule: Rule,
+    pub users: Arc<LocalUsers>,
     pub limits: Limits,
 }
 
@@ -45,7 +46,7 @@ impl<A: Api> Shared<A> {
         tokens: Tokens,
         clock: Arc<dyn Clock>,
         observer: Arc<dyn RequestObserver>,
-        hosts: Hosts,
+        (hosts, rule, users): (Hosts, Rule, Arc<LocalUsers>),
         limits: Limits,
     ) -> Self {
         let operations = Arc::new(Semaphore::new(limits.operations));
@@ -64,24 +65,59 @@ impl<A: Api> Shared<A> {
             clock,
             observer,
             hosts,
+            rule,
+            users,
             limits,
         }
     }
 
-    /// Who presents `token`, if that may have what is needed; `None` if no token is presented and none needed.
+    /// Who presents `token`, if that may have what is needed; `None` if no token is presented and none needed of a user
+    /// who is known or not.
     pub async fn authorise(
         &self,
         token: Option<String>,
         need: Need,
+        is_known: bool,
         caller: &Caller,
-        peer: Option<IpAddr>,
     ) -> Result<Option<Bearer>, Problem> {
         let bearer = match token {
             None => None,
-            Some(token) => Some(self.identify(token).await?.ok_or_else(|| self.reject(caller, peer))?),
+            Some(token) => Some(self.identify(token).await?.ok_or_else(|| self.reject(caller))?),
         };
-        auth::decide(need, bearer.as_ref(), self.hosts.need_tokens())?;
-        Ok(bearer)
+        match (auth::decide(need, bearer.as_ref(), is_known, self.rule), bearer) {
+            (Ok(()), bearer) => Ok(bearer),
+            (Err(Denial::MayOnlyLook), Some(Bearer { name, .. })) => {
+                let detail = format!("the token {name} may only look: use one with the right `operate`");
+                Err(Problem::new(ProblemKind::Forbidden, detail))
+            }
+            (Err(_), _) => Err(self.demand_token(need, is_known, caller)),
+        }
+    }
+
+    /// Tells how a token is come by, or done without. A user of this machine who tried to change something is recorded.
+    fn demand_token(&self, need: Need, is_known: bool, caller: &Caller) -> Problem {
+        const SEND: &str = "as `Authorization: Bearer TOKEN`";
+        if !self.rule.knows_users() {
+            // Not where on this machine: who calls may be anywhere.
+            let detail =
+                format!("this call needs a token: send one of state/api-tokens in the backup directory {SEND}");
+            return auth::unauthorized(&detail);
+        }
+        if !is_known && matches!(need, Need::Change | Need::Content) && self.may_be_recorded(caller) {
+            self.observer.rejected(caller);
+        }
+        let (who, file, owner) = (&caller.principal, self.tokens.path().display(), self.users.name());
+        auth::unauthorized(&match (need, is_known) {
+            (Need::Content, true) => format!("the content of files needs a token: send one of {file} {SEND}"),
+            (Need::Content, false) => format!(
+                "the content of files needs a token: send one of {file} {SEND}; {owner} and root can read it: \
+                 sudo -u {owner} curl …"
+            ),
+            _ => format!(
+                "{who} is no user whom this service knows, and needs a token: call it as its own user (sudo -u {owner} \
+                 curl …), send a token of {file} {SEND}, or let root name the user in [http].trusted_users"
+            ),
+        })
     }
 
     async fn identify(&self, token: String) -> Result<Option<Bearer>, Problem> {
@@ -94,12 +130,12 @@ impl<A: Api> Shared<A> {
         })
     }
 
-    /// Lets a user of this machine in who may do everything here, and nobody else.
-    pub fn admit_user(&self, user: LocalUser, caller: &Caller) -> Result<(), Problem> {
-        if user.is_trusted() {
+    /// Lets a user of this machine in who may do everything at its socket, and nobody else.
+    pub fn admit_user(&self, uid: Option<u32>, caller: &Caller) -> Result<(), Problem> {
+        if uid.is_some_and(|uid| self.users.include(uid)) {
             return Ok(());
         }
-        let refused = self.reject(caller, None);
+        let refused = self.reject(caller);
         Err(match refused.kind {
             ProblemKind::Unauthorized => {
                 let detail = "this socket is for the service's own user and root: use the API's address, with a token";
@@ -109,15 +145,18 @@ impl<A: Api> Shared<A> {
         })
     }
 
-    fn reject(&self, caller: &Caller, peer: Option<IpAddr>) -> Problem {
-        let mut rejections = self.rejections.lock().unwrap_or_else(PoisonError::into_inner);
-        // A peer without an address is behind this machine's own socket.
-        let peer = peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
-        if rejections.count(peer, self.clock.uptime()) {
+    fn reject(&self, caller: &Caller) -> Problem {
+        if self.may_be_recorded(caller) {
             self.observer.rejected(caller);
             return auth::unauthorized("the token is not one of those in state/api-tokens in the backup directory");
         }
         Problem::new(ProblemKind::TooManyRequests, "too many wrong tokens were presented: wait a minute")
+    }
+
+    /// Whether another rejection of this caller may go to the audit log.
+    fn may_be_recorded(&self, caller: &Caller) -> bool {
+        let mut rejections = self.rejections.lock().unwrap_or_else(PoisonError::into_inner);
+        rejections.count(&caller.principal, self.clock.uptime())
     }
 
     /// The right to begin an operation, until it is dropped; refused if too many are under way.

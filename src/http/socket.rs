@@ -4,7 +4,6 @@
 //! restore. It is made in a directory that only its owner and root can write in, opened for its owner alone, and whoever
 //! comes in is asked of the kernel (`SO_PEERCRED`), for permissions can be changed later.
 
-use std::fmt;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -114,29 +113,9 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
     }
 }
 
-/// Whether a user may do everything here: this process's own, and root, who may anyway.
+/// Whether a file of this user's is no stranger's: this process's own, or root's, who may anyway.
 fn is_trusted(uid: u32) -> bool {
     uid == 0 || uid == geteuid().as_raw()
-}
-
-/// Who is at the other end of a socket of this machine; `None` where the kernel does not say.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LocalUser(pub Option<u32>);
-
-impl LocalUser {
-    /// Whether that is one who may do everything here.
-    pub fn is_trusted(self) -> bool {
-        self.0.is_some_and(is_trusted)
-    }
-}
-
-impl fmt::Display for LocalUser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(uid) => write!(f, "uid:{uid}"),
-            None => f.write_str("uid:unknown"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub use drill::DrillSettings;
 pub use encryption::EncryptionSettings;
 pub use error::{Place, SettingsError, SettingsErrors};
 pub use file_patterns::{FilePatternError, FilePatterns, MAX_PATTERN_BYTES, MAX_PATTERNS};
-pub use http::{HttpSettings, TlsFiles};
+pub use http::{HttpSettings, TlsFiles, TrustedUser};
 pub use janitor::JanitorSettings;
 pub use kept::{KEPT, KeptSettings};
 pub use logging::{LogFormat, LogLevel, LoggingSettings, WordSyntax};

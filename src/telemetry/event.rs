@@ -345,7 +345,7 @@ pub enum Event {
         /// Where it is.
         path: String,
     },
-    /// Somebody presented a token that is nobody's.
+    /// Somebody was turned away: with a token that is nobody's, or as a user who may not do what was asked for.
     AuthRejected,
     /// Other settings are in force.
     SettingsReloaded {

@@ -204,7 +204,7 @@ pub(super) fn sentence(event: &Event) -> String {
             format!("the replica {replica} is {lag_backups} backups behind: {reason}")
         }
         Event::ReplicaCaughtUp { replica, .. } => format!("the replica {replica} has all backups again"),
-        Event::AuthRejected => "a token was presented that is nobody's".into(),
+        Event::AuthRejected => "somebody was turned away who has no right to what was asked for".into(),
         Event::SettingsReloaded { changes } => settings_reloaded(changes),
         Event::SettingsRejected { errors } => {
             format!("the settings are refused and those in force stay: {}", errors.join("; "))

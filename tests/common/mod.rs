@@ -101,15 +101,18 @@ impl Installation {
     /// One whose programs run without privileges, even if the tests are run by root, whom no permission stops.
     pub fn unprivileged() -> Self {
         const NOBODY: u32 = 65_534;
-        let mut new = Self::new();
-        if rustix::process::geteuid().is_root() {
-            // The user may not be able to reach the program where it was built.
-            let program = new.path("fiovana-app");
-            std::fs::copy(PROGRAM, &program).unwrap();
-            files::give_away(new.root(), NOBODY);
-            (new.program, new.user) = (program, Some(NOBODY));
-        }
-        new
+        let new = Self::new();
+        if rustix::process::geteuid().is_root() { new.given_to(NOBODY) } else { new }
+    }
+
+    /// The same with programs that run as this user, whose it is. Only root can do that.
+    pub fn given_to(mut self, user: u32) -> Self {
+        // The user may not be able to reach the program where it was built.
+        let program = self.path("fiovana-app");
+        std::fs::copy(PROGRAM, &program).unwrap();
+        files::give_away(self.root(), user);
+        (self.program, self.user) = (program, Some(user));
+        self
     }
 
     /// The directory itself, as the program sees it.

@@ -166,7 +166,7 @@ fn an_operation_knows_who_asked_for_it() {
     let door = Door::open();
     let reply = door.post("/api/backup/security");
     let caller = door.fake.caller();
-    assert_eq!(caller.principal, "http:127.0.0.1");
+    assert_eq!(caller.principal, "uid:998");
     assert_eq!(reply.header("x-request-id"), Some(caller.correlation_id.as_str()));
     assert!(caller.correlation_id.len() == 32 && caller.correlation_id.bytes().all(|b| b.is_ascii_hexdigit()));
     assert_ne!(door.post("/api/backup/security").header("x-request-id"), Some(caller.correlation_id.as_str()));

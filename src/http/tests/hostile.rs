@@ -5,6 +5,7 @@ use std::io::Write;
 use crate::api::ProblemKind;
 
 use super::fake::ID;
+use super::tokens::token;
 use super::{Door, Reply, request};
 
 #[test]
@@ -209,7 +210,10 @@ fn a_head_that_is_none_or_says_two_things_never_reaches_the_service() {
 fn a_refused_request_leaves_nothing_behind_that_is_taken_for_the_next() {
     let door = Door::open();
     let hidden = "POST /api/backup/logs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    let mut bytes = format!("POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", hidden.len());
+    // Who has hung up by half when they are looked for is nobody that is known: this one has a token.
+    let bearer = format!("Authorization: Bearer {}\r\n", token(&door, "operate"));
+    let mut bytes =
+        format!("POST /nowhere HTTP/1.1\r\nHost: localhost\r\n{bearer}Content-Length: {}\r\n\r\n", hidden.len());
     bytes.push_str(hidden);
     let mut stream = door.connect();
     stream.write_all(bytes.as_bytes()).unwrap();

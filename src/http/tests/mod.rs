@@ -10,11 +10,13 @@ mod hostile;
 mod jobs;
 mod openapi;
 mod spellings;
+mod strangers;
 mod streams;
 mod tokens;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -25,13 +27,19 @@ use actix_web::web::Data;
 use crate::api::{Problem, ProblemKind};
 use crate::clock::SystemClock;
 
+use super::auth::Rule;
 use super::entrances::{Entrance, serve_at};
 use super::limits::Limits;
+use super::peers::Peers;
+use super::peers::table::{Wanted, one};
 use super::shared::Shared;
+use super::users::LocalUsers;
 use super::{Hosts, RequestObserver, api_routes, bind};
 use crate::actors::service::Caller;
 use crate::tokens::Tokens;
 use fake::Fake;
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Longer than anything takes; only a test that fails waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,6 +59,12 @@ impl RequestObserver for Observed {
     }
 }
 
+/// The number of the user that the service takes itself to run as.
+const OWN: u32 = 998;
+/// Those of a user that it trusts, and of one that it does not know.
+const TRUSTED: u32 = 1000;
+const STRANGER: u32 = 1001;
+
 /// A running front door; stopped when dropped.
 struct Door {
     address: SocketAddr,
@@ -59,6 +73,7 @@ struct Door {
     directory: tempfile::TempDir,
     server: ServerHandle,
     thread: Option<JoinHandle<()>>,
+    user: Arc<AtomicU32>,
 }
 
 impl Door {
@@ -66,35 +81,51 @@ impl Door {
         Self::with(Limits::DEFAULT)
     }
 
+    /// On loopback, called by the service's own user.
     fn with(limits: Limits) -> Self {
-        Self::serving(limits, Hosts::of_api([127, 0, 0, 1].into()))
+        Self::serving(limits, LOOPBACK, Rule::Loopback { open_reading: true })
     }
 
     /// One that takes itself for reachable from elsewhere.
     fn off_loopback() -> Self {
-        Self::serving(Limits::DEFAULT, Hosts::of_api([192, 0, 2, 7].into()))
+        Self::serving(Limits::DEFAULT, [192, 0, 2, 7].into(), Rule::Tokens)
     }
 
-    fn serving(limits: Limits, hosts: Hosts) -> Self {
-        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    fn serving(limits: Limits, bound: IpAddr, rule: Rule) -> Self {
+        let listener = bind(SocketAddr::from((LOOPBACK, 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let (fake, observed) = (Fake::default(), Arc::new(Observed::default()));
         let directory = tempfile::tempdir().unwrap();
         let tokens = Tokens::at(directory.path().join("api-tokens"));
         tokens.prepare().unwrap();
+        let user = Arc::new(AtomicU32::new(OWN));
         let (sender, receiver) = mpsc::channel();
-        let (api, observer) = (fake.clone(), Arc::clone(&observed));
+        let (api, observer, seen) = (fake.clone(), Arc::clone(&observed), Arc::clone(&user));
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async {
-                let shared = Shared::new(api, tokens, Arc::new(SystemClock::start()), observer, hosts, limits);
+                let users = Arc::new(LocalUsers::new(OWN, "fiovana", 65_534).trusting([TRUSTED]));
+                let admission = (Hosts::of_api(bound), rule, users);
+                let shared = Shared::new(api, tokens, Arc::new(SystemClock::start()), observer, admission, limits);
                 let entrance = [Entrance::Plain(listener)];
-                let server = serve_at(entrance, &Data::new(shared), api_routes::<Fake>(), limits).unwrap();
+                let table = move |wanted: &mut Wanted| {
+                    wanted.values_mut().for_each(|found| *found = one(1, seen.load(Ordering::SeqCst), 7));
+                    Ok(())
+                };
+                let peers = rule.knows_users().then(|| Peers::looking(1024, Box::new(table)).unwrap());
+                let shared = Data::new(shared);
+                let server = serve_at(entrance, &shared, api_routes::<Fake>(), limits, peers.as_ref()).unwrap();
                 sender.send(server.handle()).unwrap();
                 server.await.unwrap();
             });
         });
         let server = receiver.recv_timeout(PATIENCE).unwrap();
-        Self { address, fake, observed, directory, server, thread: Some(thread) }
+        Self { address, fake, observed, directory, server, thread: Some(thread), user }
+    }
+
+    /// From now on connections are this user's.
+    fn called_by(self, uid: u32) -> Self {
+        self.user.store(uid, Ordering::SeqCst);
+        self
     }
 
     fn connect(&self) -> TcpStream {

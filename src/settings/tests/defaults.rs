@@ -78,7 +78,15 @@ fn everything_else_has_its_default() {
     let house = House::empty();
     let settings = house.load();
     let bind = ([127, 0, 0, 1], 8080).into();
-    assert_eq!(settings.http, HttpSettings { bind, metrics_bind: None, unix_socket: None, tls: None });
+    let http = HttpSettings {
+        bind,
+        metrics_bind: None,
+        unix_socket: None,
+        tls: None,
+        trusted_users: vec![],
+        open_reading: true,
+    };
+    assert_eq!(settings.http, http);
     let recovery = RecoverySettings {
         integrity_failures: 3,
         window_minutes: 60,

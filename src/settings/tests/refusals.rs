@@ -199,6 +199,10 @@ fn a_value_out_of_range_is_refused() {
             "http.unix_socket = ''",
             r#"http.unix_socket: "" (FILE [http].unix_socket) is not allowed: give the path of a socket to be, of at most 107 bytes once it is absolute"#,
         ),
+        (
+            "http.trusted_users = 'deploy'",
+            r#"http.trusted_users: "deploy" (FILE [http].trusted_users) is not allowed: give a list of at most 64 names or numbers of users such as ["deploy", 1000]"#,
+        ),
     ] {
         assert_eq!(line(toml), expected, "{toml}");
     }
@@ -207,6 +211,14 @@ fn a_value_out_of_range_is_refused() {
 #[test]
 fn a_value_of_another_type_is_refused() {
     for toml in [
+        "http.open_reading = 'no'",
+        "http.trusted_users = [1.5]",
+        "http.trusted_users = [-1]",
+        "http.trusted_users = [4294967296]",
+        "http.trusted_users = ['']",
+        "http.trusted_users = ['a b']",
+        "http.trusted_users = ['a:0']",
+        "http.trusted_users = [\"\\u0000\"]",
         "backup.enabled = 'true'",
         "backup.enabled = 1",
         "backup.max_backups = '10'",
