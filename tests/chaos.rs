@@ -145,6 +145,23 @@ fn work_that_outlives_its_actor_keeps_the_write_lane_and_the_actor_is_shown_as_s
 }
 
 #[test]
+fn a_supervisor_that_hangs_is_told_by_healthz_and_keeps_nobody_from_stopping() {
+    let installation = Installation::new();
+    let (daemon, mut input) = installation.start_with_input();
+    daemon.settle();
+    assert_eq!(daemon.get("/healthz").text, "ok\n");
+    strike(&mut input, "supervisor", "hang");
+    let answer = daemon.wait("healthz to fail", |daemon| {
+        let answer = daemon.get("/healthz");
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!(answer.problem(503), "unavailable");
+    assert!(answer.text.contains("the supervisor has not answered"), "{}", answer.text);
+    assert_eq!(daemon.get("/metrics").status, 200);
+    assert_eq!(code(daemon.terminate()), 0);
+}
+
+#[test]
 fn an_actor_in_a_crash_loop_is_given_up_and_that_is_recovery_mode() {
     let installation = Installation::new();
     let (daemon, mut input) = installation.start_with_input();

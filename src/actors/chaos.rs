@@ -14,6 +14,7 @@ use super::lane::WriteLane;
 use super::post::Post;
 use super::scheduler::Scheduler;
 use super::supervision::fail;
+use super::supervisor::Supervisor;
 use super::verifier::Verifier;
 
 /// A way to fail.
@@ -74,6 +75,17 @@ macro_rules! victims {
 
 victims!(Archiver, Auditor, Janitor, Scheduler, Verifier);
 
+/// The supervisor has nobody who would restart it: it can only hang.
+impl Handler<Fault> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, fault: Fault, ctx: &mut Self::Context) {
+        if let Fault::Hang = fault {
+            ctx.wait(actix::fut::wrap_future(std::future::pending()));
+        }
+    }
+}
+
 /// The actors that can be made to fail.
 #[derive(Clone)]
 pub struct Victims {
@@ -81,6 +93,7 @@ pub struct Victims {
     pub(super) auditor: Post<Auditor>,
     pub(super) janitor: Post<Janitor>,
     pub(super) scheduler: Option<Post<Scheduler>>,
+    pub(super) supervisor: Post<Supervisor>,
     pub(super) verifier: Post<Verifier>,
 }
 
@@ -91,6 +104,7 @@ impl Victims {
             "archiver" => self.archiver.do_send(fault),
             "auditor" => self.auditor.do_send(fault),
             "janitor" => self.janitor.do_send(fault),
+            "supervisor" => self.supervisor.do_send(fault),
             "verifier" => self.verifier.do_send(fault),
             "scheduler" => match &self.scheduler {
                 Some(scheduler) => scheduler.do_send(fault),

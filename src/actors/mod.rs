@@ -114,6 +114,7 @@ pub async fn start(world: World) -> Running {
         auditor: auditor.clone(),
         janitor: janitor.clone(),
         scheduler: scheduler.clone(),
+        supervisor: supervisor.clone(),
         verifier: verifier.clone(),
     };
     supervisor.do_send(Meet { herald: herald("supervisor"), verifier: verifier.clone(), scheduler: scheduler.clone() });

@@ -7,6 +7,7 @@ mod pruning;
 mod recovery;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 mod drill;
 
@@ -22,7 +23,7 @@ use super::supervisor::{AllWell, Happened, Supervisor};
 use super::turns::PATIENCE;
 use super::verifier::{CheckDoubtful, Verifier, Verify};
 use super::view;
-use super::world::World;
+use super::world::{ROOT, World};
 use crate::api::{
     BackupDetails, BackupList, ListQuery, Problem, ProblemKind, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
 };
@@ -212,9 +213,21 @@ impl Service {
         }
     }
 
+    /// What keeps the service from doing its work, if something does. Asks nobody, so that it is answered whatever hangs.
+    pub fn unwell(&self) -> Option<String> {
+        let silence = self.world.silence(ROOT);
+        if silence > ASKED_EVERY * MISSED {
+            return Some(format!("the supervisor has not answered for {} s", silence.as_secs()));
+        }
+        let silent = self.world.silent_actors();
+        (!silent.is_empty()).then(|| format!("not heard of for long: {}", silent.join(", ")))
+    }
+
     /// Lets running work end, at its next safe point if it takes long, and lets nothing begin.
     pub(super) async fn stop(&self) {
-        let _ = self.happened(Happened::unasked(ModeEvent::StopRequested)).await;
+        // A supervisor that hangs keeps nobody from stopping.
+        let told = self.happened(Happened::unasked(ModeEvent::StopRequested));
+        let _ = tokio::time::timeout(STOP_PATIENCE, told).await;
         if tokio::time::timeout(STOP_PATIENCE, self.world.quiescence()).await.is_err() {
             // Who waits for the lane is turned away; who is in stops within a chunk, or a sync.
             self.world.lane.close();
@@ -267,8 +280,14 @@ impl Service {
     }
 }
 
+/// So often at least the supervisor is asked whether all is well.
+pub const ASKED_EVERY: Duration = Duration::from_secs(5);
+
+/// So often may it leave that unanswered before it is taken for stuck.
+const MISSED: u32 = 4;
+
 /// How long a stop waits for work before it is told to stop.
-const STOP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a reference means, as far as its form tells.
 pub(super) fn reference(text: &str) -> Result<BackupRef, Problem> {

@@ -323,6 +323,7 @@ impl Handler<AllWell> for Supervisor {
     type Result = bool;
 
     fn handle(&mut self, _: AllWell, _ctx: &mut Self::Context) -> Self::Result {
+        self.world.hear(ROOT);
         let silent = self.world.silent_actors();
         if !silent.is_empty() {
             tracing::error!(?silent, "actors that should be alive are not heard of");
@@ -335,6 +336,7 @@ impl Handler<Happened> for Supervisor {
     type Result = AtomicResponse<Self, Result<(), Problem>>;
 
     fn handle(&mut self, mut happened: Happened, _ctx: &mut Self::Context) -> Self::Result {
+        self.world.hear(ROOT);
         if let ModeEvent::Started(facts) = &mut happened.event
             && let IntegrityVerdict::Repeated { .. } = self.window.verdict(self.world.clock.now())
         {

@@ -26,6 +26,7 @@ use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Catalogue, Finding, SetIndex};
 use crate::repository::wire::FileEntry;
 use crate::settings::{SetSettings, Settings};
+use crate::telemetry::dropped_lines;
 use crate::telemetry::facts::{Facts, ReplicaFacts, SetFacts};
 
 const DEFAULT_LIST: usize = 100;
@@ -295,6 +296,7 @@ pub fn status(world: &World) -> Status {
             writable: !audit.failing,
             chain_ok: !audit.broken,
         },
+        log_lines_dropped: dropped_lines(),
     }
 }
 

@@ -169,7 +169,7 @@ pub struct ActorView {
     pub restarts: u64,
     /// Why it was restarted last.
     pub last_error: Option<String>,
-    /// The uptime at which it last answered a heartbeat.
+    /// The uptime at which it last gave a sign of life.
     pub heard: Duration,
 }
 
@@ -499,10 +499,16 @@ impl World {
         self.mail.get(name).cloned().unwrap_or_default()
     }
 
-    /// Remembers that an actor answered a heartbeat.
+    /// Remembers that an actor gave a sign of life.
     pub(super) fn hear(&self, name: &'static str) {
         let now = self.clock.uptime();
         self.update_actor(name, |actor| actor.heard = now);
+    }
+
+    /// How long nothing was heard of an actor.
+    pub(super) fn silence(&self, name: &'static str) -> Duration {
+        let heard = locked(&self.actors).get(name).map_or(Duration::ZERO, |actor| actor.heard);
+        self.clock.uptime().saturating_sub(heard)
     }
 
     /// The actors that should have been heard of by now and were not. Those that were given up are nobody's surprise.

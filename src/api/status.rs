@@ -38,6 +38,9 @@ pub struct Status {
     pub replicas: Vec<ReplicaStatus>,
     /// The audit log.
     pub audit: AuditStatus,
+    /// Log lines that nobody took, or that could not be written, since the start.
+    #[serde(default)]
+    pub log_lines_dropped: u64,
 }
 
 /// The mode.

@@ -55,6 +55,7 @@ use place::Setup;
 use crate::api::RestoreOptions;
 use crate::clock::{Clock, SystemClock};
 use crate::private_file::keep_what_is_made_ours;
+use crate::telemetry::{flush_log, standard_error};
 
 /// Does what was typed, and prints what came of it.
 pub fn run(arguments: Arguments) -> Exit {
@@ -75,8 +76,10 @@ pub fn explain(instead: &Instead) -> Exit {
 
 fn with_output(json: bool, body: impl FnOnce(&mut Output<'_>) -> Exit) -> Exit {
     let look = Look::of_stdout(SystemClock::start().now());
-    let (mut results, mut messages) = (io::stdout(), io::stderr());
-    body(&mut Output::new(&mut results, &mut messages, look, json).with_messages_on(Page::of(io::stderr())))
+    let (mut results, mut messages) = (io::stdout(), standard_error());
+    let exit = body(&mut Output::new(&mut results, &mut messages, look, json).with_messages_on(Page::of(io::stderr())));
+    flush_log();
+    exit
 }
 
 fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failure> {

@@ -259,6 +259,7 @@ pub fn status() -> Status {
             writable: false,
             chain_ok: true,
         },
+        log_lines_dropped: 0,
     }
 }
 

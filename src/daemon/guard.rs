@@ -11,12 +11,11 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::systemd;
-use crate::actors::service::Service;
+use crate::actors::service::{ASKED_EVERY, Service};
+use crate::telemetry::flush_log;
 
 /// The time between two looks at the place of the repository.
 const LOOK_AT_PLACE_EVERY: Duration = Duration::from_secs(2);
-/// The longest time between two looks.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// After this many heartbeats without a sign of life from the actors' thread the process ends.
 const PATIENCE_HEARTBEATS: u32 = 6;
 
@@ -24,7 +23,7 @@ const PATIENCE_HEARTBEATS: u32 = 6;
 /// service is in whenever that changes.
 pub async fn watch(service: Service, heartbeat: Duration) {
     let alive = end_if_silent_for(heartbeat * PATIENCE_HEARTBEATS);
-    let every = systemd::watchdog().map_or(LOOK_EVERY, |patience| (patience / 3).min(LOOK_EVERY)).min(heartbeat);
+    let every = systemd::watchdog().map_or(ASKED_EVERY, |patience| (patience / 3).min(ASKED_EVERY)).min(heartbeat);
     let mut told = String::new();
     loop {
         // The thread goes when this does: nobody is left to be told.
@@ -74,6 +73,7 @@ fn listen(signs: &Receiver<()>, patience: Duration) {
                     "the actors have not moved for {} s: the process ends, so that it is started anew",
                     patience.as_secs()
                 );
+                flush_log();
                 std::process::exit(1);
             }
         }

@@ -12,7 +12,7 @@ use crate::api::{
 use crate::core::BackupRef;
 use crate::telemetry::Follower;
 
-/// The calls of [`Service`]. Those that are not `async` may block, but for `metrics` and `unready`.
+/// The calls of [`Service`]. Those that are not `async` may block, but for `metrics`, `unready` and `unwell`.
 pub(super) trait Api: Clone + Send + Sync + 'static {
     async fn backup(&self, set: &str, caller: &Caller) -> Result<BackupDetails, Problem>;
     fn list(&self, query: &ListQuery) -> Result<BackupList, Problem>;
@@ -44,6 +44,7 @@ pub(super) trait Api: Clone + Send + Sync + 'static {
     async fn accept_audit(&self, caller: &Caller) -> Result<AcceptOutcome, Problem>;
     fn metrics(&self) -> Result<String, Problem>;
     fn unready(&self) -> Option<String>;
+    fn unwell(&self) -> Option<String>;
 }
 
 impl Api for Service {
@@ -147,5 +148,9 @@ impl Api for Service {
 
     fn unready(&self) -> Option<String> {
         Service::unready(self)
+    }
+
+    fn unwell(&self) -> Option<String> {
+        Service::unwell(self)
     }
 }

@@ -127,14 +127,18 @@ pub(super) async fn openapi(document: Data<OpenApi>) -> Answer {
     ok(&document)
 }
 
-/// Alive is whoever answers.
-pub(super) async fn alive() -> HttpResponse {
-    HttpResponse::Ok().content_type(ContentType::plaintext()).body("ok\n")
+/// Alive is whoever does its work: that it answers says nothing of the parts behind it.
+pub(super) async fn alive<A: Api>(shared: Data<Shared<A>>) -> Answer {
+    unless(shared.glance(|api| api.unwell()).await?, "ok\n")
 }
 
 pub(super) async fn ready<A: Api>(shared: Data<Shared<A>>) -> Answer {
-    match shared.glance(|api| api.unready()).await? {
-        None => Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).body("ready\n")),
+    unless(shared.glance(|api| api.unready()).await?, "ready\n")
+}
+
+fn unless(reason: Option<String>, text: &'static str) -> Answer {
+    match reason {
+        None => Ok(HttpResponse::Ok().content_type(ContentType::plaintext()).body(text)),
         Some(reason) => Err(Problem::new(ProblemKind::Unavailable, reason)),
     }
 }

@@ -98,7 +98,7 @@ pub(super) fn calls<A: Api>() -> Vec<Call> {
             .takes::<NoOptions>().answers::<AcceptOutcome>(),
         get("/api/openapi.json", Overview, to(openapi), "showOpenApi", "This document").tells_json(),
         get("/metrics", Overview, to(metrics::<A>), "showMetrics", "For Prometheus").tells("text/plain"),
-        get("/healthz", Nothing, to(alive), "isAlive", "Whether it lives").tells("text/plain"),
+        get("/healthz", Nothing, to(alive::<A>), "isAlive", "Whether it lives").tells("text/plain"),
         get("/readyz", Nothing, to(ready::<A>), "isReady", "Whether it is ready").tells("text/plain"),
     ]
 }

@@ -3,7 +3,9 @@
 //! Hazard: a log that only its author can read is no help at 3 a.m. On a terminal a line is a sentence; elsewhere, or
 //! when asked for, it is one JSON object.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, LineWriter, Write};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing::Level;
 use tracing::field::Field;
@@ -13,23 +15,42 @@ use tracing_subscriber::fmt::format;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::log_queue::LogQueue;
 use super::{Event, Occurrence};
 use crate::audit::Outcome;
 use crate::settings::{Change, LogFormat, LoggingSettings};
 
+/// How long whoever ends the process waits for the last lines to be written.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a thread that panics does: it may be the end of the process, and else it has work to do.
+const PANIC_PATIENCE: Duration = Duration::from_millis(100);
+
+/// The queue of this process, once it logs.
+static QUEUE: OnceLock<LogQueue> = OnceLock::new();
+
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
-#[error("set up logging")]
-pub struct LoggingError(#[from] tracing_subscriber::util::TryInitError);
+pub enum LoggingError {
+    /// There is no thread for it.
+    #[error("start the thread that writes the log")]
+    Thread(#[source] io::Error),
+    /// Something else logs already.
+    #[error("set up logging")]
+    Subscriber(#[from] tracing_subscriber::util::TryInitError),
+}
 
-/// Sends log lines to standard error from now on, panics among them; once in a process.
+/// Sends log lines to standard error from now on, panics among them; once in a process. Logging never waits.
 pub fn init(settings: &LoggingSettings, format: Option<LogFormat>) -> Result<(), LoggingError> {
     // What libraries say at their informational levels is noise to an operator.
     let filter = EnvFilter::new(format!("warn,fiovana_app={}", settings.level.as_str()));
     let registry = tracing_subscriber::registry().with(filter);
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = io::stderr().is_terminal();
     let colours = terminal && std::env::var_os("NO_COLOR").is_none();
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let tell = |lines| tracing::warn!(lines, "log lines were lost: for a while they could not be written");
+    let queue = LogQueue::start(io::stderr(), tell).map_err(LoggingError::Thread)?;
+    // The layer's own complaints would go to standard error directly, and wait there.
+    let layer = tracing_subscriber::fmt::layer().with_writer(queue.clone()).log_internal_errors(false);
     match format.unwrap_or(settings.format) {
         LogFormat::Json => registry.with(layer.json().flatten_event(true).with_current_span(false)).try_init()?,
         LogFormat::Human => {
@@ -37,16 +58,51 @@ pub fn init(settings: &LoggingSettings, format: Option<LogFormat>) -> Result<(),
             registry.with(layer.with_ansi(colours).with_target(false).fmt_fields(fields)).try_init()?;
         }
     }
-    std::panic::set_hook(Box::new(|panic| {
+    let at_panic = queue.clone();
+    std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic: {}", panic.payload_as_str().unwrap_or("no message"));
+        at_panic.flush(PANIC_PATIENCE);
     }));
+    // Whoever comes second was refused above.
+    let _ = QUEUE.set(queue);
     Ok(())
+}
+
+/// Waits until the log is written, at most for a second: to be called before the process ends.
+pub fn flush() {
+    QUEUE.get().into_iter().for_each(|queue| queue.flush(FLUSH_PATIENCE));
+}
+
+/// How many log lines were dropped, because nobody took them in time or they could not be written.
+pub fn dropped_lines() -> u64 {
+    QUEUE.get().map_or(0, LogQueue::dropped)
+}
+
+/// Standard error, line by line: in the order of the log and without waiting, if this process logs.
+pub fn standard_error() -> impl Write {
+    LineWriter::new(StandardError)
+}
+
+struct StandardError;
+
+impl Write for StandardError {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match QUEUE.get() {
+            Some(queue) => queue.clone().write(bytes),
+            None => io::stderr().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// What `work` warns of goes to standard error, as plain lines, for a command that has no log.
 pub fn warnings_on_standard_error<T>(work: impl FnOnce() -> T) -> T {
-    let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(Level::WARN);
+    let lines =
+        tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(Level::WARN).log_internal_errors(false);
     let lines = lines.without_time().with_level(false).with_target(false).with_ansi(false);
     tracing::subscriber::with_default(lines.finish(), work)
 }

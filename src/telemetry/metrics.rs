@@ -13,7 +13,7 @@ use prometheus::{
 };
 
 use super::facts::{Facts, SetFacts};
-use super::{Check, Event, Occurrence};
+use super::{Check, Event, Occurrence, dropped_lines};
 use crate::core::mode::{DegradedReason, Mode};
 use crate::core::{BackupKind, BackupState, Sha256};
 
@@ -52,6 +52,7 @@ struct States {
     clock_suspect: IntGauge,
     replica_lag: IntGaugeVec,
     replica_same_disk: IntGaugeVec,
+    log_lines_dropped: prometheus::IntCounter,
 }
 
 /// Counted from events.
@@ -359,6 +360,8 @@ impl States {
                 "1 if the replica is on the disk of the backup directory, or that is not known.",
                 &["replica"],
             )?,
+            log_lines_dropped: registrar
+                .counter("log_lines_dropped_total", "Log lines that nobody took, or that could not be written.")?,
         })
     }
 
@@ -406,6 +409,8 @@ impl States {
             self.replica_lag.with_label_values(&name).set(replica.lag_backups as i64);
             self.replica_same_disk.with_label_values(&name).set(replica.same_disk.into());
         }
+        self.log_lines_dropped.reset();
+        self.log_lines_dropped.inc_by(dropped_lines());
     }
 }
 

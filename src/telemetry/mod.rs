@@ -6,12 +6,16 @@
 mod event;
 pub mod facts;
 mod feed;
+mod log_queue;
 mod logging;
 mod metrics;
 mod notice;
 
 pub use event::{Check, Event, Occurrence};
 pub use feed::{Feed, Follower, News, Told};
-pub use logging::{LoggingError, init as init_logging, log, warnings_on_standard_error};
+pub use logging::{
+    LoggingError, dropped_lines, flush as flush_log, init as init_logging, log, standard_error,
+    warnings_on_standard_error,
+};
 pub use metrics::{Metrics, MetricsError, Notified};
 pub use notice::notice;

@@ -252,6 +252,12 @@ impl Daemon {
         Self { child, backups, authority: String::new(), said }
     }
 
+    /// The same; what it says goes where the command says.
+    pub fn spawn_unheard(mut command: Command, backups: PathBuf) -> Self {
+        let child = command.spawn().unwrap();
+        Self { child, backups, authority: String::new(), said: Arc::default() }
+    }
+
     /// The same, as soon as it listens.
     pub fn listening(mut self) -> Self {
         self.authority = self.wait("the lock to name the service's address", |daemon| daemon.announced());

@@ -78,6 +78,8 @@ impl Connection {
         match (trouble, sign) {
             (Some(trouble), _) => Err(trouble.into()),
             (None, Ok((200, text))) if text.trim() == "ok" => Ok(connection),
+            // This service all the same, though not well.
+            (None, Ok((503, text))) if serde_json::from_str::<Problem>(&text).is_ok() => Ok(connection),
             (None, Ok((status, _))) => Err(RemoteError::Stranger { url, status }),
             (None, Err(cause)) if is_tls(&cause) => Err(RemoteError::Untrusted { url, cause: Box::new(cause) }),
             (None, Err(cause)) => Err(RemoteError::Unreachable { url, cause: Box::new(cause) }),

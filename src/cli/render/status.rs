@@ -26,6 +26,12 @@ pub fn status(status: &Status, look: &Look) -> String {
     text += &replicas(&status.replicas, look);
     text += &damage(&status.damage, &status.scrub, look);
     text += &actors(status, look);
+    if status.log_lines_dropped > 0 {
+        text += &format!(
+            "  {} log lines were lost: nobody took them, or they could not be written\n",
+            status.log_lines_dropped
+        );
+    }
     text += &format!("version {}, up since {} UTC ({})\n", status.version, time(started), age(started, look.now));
     text
 }

@@ -152,6 +152,15 @@ fn who_is_not_ready_says_why_and_is_still_alive() {
 }
 
 #[test]
+fn who_is_stuck_is_not_alive_and_says_in_what() {
+    let door = Door::open();
+    door.fake.make_unwell("the supervisor has not answered for 21 s");
+    let reply = door.get("/healthz");
+    assert_eq!(reply.problem(ProblemKind::Unavailable).detail, "the supervisor has not answered for 21 s");
+    assert_eq!(door.get("/readyz").status, 200);
+}
+
+#[test]
 fn head_is_get_without_the_body() {
     let door = Door::open();
     for path in ["/healthz", "/api/backup/list", "/api/status"] {

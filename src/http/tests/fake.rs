@@ -38,6 +38,7 @@ struct Inner {
     calls: Mutex<Vec<String>>,
     callers: Mutex<Vec<Caller>>,
     unready: Mutex<Option<String>>,
+    unwell: Mutex<Option<String>>,
     gate: Semaphore,
     feed: Arc<Feed>,
     sender: Mutex<mpsc::Sender<Stage>>,
@@ -51,6 +52,7 @@ impl Default for Fake {
             calls: Mutex::default(),
             callers: Mutex::default(),
             unready: Mutex::default(),
+            unwell: Mutex::default(),
             gate: Semaphore::new(0),
             feed: Arc::default(),
             sender: Mutex::new(sender),
@@ -81,6 +83,10 @@ impl Fake {
 
     pub fn make_unready(&self, reason: &str) {
         *self.0.unready.lock().unwrap() = Some(reason.to_owned());
+    }
+
+    pub fn make_unwell(&self, reason: &str) {
+        *self.0.unwell.lock().unwrap() = Some(reason.to_owned());
     }
 
     /// Lets one operation on `slow` end.
@@ -221,6 +227,7 @@ impl Api for Fake {
                 free_bytes: None,
             },
             audit: AuditStatus { path: "/audit".to_owned(), head_sequence: None, writable: true, chain_ok: true },
+            log_lines_dropped: 0,
         }
     }
 
@@ -350,6 +357,10 @@ impl Api for Fake {
 
     fn unready(&self) -> Option<String> {
         self.0.unready.lock().unwrap().clone()
+    }
+
+    fn unwell(&self) -> Option<String> {
+        self.0.unwell.lock().unwrap().clone()
     }
 }
 
