@@ -9,6 +9,7 @@ mod guard;
 pub mod keys;
 mod opening;
 pub mod owner;
+mod switch_user;
 mod systemd;
 mod twin;
 pub mod users;
@@ -38,10 +39,10 @@ use crate::storage::local::Local;
 use crate::storage::{Storage, StorageError, StorageErrorKind};
 use crate::telemetry::{LoggingError, Metrics, MetricsError, init_logging, warnings_on_standard_error};
 use crate::tokens::Tokens;
-use emergency::Salvaged;
 use opening::Opened;
 pub use opening::{Missing, Need};
-use owner::{OwnerError, act_as_owner};
+use owner::OwnerError;
+pub use switch_user::keep_memory_private;
 use users::UserError;
 
 /// How the daemon is started.
@@ -158,14 +159,12 @@ impl From<Missing> for Failure {
 pub fn run(options: Options) -> Result<(), Failure> {
     let clock = Arc::new(SystemClock::start());
     let (settings, rejected) = if options.sources.recovery_mode() {
-        let salvaged = Salvaged::from(&options.sources);
-        act_as_owner(&salvaged.settings, false)?;
+        let salvaged = owner::salvage(&options.sources, false)?;
         init_logging(&salvaged.settings.logging, options.log_format)?;
         salvaged.findings().iter().for_each(|finding| emergency::found(finding));
         (salvaged.settings, salvaged.rejected)
     } else {
-        let settings = Settings::load(&options.sources)?;
-        act_as_owner(&settings, false)?;
+        let settings = owner::settings(&options.sources, false)?;
         init_logging(&settings.logging, options.log_format)?;
         (settings, None)
     };

@@ -14,7 +14,8 @@ use age::secrecy::ExposeSecret;
 use age::x25519::{Identity, Recipient};
 use zeroize::Zeroizing;
 
-use crate::private_file::{PrivateFileError, require_private};
+use crate::files::replace;
+use crate::private_file::{PrivateFileError, open_in_place, open_private, open_trusted};
 use crate::repository::encryption::{Keys, MAX_RECIPIENTS, Recipients, Sealing, fingerprint};
 use crate::settings::{EncryptionSettings, Settings};
 
@@ -88,23 +89,21 @@ pub fn salvage(settings: &Settings, tell: impl FnOnce(&KeyError)) -> Keys {
 /// The identities; none if nobody named a file and there is none in the usual place.
 fn identities(settings: &EncryptionSettings) -> Result<Vec<Identity>, KeyError> {
     let path = &settings.identity;
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !settings.identity_is_named => return Ok(Vec::new()),
-        opened => opened.map_err(|error| failed("read the identity", path, error))?,
+    let open = if settings.identity_is_credential { open_in_place } else { open_private };
+    let file = match open(path) {
+        Err(error) if error.is_absent() && !settings.identity_is_named => return Ok(Vec::new()),
+        opened => opened?,
     };
-    if !settings.identity_is_credential {
-        require_private(path, &file)?;
-    }
     parse(path, file, "no identity: a line is AGE-SECRET-KEY-1 and 58 more characters")
 }
 
 /// The recipients: those in the file, or else those of the identities.
 fn recipients(settings: &EncryptionSettings, identities: &[Identity]) -> Result<Recipients, KeyError> {
     let path = &settings.recipients;
-    let recipients: Vec<Recipient> = match File::open(path) {
+    let recipients: Vec<Recipient> = match open_trusted(path) {
         Ok(file) => parse(path, file, "no recipient: a line is age1 and 58 more characters")?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => identities.iter().map(Identity::to_public).collect(),
-        Err(error) => return Err(failed("read the recipients", path, error)),
+        Err(error) if error.is_absent() => identities.iter().map(Identity::to_public).collect(),
+        Err(error) => return Err(error.into()),
     };
     let none = || KeyError::None { identity: settings.identity.clone(), recipients: path.clone() };
     Recipients::new(recipients).ok_or_else(none)
@@ -194,22 +193,13 @@ fn change(
         return Err(refused("would be one more than the 20 that are possible, in"));
     }
     let text = format!("# For whom backups are encrypted: one age recipient to a line.\n{}\n", lines.join("\n"));
-    replace(path, &text).map_err(|error| failed("write", path, error))?;
+    replace(path, text.as_bytes(), 0o644).map_err(|error| failed("write", path, error))?;
     Ok(lines.len())
 }
 
 /// That there are none yet is no fault of whoever adds one.
 fn no_recipients(error: KeyError) -> Result<Vec<String>, KeyError> {
     if let KeyError::None { .. } = error { Ok(Vec::new()) } else { Err(error) }
-}
-
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let temporary = path.with_extension("recipients.new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    sync_parent(path)
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

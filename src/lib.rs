@@ -31,6 +31,7 @@ pub mod cli;
 pub mod clock;
 pub mod core;
 pub mod daemon;
+pub mod files;
 pub mod http;
 pub mod keys;
 pub mod pipeline;

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use fiovana_app::cli;
+use fiovana_app::{cli, daemon};
 
 fn main() -> ExitCode {
+    daemon::keep_memory_private();
     let exit = match cli::parse(std::env::args_os()) {
         Ok(arguments) => cli::run(arguments),
         Err(instead) => cli::explain(&instead),

@@ -10,7 +10,7 @@
 //! read     monitor   92ab…
 //! ```
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use subtle::ConstantTimeEq;
 
 use crate::core::Digest;
-use crate::private_file::{PrivateFileError, require_private};
+use crate::private_file::{PrivateFileError, open_private};
 
 /// The most that a file of tokens may measure, and the shortest token that is worth its name.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -152,8 +152,7 @@ impl Tokens {
     }
 
     fn text(&self) -> Result<String, PrivateFileError> {
-        let file = File::open(&self.path).map_err(|error| self.failed("read", error))?;
-        require_private(&self.path, &file)?;
+        let file = open_private(&self.path)?;
         let mut text = String::new();
         file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(|error| self.failed("read", error))?;
         Ok(text)

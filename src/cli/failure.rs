@@ -24,7 +24,7 @@ pub enum Failure {
     Settings(#[from] SettingsErrors),
     /// The repository could not be opened here.
     #[error(transparent)]
-    Daemon(#[from] daemon::Failure),
+    Daemon(daemon::Failure),
     /// The service that holds the repository could not be asked.
     #[error(transparent)]
     Remote(#[from] RemoteError),
@@ -42,12 +42,22 @@ pub enum Failure {
     Output(#[source] io::Error),
 }
 
+impl From<daemon::Failure> for Failure {
+    fn from(failure: daemon::Failure) -> Self {
+        match failure {
+            daemon::Failure::Settings(errors) => Self::Settings(errors),
+            other => Self::Daemon(other),
+        }
+    }
+}
+
 impl Failure {
     /// The exit code it leads to.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Problem(problem) => Exit::of_problem(problem.kind),
-            Self::Settings(_) | Self::Daemon(daemon::Failure::Settings(_) | daemon::Failure::Keys(_)) => Exit::Usage,
+            Self::Settings(errors) if errors.is_of_a_stranger() => Exit::Failed,
+            Self::Settings(_) | Self::Daemon(daemon::Failure::Keys(_)) => Exit::Usage,
             _ => Exit::Failed,
         }
     }

@@ -90,7 +90,7 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
         return service::run(sources, log_format, output);
     };
     let work = match command {
-        Command::Config(what) => return config::run(what, setup.sources_here("config")?, output),
+        Command::Config(what) => return config::run(what, setup.sources_as_author("config")?, output),
         Command::Export { id, archive } => {
             return export::export(&id, &archive, &setup.here_to_look("export", output)?, output);
         }

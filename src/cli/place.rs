@@ -12,8 +12,7 @@ use super::output::Output;
 use super::remote::{PATIENCE, Remote};
 use super::url::ServiceUrl;
 use crate::api::{Problem, ProblemKind};
-use crate::daemon::emergency::Salvaged;
-use crate::daemon::owner::act_as_owner;
+use crate::daemon::owner;
 use crate::settings::{LogFormat, Settings, Sources};
 use crate::tokens::Tokens;
 
@@ -80,7 +79,7 @@ impl Setup {
     }
 
     /// What settings of this machine are made from, for a command that needs them.
-    pub fn sources_here(&self, command: &str) -> Result<&Sources, Failure> {
+    fn sources_here(&self, command: &str) -> Result<&Sources, Failure> {
         match &self.url {
             None => Ok(&self.sources),
             Some(url) => Err(usage(format!(
@@ -88,6 +87,13 @@ impl Setup {
                  without --url and {URL}"
             ))),
         }
+    }
+
+    /// The same, where root has become whoever could have written the settings.
+    pub fn sources_as_author(&self, command: &str) -> Result<&Sources, Failure> {
+        let sources = self.sources_here(command)?;
+        owner::become_author(sources)?;
+        Ok(sources)
     }
 
     /// Settings of this machine, for a command that needs its files.
@@ -132,23 +138,21 @@ impl Setup {
     }
 
     fn load(&self, output: &mut Output<'_>, looks: bool) -> Result<Settings, Failure> {
-        let mut settings = Settings::load(&self.sources)?;
-        act_as_owner(&settings, looks)?;
+        let mut settings = owner::settings(&self.sources, looks)?;
         settings.logging.format = self.log_format.unwrap_or(settings.logging.format);
         output.warnings(&settings.warnings);
         Ok(settings)
     }
 
     fn salvage(&self, output: &mut Output<'_>, looks: bool) -> Result<Settings, Failure> {
-        let salvaged = Salvaged::from(&self.sources);
-        act_as_owner(&salvaged.settings, looks)?;
+        let salvaged = owner::salvage(&self.sources, looks)?;
         salvaged.findings().iter().for_each(|finding| output.message(&format!("found: {finding}")));
         Ok(salvaged.settings)
     }
 
     fn make_out(&self, output: &mut Output<'_>) -> Result<Settings, Failure> {
         match self.load(output, LOOKS) {
-            Err(Failure::Settings(_)) => self.salvage(output, LOOKS),
+            Err(Failure::Settings(errors)) if !errors.is_of_a_stranger() => self.salvage(output, LOOKS),
             loaded => loaded,
         }
     }

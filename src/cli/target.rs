@@ -9,7 +9,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use crate::api::{Problem, ProblemKind};
-use crate::daemon::owner::User;
+use crate::files::system::User;
 use crate::settings::{Settings, resolved};
 
 /// Refuses a target in the repository or one of its replicas, and one that could not be written.

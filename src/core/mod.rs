@@ -4,6 +4,7 @@
 //! here is a function of its arguments; nothing here imports anything else of this crate, nor tokio, actix, tracing
 //! or prometheus.
 
+pub mod accounts;
 pub mod backup;
 pub mod backup_id;
 pub mod clock_sanity;

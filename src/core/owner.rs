@@ -46,43 +46,6 @@ pub const fn acting(effective_uid: u32, whose: Whose) -> Acting {
     }
 }
 
-/// What the system knows of a user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// The name.
-    pub name: String,
-    /// The group that it logs in with.
-    pub gid: u32,
-    /// Every group it is in.
-    pub groups: Vec<u32>,
-}
-
-/// The account with this number, as passwd(5) and group(5) have it.
-pub fn account(passwd: &str, group: &str, uid: u32) -> Option<Account> {
-    let (name, gid) = passwd.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, number, gid, ..] = fields[..] else { return None };
-        (number.parse() == Ok(uid)).then_some((name, gid.parse::<u32>().ok()?))
-    })?;
-    let member_of = group.lines().filter_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        let [_, _, gid, members] = fields[..] else { return None };
-        members.split(',').any(|member| member == name).then(|| gid.parse::<u32>().ok())?
-    });
-    let mut groups: Vec<u32> = [gid].into_iter().chain(member_of).collect();
-    groups.sort_unstable();
-    groups.dedup();
-    Some(Account { name: name.to_owned(), gid, groups })
-}
-
-/// The number of the user with this name, as passwd(5) has it.
-pub fn number(passwd: &str, name: &str) -> Option<u32> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,17 +78,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn an_account_has_its_name_and_every_group() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\ntorn\nfiovana:x:998:997::/var/lib/fiovana:/usr/sbin/nologin\n";
-        let group = "root:x:0:\nadm:x:4:syslog,fiovana\nfiovana:x:997:\nsudo:x:27:fiovana2\ntorn:x\n";
-        let known = account(passwd, group, 998).unwrap();
-        assert_eq!(known, Account { name: "fiovana".into(), gid: 997, groups: vec![4, 997] });
-        assert_eq!(account(passwd, group, 0).unwrap().groups, [0]);
-        assert_eq!(account(passwd, group, 5), None);
-        assert_eq!((number(passwd, "fiovana"), number(passwd, "root")), (Some(998), Some(0)));
-        assert_eq!((number(passwd, "fio"), number(passwd, "torn"), number(passwd, "")), (None, None, None));
     }
 }

@@ -1,36 +1,35 @@
-//! Working on a repository as its owner.
+//! Working as whoever the settings and the repository belong to.
 //!
-//! Hazard: root runs one command on the repository of a service, and the service cannot read its own files any more. What
-//! `core::owner` decides is done here, before anything is opened: root becomes the owner, for good, and runs the same
-//! program again with the same arguments and environment; anybody else is told whose the repository is.
+//! Hazard: root runs one command on the repository of a service, and the service cannot read its own files any more; or
+//! root runs one in a directory of a stranger's, and does what the stranger's settings say. What `core::owner` decides is
+//! done here: root becomes the owner, for good, before anything that the owner could have written is read; anybody else is
+//! told whose it is.
 
-use std::fs::{Metadata, read_to_string, symlink_metadata};
+use std::fs::{Metadata, symlink_metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use rustix::process::{Gid, Uid, geteuid};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::process::geteuid;
 
 use super::Failure;
-use crate::core::owner::{Account, Acting, Owner, Whose, account, acting};
+use super::emergency::Salvaged;
+use super::switch_user::become_user;
+use crate::core::owner::{Acting, Owner, Whose, acting};
+use crate::files::Trust;
+use crate::files::system::User;
 use crate::repository::layout;
-use crate::settings::Settings;
-
-/// This program, also where its path was replaced, or leads through directories that are root's alone.
-const THIS_PROGRAM: &str = "/proc/self/exe";
+use crate::settings::{Settings, Sources};
 
 /// Magic numbers of filesystems that keep no owners (statfs(2), `linux/magic.h`): everything on them seems to be whose
 /// they were mounted for. FAT, exFAT, NTFS.
 const OWNERLESS_FILESYSTEMS: [u32; 4] = [0x4D44, 0x2011_BAB0, 0x5346_544E, 0x7366_746E];
 
-/// A repository that belongs to somebody else.
+/// Something that belongs to somebody else.
 #[derive(Debug, thiserror::Error)]
 pub enum OwnerError {
-    /// And this is not root, who could become anybody.
-    #[error("{} belongs to {owner}, and this is {me}: run it as that user: sudo -u {} {program}", .directory.display(), .owner.sudo())]
+    /// The repository, and this is not root, who could become anybody.
+    #[error("{} belongs to {owner}, and this is {me}: run it as that user: sudo -u {} {program}", .directory.display(), .owner.for_sudo())]
     NotOurs {
         /// The backup directory.
         directory: PathBuf,
@@ -41,11 +40,27 @@ pub enum OwnerError {
         /// What was typed.
         program: String,
     },
-    /// Root may not become that user here.
-    #[error("{} belongs to {owner}, and root could not become that user: run it as that user: sudo -u {} {program}", .directory.display(), .owner.sudo())]
-    Become {
+    /// The settings belong to one user, and the repository that they name to another.
+    #[error(
+        "the settings file {} is {author}'s to write, and the repository {} that it names belongs to {owner}: root uses \
+         settings for the repository of who could have written them only; name settings of root's with --config, or \
+         give both to one user", .settings_file.display(), .directory.display()
+    )]
+    Mixed {
+        /// The settings file.
+        settings_file: PathBuf,
+        /// Who could have written it.
+        author: User,
         /// The backup directory.
         directory: PathBuf,
+        /// Whose that is.
+        owner: User,
+    },
+    /// Root may not become that user here.
+    #[error("{} belongs to {owner}, and root could not become that user: run it as that user: sudo -u {} {program}", .place.display(), .owner.for_sudo())]
+    Become {
+        /// The backup directory, or the settings file.
+        place: PathBuf,
         /// Whose it is.
         owner: User,
         /// What was typed.
@@ -56,45 +71,48 @@ pub enum OwnerError {
     },
 }
 
-/// A user, for messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    uid: u32,
-    name: Option<String>,
-}
-
-impl User {
-    /// Whoever this process works as.
-    pub fn me() -> Self {
-        Self::of(geteuid().as_raw())
-    }
-
-    fn of(uid: u32) -> Self {
-        Self { uid, name: known(uid).map(|account| account.name) }
-    }
-
-    /// What `sudo -u` calls them.
-    pub fn sudo(&self) -> String {
-        self.name.clone().unwrap_or_else(|| format!("'#{}'", self.uid))
-    }
-}
-
-impl std::fmt::Display for User {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "{name} (uid {})", self.uid),
-            None => write!(f, "uid {}", self.uid),
+/// The settings that `sources` ask for, read as whoever could have written them, and for whoever owns the repository. To be
+/// called before anything of the repository is opened, and while there is one thread only. Whoever needs nothing but to
+/// `look` may do so wherever he can.
+pub fn settings(sources: &Sources, look: bool) -> Result<Settings, Failure> {
+    let author = become_author(sources)?;
+    let settings = Settings::load(sources)?;
+    match act_as_owner(&settings, look) {
+        Ok(false) => Ok(settings),
+        Ok(true) => Ok(Settings::load(sources)?),
+        Err(Failure::Owner(OwnerError::NotOurs { directory, owner, me, program })) => Err(match author {
+            Some(settings_file) => OwnerError::Mixed { settings_file, author: me, directory, owner },
+            None => OwnerError::NotOurs { directory, owner, me, program },
         }
+        .into()),
+        Err(failure) => Err(failure),
     }
 }
 
-/// Goes on as whoever may write the repository of these settings. To be called before anything of it is opened, and while
-/// there is one thread only. Whoever needs nothing but to `look` may do so wherever he can.
-pub fn act_as_owner(settings: &Settings, look: bool) -> Result<(), Failure> {
+/// The same of settings that may be broken. A stranger's are used only where no repository of another user's is in the
+/// place that is known without them.
+pub fn salvage(sources: &Sources, look: bool) -> Result<Salvaged, Failure> {
+    let salvaged = Salvaged::from(sources);
+    let is_elsewhere = whose(&salvaged.settings.backup.backup_directory) == Whose::Nobodys;
+    let changed = is_elsewhere && become_author(sources)?.is_some() || act_as_owner(&salvaged.settings, look)?;
+    Ok(if changed { Salvaged::from(sources) } else { salvaged })
+}
+
+/// Root becomes the one user, besides root, who could have written the settings file. Returns that file, if so.
+pub fn become_author(sources: &Sources) -> Result<Option<PathBuf>, Failure> {
+    let author = |file: &PathBuf| Some((file.clone(), Trust::here().sole_stranger(file)?));
+    let file = sources.file().filter(|_| geteuid().is_root());
+    let Some((file, author)) = file.as_ref().and_then(author) else { return Ok(None) };
+    switch(author, &file)?;
+    Ok(Some(file))
+}
+
+/// Goes on as whoever may write the repository of these settings. Returns whether this is another user now.
+fn act_as_owner(settings: &Settings, look: bool) -> Result<bool, Failure> {
     let directory = &settings.backup.backup_directory;
     match acting(geteuid().as_raw(), whose(directory)) {
-        Acting::AsIs => Ok(()),
-        Acting::Refuse(_) if look && std::fs::File::open(directory.join(layout::REPOSITORY)).is_ok() => Ok(()),
+        Acting::AsIs => Ok(false),
+        Acting::Refuse(_) if look && crate::files::open_plain(&directory.join(layout::REPOSITORY)).is_ok() => Ok(false),
         Acting::Refuse(owner) => Err(OwnerError::NotOurs {
             directory: directory.clone(),
             owner: User::of(owner.uid),
@@ -102,14 +120,20 @@ pub fn act_as_owner(settings: &Settings, look: bool) -> Result<(), Failure> {
             program: typed(),
         }
         .into()),
-        Acting::Become(owner) => Err(OwnerError::Become {
-            directory: directory.clone(),
-            owner: User::of(owner.uid),
-            program: typed(),
-            source: run_again_as(owner),
+        Acting::Become(owner) => {
+            switch(owner, directory)?;
+            Ok(true)
         }
-        .into()),
     }
+}
+
+fn switch(owner: Owner, place: &Path) -> Result<(), OwnerError> {
+    become_user(owner).map_err(|source| OwnerError::Become {
+        place: place.to_owned(),
+        owner: User::of(owner.uid),
+        program: typed(),
+        source,
+    })
 }
 
 /// Whose the place of a repository is. The files say it before the directory does, which may have been made by another.
@@ -127,34 +151,6 @@ fn whose(directory: &Path) -> Whose {
         }
     }
     Whose::Directory(owner(&place))
-}
-
-/// Becomes this user, and runs this program again; returns only if that fails.
-fn run_again_as(owner: Owner) -> io::Error {
-    let account = known(owner.uid);
-    let gid = account.as_ref().map_or(owner.gid, |account| account.gid);
-    let groups = account.map_or_else(|| vec![gid], |account| account.groups);
-    let groups: Vec<Gid> = groups.into_iter().map(Gid::from_raw).collect();
-    let (gid, uid) = (Gid::from_raw(gid), Uid::from_raw(owner.uid));
-    let changed = set_thread_groups(&groups)
-        .and_then(|()| set_thread_res_gid(gid, gid, gid))
-        .and_then(|()| set_thread_res_uid(uid, uid, uid));
-    if let Err(error) = changed {
-        return error.into();
-    }
-    let mut typed = std::env::args_os();
-    let name = typed.next().unwrap_or_else(|| THIS_PROGRAM.into());
-    let arguments: Vec<_> = typed.collect();
-    let run = |program: &Path| Command::new(program).arg0(&name).args(&arguments).exec();
-    // By its own path first, which is what it is then called in lists of processes.
-    if let Ok(path) = std::env::current_exe() {
-        let _ = run(&path);
-    }
-    run(Path::new(THIS_PROGRAM))
-}
-
-fn known(uid: u32) -> Option<Account> {
-    account(&read_to_string("/etc/passwd").ok()?, &read_to_string("/etc/group").unwrap_or_default(), uid)
 }
 
 /// What was typed, for a message.

@@ -7,9 +7,8 @@ use std::fs::read_to_string;
 
 use rustix::process::geteuid;
 
-use super::owner::User;
 use super::{Failure, emergency};
-use crate::core::owner::number;
+use crate::files::system::{User, accounts};
 use crate::http::{Access, LocalUsers};
 use crate::settings::{Settings, TrustedUser};
 
@@ -59,10 +58,7 @@ pub fn check(settings: &Settings) -> Result<(), UserError> {
 fn resolve(user: &TrustedUser, users: &LocalUsers) -> Result<u32, UserError> {
     let uid = match user {
         TrustedUser::Uid(uid) => *uid,
-        TrustedUser::Name(name) => {
-            let passwd = read_to_string("/etc/passwd").unwrap_or_default();
-            number(&passwd, name).ok_or_else(|| UserError::Unknown(name.clone()))?
-        }
+        TrustedUser::Name(name) => accounts().number(name).ok_or_else(|| UserError::Unknown(name.clone()))?,
     };
     if users.is_somebody(uid) { Ok(uid) } else { Err(UserError::Nobody(user.clone())) }
 }
@@ -71,5 +67,5 @@ fn resolve(user: &TrustedUser, users: &LocalUsers) -> Result<u32, UserError> {
 fn own() -> LocalUsers {
     let overflow = read_to_string("/proc/sys/kernel/overflowuid").ok();
     let overflow = overflow.and_then(|said| said.trim().parse().ok()).unwrap_or(OVERFLOW);
-    LocalUsers::new(geteuid().as_raw(), User::me().sudo(), overflow)
+    LocalUsers::new(geteuid().as_raw(), User::me().for_sudo(), overflow)
 }

@@ -5,7 +5,7 @@
 //! are looked at when the files are read: at the start, where they stop it, and at SIGHUP, where the old pair stays.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -16,7 +16,9 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, ServerConfig};
 
-use crate::private_file::{PrivateFileError, require_private};
+use crate::files::open_plain;
+use crate::files::plain::read_up_to;
+use crate::private_file::{PrivateFileError, open_private};
 use crate::settings::TlsFiles;
 
 /// The most that a certificate with those that vouch for it, or a key, may measure.
@@ -96,12 +98,12 @@ impl ResolvesServerCert for Current {
 
 fn read(files: &TlsFiles) -> Result<Arc<CertifiedKey>, TlsError> {
     let not_pem = |path: &Path, what| TlsError::NotPem { path: path.to_owned(), what };
-    let text = read_bounded(&open(&files.certificate)?, &files.certificate)?;
+    let text = read_bounded(open_plain(&files.certificate), &files.certificate)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let chain = chain.ok().filter(|chain| !chain.is_empty());
     let chain = chain.ok_or_else(|| not_pem(&files.certificate, "certificate"))?;
 
-    let text = read_bounded(&open_private(&files.key)?, &files.key)?;
+    let text = read_bounded(Ok(open_private(&files.key).map_err(TlsError::Open)?), &files.key)?;
     let key = PrivateKeyDer::from_pem_slice(&text).map_err(|_| not_pem(&files.key, "private key"))?;
     let wrong = |fault| TlsError::Key { path: files.key.clone(), fault };
     let key = ring::sign::any_supported_type(&key).map_err(|_| wrong("is of a kind that cannot be used"))?;
@@ -113,19 +115,7 @@ fn read(files: &TlsFiles) -> Result<Arc<CertifiedKey>, TlsError> {
     }
 }
 
-fn open(path: &Path) -> Result<File, TlsError> {
-    File::open(path).map_err(|source| TlsError::Io { path: path.to_owned(), source })
-}
-
-fn open_private(path: &Path) -> Result<File, TlsError> {
-    let file = open(path)?;
-    require_private(path, &file).map_err(TlsError::Open)?;
-    Ok(file)
-}
-
-fn read_bounded(file: &File, path: &Path) -> Result<Vec<u8>, TlsError> {
-    let mut bytes = Vec::new();
-    let read = file.take(MAX_FILE_BYTES).read_to_end(&mut bytes);
-    read.map_err(|source| TlsError::Io { path: path.to_owned(), source })?;
-    Ok(bytes)
+fn read_bounded(file: io::Result<File>, path: &Path) -> Result<Vec<u8>, TlsError> {
+    let read = file.and_then(|file| read_up_to(&file, MAX_FILE_BYTES));
+    read.map_err(|source| TlsError::Io { path: path.to_owned(), source })
 }

@@ -10,6 +10,9 @@ use std::path::PathBuf;
 
 use super::origin::Origin;
 
+use crate::files::system::User;
+use crate::files::{Distrusted, Doubt};
+
 /// One problem.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -68,9 +71,23 @@ pub enum SettingsError {
         /// What it is instead.
         what: &'static str,
     },
+    /// Somebody else could have written the settings file.
+    #[error("settings file: {}", told(.0))]
+    Distrusted(Distrusted),
     /// Relative paths have nothing to be relative to.
     #[error("working directory {} is not an absolute path", .0.display())]
     WorkingDirectory(PathBuf),
+}
+
+/// Whoever can write the settings can have anything done: so it is done as that user, or not at all.
+fn told(distrusted: &Distrusted) -> String {
+    let Doubt::Owner(uid) = distrusted.doubt else { return distrusted.to_string() };
+    let (place, owner, me) = (distrusted.place.display(), User::of(uid), User::me());
+    format!(
+        "{place} belongs to {owner}, and this is {me}: run it as that user (sudo -u {}), or name a settings file that only \
+         you can write with --config",
+        owner.for_sudo()
+    )
 }
 
 /// A place in the settings file; both count from 1.
@@ -101,6 +118,19 @@ impl SettingsErrors {
             0 | 1 => first,
             more => format!("{first}; and {} more", more - 1),
         }
+    }
+
+    /// Whether the settings file is another user's to write.
+    pub fn is_of_a_stranger(&self) -> bool {
+        let is_strangers = |error: &SettingsError| {
+            matches!(error, SettingsError::Distrusted(Distrusted { doubt: Doubt::Owner(_), .. }))
+        };
+        self.0.iter().any(is_strangers)
+    }
+
+    /// Whether what the settings file says, and not only whose it is, is wrong.
+    pub fn are_of_content(&self) -> bool {
+        self.0.iter().any(|error| !matches!(error, SettingsError::Distrusted(_)))
     }
 
     /// Each problem.

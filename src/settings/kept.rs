@@ -4,14 +4,13 @@
 //! file that was accepted is kept in two places that are far apart: in the repository's `state/`, and as a settings file
 //! beside the audit log. Only the owner may read either.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Settings;
+use super::{MAX_SETTINGS_BYTES, Settings};
+use crate::files::{read_plain, replace};
 
 /// The name of the copy beside the audit log.
 pub const KEPT: &str = "fiovana-app.settings.toml";
@@ -34,15 +33,10 @@ impl KeptSettings {
     /// Puts the copy into `directory`, durably and whole; does nothing if it is there already.
     pub fn keep_in(&self, directory: &Path) -> io::Result<()> {
         let place = directory.join(KEPT);
-        if std::fs::read(&place).is_ok_and(|there| there == self.text.as_bytes()) {
+        if read_plain(&place, MAX_SETTINGS_BYTES).is_ok_and(|there| there == self.text.as_bytes()) {
             return Ok(());
         }
-        let temporary = directory.join(format!(".{KEPT}.new"));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(self.text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, &place)?;
-        File::open(directory)?.sync_all()
+        replace(&place, self.text.as_bytes(), 0o600)
     }
 }
 

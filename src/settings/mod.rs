@@ -62,7 +62,8 @@ pub use origin::{Explained, Origin};
 pub use replicas::ReplicaSettings;
 pub use resolved::resolved;
 pub use sets::{Refused, SetSettings};
-pub use sources::Sources;
+pub use sources::{MAX_SETTINGS_BYTES, Sources};
+pub use variables::is_variable;
 
 /// Everything that can be set, checked and decided.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,18 +6,20 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::error::SettingsError;
 use super::origin::{Origin, Said};
 use super::variables;
+use crate::files::plain::read_up_to;
+use crate::files::{NotPlain, Refusal, Trust};
 
 /// The settings file that is used when none is named and it is there.
 const DEFAULT_SETTINGS_FILE: &str = "config/fiovana.toml";
 
 /// The largest settings file, in bytes.
-const MAX_SETTINGS_BYTES: u64 = 1 << 20;
+pub const MAX_SETTINGS_BYTES: u64 = 1 << 20;
 
 /// Everything that settings depend on besides the settings file; nothing of it is read from the process.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +44,11 @@ impl Sources {
     /// `off`. Answers even when the settings cannot be loaded.
     pub fn recovery_mode(&self) -> bool {
         variables::recovery_mode(&self.environment)
+    }
+
+    /// The settings file that is in use, absolute.
+    pub fn file(&self) -> Option<PathBuf> {
+        Some(self.settings_file().ok()??.value)
     }
 
     /// `path` made absolute and free of `.` and `..`, by its text alone: links are not looked at.
@@ -108,20 +115,18 @@ pub(super) fn read_settings_file(file: &Said<PathBuf>) -> Result<SettingsText, S
     let unreadable = |cause| SettingsError::Unreadable { path: path.clone(), origin: file.origin.clone(), cause };
     let refused = |what| SettingsError::NoSettingsFile { path: path.clone(), origin: file.origin.clone(), what };
 
-    let metadata = path.metadata().map_err(unreadable)?;
-    if metadata.is_dir() {
-        return Err(refused("a directory"));
-    }
-    // Opening a pipe would wait for its other end.
-    if !metadata.is_file() {
-        return Err(refused("no regular file"));
-    }
-    let mut bytes = Vec::new();
-    let opened = std::fs::File::open(&path).map_err(unreadable)?;
-    opened.take(MAX_SETTINGS_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_SETTINGS_BYTES {
-        return Err(refused("larger than 1 MiB"));
-    }
+    let file = Trust::here().open(&path).map_err(|refusal| match refusal {
+        Refusal::Distrusted(distrusted) => SettingsError::Distrusted(distrusted),
+        Refusal::Io(error) => match NotPlain::of(&error) {
+            Some(NotPlain::Directory) => refused("a directory"),
+            Some(_) => refused("no regular file"),
+            None => unreadable(error),
+        },
+    })?;
+    let bytes = read_up_to(&file, MAX_SETTINGS_BYTES).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => refused("larger than 1 MiB"),
+        _ => unreadable(error),
+    })?;
     let text =
         String::from_utf8(bytes).map_err(|error| unreadable(io::Error::new(io::ErrorKind::InvalidData, error)))?;
     Ok(SettingsText { path, text })

@@ -44,6 +44,11 @@ pub(super) fn recovery_mode(environment: &BTreeMap<OsString, OsString>) -> bool 
     !["", "0", "false", "no", "off"].contains(&text.as_str())
 }
 
+/// Whether this is the name of a variable of this program, or one that may have been meant for it.
+pub fn is_variable(name: &str) -> bool {
+    VARIABLES.iter().any(|(ours, _)| *ours == name) || nearly_ours(name).is_some()
+}
+
 /// A sentence for each variable that nearly is one of ours.
 pub(super) fn near_misses(environment: &BTreeMap<OsString, OsString>) -> Vec<String> {
     let names = environment.keys().filter_map(|name| name.to_str());

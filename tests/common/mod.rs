@@ -204,11 +204,23 @@ pub fn clear_environment(command: &mut Command) {
     }
 }
 
-fn run_to_its_end(mut command: Command) -> Output {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+pub fn run_to_its_end(mut command: Command) -> Output {
+    let mut child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     let (stdout, stderr) = (read_aside(child.stdout.take().unwrap()), read_aside(child.stderr.take().unwrap()));
     let status = wait_for_end(&mut child, || "it should have ended by itself".into());
     Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+}
+
+/// Starts a program. One that was copied just now may still be open for writing, in a child of another test that is about
+/// to become a program of its own.
+fn spawn(command: &mut Command) -> Child {
+    wait_for(
+        || "the program to be free".to_owned(),
+        || match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => None,
+            spawned => Some(spawned.unwrap()),
+        },
+    )
 }
 
 fn read_aside(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
@@ -245,7 +257,7 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn spawn(mut command: Command, backups: PathBuf) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let said = Arc::new(Mutex::new(String::new()));
         collect(child.stdout.take().unwrap(), said.clone());
         collect(child.stderr.take().unwrap(), said.clone());
@@ -272,6 +284,11 @@ impl Daemon {
     /// Its port.
     pub fn port(&self) -> &str {
         self.authority.rsplit_once(':').unwrap().1
+    }
+
+    /// The number of its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// All that it has said on standard output and standard error so far.

@@ -5,7 +5,7 @@
 use super::source::{Source, is_word, production};
 
 /// Imports that never exist.
-const NEVER: [Never; 12] = [
+const NEVER: [Never; 13] = [
     Never {
         who: Who::Only("core"),
         what: &["crate"],
@@ -37,27 +37,33 @@ const NEVER: [Never; 12] = [
         why: "core is pure: no files, clock, chance, threads, telemetry",
     },
     Never {
+        who: Who::Only("files"),
+        what: &["crate"],
+        except: &["crate::files", "crate::core"],
+        why: "files are opened for everybody, who know what is in them",
+    },
+    Never {
         who: Who::Only("settings"),
         what: &["crate"],
-        except: &["crate::settings", "crate::source_path", "crate::core"],
+        except: &["crate::settings", "crate::source_path", "crate::core", "crate::files"],
         why: "settings are read before anything else exists",
     },
     Never {
         who: Who::Only("source_path"),
         what: &["crate"],
-        except: &["crate::source_path", "crate::core"],
+        except: &["crate::source_path", "crate::core", "crate::files"],
         why: "a path is resolved and opened whoever asks",
     },
     Never {
         who: Who::Only("storage"),
         what: &["crate"],
-        except: &["crate::storage", "crate::core"],
+        except: &["crate::storage", "crate::core", "crate::files"],
         why: "storage moves bytes and knows no backups",
     },
     Never {
         who: Who::Only("repository"),
         what: &["crate"],
-        except: &["crate::repository", "crate::storage", "crate::core"],
+        except: &["crate::repository", "crate::storage", "crate::core", "crate::files"],
         why: "the repository knows what is stored, not who asks",
     },
     Never {
@@ -78,7 +84,7 @@ const NEVER: [Never; 12] = [
     Never {
         who: Who::Only("audit"),
         what: &["crate"],
-        except: &["crate::audit", "crate::core"],
+        except: &["crate::audit", "crate::core", "crate::files"],
         why: "the audit log records what it is told",
     },
     Never {

@@ -5,13 +5,12 @@
 //! away from the backups themselves.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::{read_plain, replace};
 use crate::settings::{Settings, resolved};
 
 /// Its name in the log directory.
@@ -29,26 +28,13 @@ struct Remembered {
 impl Remembered {
     /// What the file says; nothing if it is not there, or nothing that can be understood.
     fn read(file: &Path) -> Self {
-        let text = || -> io::Result<Vec<u8>> {
-            let mut text = Vec::new();
-            File::open(file)?.take(MAX_BYTES).read_to_end(&mut text)?;
-            Ok(text)
-        };
-        text().ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+        let text = read_plain(file, MAX_BYTES);
+        text.ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     }
 
     fn write(&self, file: &Path) -> io::Result<()> {
-        let directory = file.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(directory)?;
-        let aside = directory.join(format!(".{REMEMBERED}.{}", std::process::id()));
-        let written = || -> io::Result<()> {
-            let mut made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-            made.write_all(&serde_json::to_vec_pretty(self)?)?;
-            made.sync_all()?;
-            std::fs::rename(&aside, file)?;
-            File::open(directory)?.sync_all()
-        };
-        written().inspect_err(|_| drop(std::fs::remove_file(&aside)))
+        std::fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
+        replace(file, &serde_json::to_vec_pretty(self)?, 0o600)
     }
 }
 
