@@ -170,6 +170,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
     };
     settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let access = users::access(&settings)?;
+    settings.unsafe_sources().iter().for_each(|unsafe_source| tracing::warn!("{unsafe_source}"));
     let entrances = doors::open(&settings)?;
     let address = doors::address(&entrances.api)?;
     if !address.ip().is_loopback() && entrances.certificate.is_none() {

@@ -34,6 +34,8 @@ pub struct SourcePath {
     written: PathBuf,
     real: PathBuf,
     trusts_parents: bool,
+    /// Whose links and directories count as this service's.
+    user: u32,
 }
 
 /// Why a source cannot be used.
@@ -112,7 +114,7 @@ impl SourcePathError {
     }
 
     /// Whether what is there is not believed, whatever it is.
-    pub const fn is_distrust(&self) -> bool {
+    pub fn is_distrust(&self) -> bool {
         matches!(self, Self::StrangersLink { .. } | Self::Moved { .. } | Self::Untrusted { .. })
     }
 }
@@ -156,9 +158,13 @@ impl From<OpenSource> for OwnedFd {
 impl SourcePath {
     /// Resolves an absolute path, as far as there is something to resolve. What is wrong with it, each use says.
     pub fn find(written: PathBuf, trusts_parents: bool) -> Self {
-        let judge = Judge::new(trusts_parents);
-        let real = Way::walk(&written, &judge).real();
-        Self { written, real, trusts_parents }
+        Self { written, real: PathBuf::new(), trusts_parents, user: 0 }.seen_by(rustix::process::geteuid().as_raw())
+    }
+
+    /// The same as a service of another user finds it.
+    pub fn seen_by(self, user: u32) -> Self {
+        let real = Way::walk(&self.written, &Judge::new(user, self.trusts_parents)).real();
+        Self { real, user, ..self }
     }
 
     /// As it was written, made absolute.
@@ -233,7 +239,7 @@ impl SourcePath {
 
     /// The way there, which can be trusted, to its end or to where nothing is yet.
     fn way(&self) -> Result<Way, SourcePathError> {
-        let judge = Judge::new(self.trusts_parents);
+        let judge = Judge::new(self.user, self.trusts_parents);
         let way = Way::walk(&self.written, &judge);
         let source_path = || self.real.clone();
         match &way.stop {

@@ -63,6 +63,7 @@ pub fn of_restore(repository: &Repository, set: &SetName, ids: &[BackupId], erro
         | RestoreError::Invalid { .. }
         | RestoreError::Stage { .. }
         | RestoreError::Place { .. }
+        | RestoreError::Source(_)
         | RestoreError::Safety(_) => ProblemKind::Target,
         RestoreError::RolledBack { .. } => ProblemKind::RolledBack,
         RestoreError::Cancelled(_) => ProblemKind::Unavailable,

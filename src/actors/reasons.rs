@@ -35,6 +35,8 @@ pub struct Facts {
     pub live_faults: Vec<LiveFault>,
     /// The sets whose newest backup lacks more than half the files of the one before, and which.
     pub fewer_files: Vec<String>,
+    /// The sets whose sources must not be used: why, and what to do.
+    pub unsafe_sources: Vec<String>,
     /// The sets whose last run failed: how often in a row, and why the last one did.
     pub failing_sets: Vec<(SetName, u32, Option<String>)>,
     /// The replicas that lack what they should have: how many backups as far as is known, and why.
@@ -81,6 +83,12 @@ const JUDGEMENTS: &[(DegradedReason, Judgement)] = &[
         let what = "put them back (`fiovana-app recover` shows how), or, if they are meant to be gone, back the set up by \
                     hand once more";
         named(facts.fewer_files.iter().cloned(), what)
+    }),
+    (DegradedReason::SourceUnsafe, |facts| {
+        let first = facts.unsafe_sources.iter().take(MAX_NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
+        let more = facts.unsafe_sources.len().saturating_sub(MAX_NAMED);
+        let more = if more == 0 { String::new() } else { format!("; and {more} more (fiovana-app config check)") };
+        (!facts.unsafe_sources.is_empty()).then(|| first + &more)
     }),
     (DegradedReason::BackupsFailing, |facts| {
         let failing = facts.failing_sets.iter().filter(|(_, failures, _)| *failures >= FAILING_AFTER);
@@ -175,6 +183,7 @@ pub fn look(world: &World) -> Facts {
     Facts {
         live_faults: assess(&world.repository, &settings.sets),
         fewer_files: settings.sets.iter().filter_map(|set| fewer_files(world, set)).collect(),
+        unsafe_sources: settings.unsafe_sources(),
         failing_sets: failing.collect(),
         lagging_replicas: world
             .replicas
@@ -272,6 +281,10 @@ mod tests {
             (DegradedReason::LiveFilesMissing, Facts { live_faults: vec![missing("a.json")], ..Facts::default() }),
             (DegradedReason::LiveFilesInvalid, Facts { live_faults: vec![invalid], ..Facts::default() }),
             (DegradedReason::FewerFiles, Facts { fewer_files: vec!["t: 4 files".into()], ..Facts::default() }),
+            (
+                DegradedReason::SourceUnsafe,
+                Facts { unsafe_sources: vec!["set logs: a stranger's".into()], ..Facts::default() },
+            ),
             (
                 DegradedReason::BackupsFailing,
                 Facts { failing_sets: vec![(set("logs"), FAILING_AFTER, None)], ..Facts::default() },

@@ -12,8 +12,10 @@ use super::{arguments, render};
 use crate::actors::problems::chain;
 use crate::core::SetName;
 use crate::core::secrets::HIDDEN;
+use crate::daemon::owner::user_of_service;
 use crate::daemon::users;
 use crate::keys;
+use crate::pipeline::source::SourceError;
 use crate::pipeline::survey::{Survey, survey};
 use crate::settings::{SetSettings, Settings, Sources};
 
@@ -24,6 +26,8 @@ pub struct Explanation {
     pub settings: Vec<Value>,
     /// What is probably a mistake.
     pub warnings: Vec<String>,
+    /// Sets whose sources would not be used, and why.
+    pub unsafe_sources: Vec<String>,
 }
 
 /// An effective value.
@@ -50,6 +54,8 @@ pub struct Checked {
     pub warnings: Vec<String>,
     /// What each set would back up now; none if the settings are not valid.
     pub sets: Vec<CheckedSet>,
+    /// Sets whose sources the service would not use, and why.
+    pub unsafe_sources: Vec<String>,
 }
 
 /// What the patterns of a set mean now.
@@ -85,6 +91,7 @@ impl CheckedSet {
         let looked = survey(set);
         let remarks = match &looked {
             Ok(survey) => remarks(survey),
+            Err(SourceError::Path(error)) if error.is_distrust() => vec!["its source is not safe".to_owned()],
             Err(error) => vec![chain(error)],
         };
         let survey = looked.unwrap_or_default();
@@ -114,7 +121,7 @@ fn remarks(survey: &Survey) -> Vec<String> {
 /// Shows or checks the settings that `sources` ask for.
 pub fn run(what: arguments::Config, sources: &Sources, output: &mut Output<'_>) -> Result<Exit, Failure> {
     match what {
-        arguments::Config::Show => show(&Settings::load(sources)?, output),
+        arguments::Config::Show => show(&as_the_service(Settings::load(sources)?), output),
         arguments::Config::Check => check(sources, output),
     }
 }
@@ -122,13 +129,21 @@ pub fn run(what: arguments::Config, sources: &Sources, output: &mut Output<'_>) 
 fn show(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let values = settings.explained().into_iter();
     let values = values.map(|said| Value { key: said.key, value: said.value, origin: said.origin.to_string() });
-    let explanation = Explanation { settings: values.collect(), warnings: settings.warnings.clone() };
-    output.warnings(&settings.warnings);
+    let (warnings, unsafe_sources) = (settings.warnings.clone(), settings.unsafe_sources());
+    let explanation = Explanation { settings: values.collect(), warnings, unsafe_sources };
+    output.warnings(&explanation.warnings);
+    output.warnings(&explanation.unsafe_sources);
     output.document(&explanation, render::settings)?;
     if explanation.settings.iter().any(|value| value.value.contains(HIDDEN)) {
         output.message(&format!("{HIDDEN} is a secret: where its value comes from, it can be read"));
     }
     Ok(Exit::Done)
+}
+
+/// Root may ask for a service of another user.
+fn as_the_service(settings: Settings) -> Settings {
+    let user = user_of_service(&settings);
+    settings.seen_by(user)
 }
 
 fn check(sources: &Sources, output: &mut Output<'_>) -> Result<Exit, Failure> {
@@ -139,17 +154,24 @@ fn check(sources: &Sources, output: &mut Output<'_>) -> Result<Exit, Failure> {
         wrong.extend(keys::load(&settings).err().map(|error| chain(&error)));
         wrong.extend(users::check(&settings).err().map(|error| chain(&error)));
     }
+    let settings = as_the_service(settings);
+    let unsafe_sources = settings.unsafe_sources();
     let checked = Checked {
         valid: wrong.is_empty(),
         settings_file: settings.settings_file.as_ref().map(|path| path.display().to_string()),
         sets: if wrong.is_empty() { settings.sets.iter().map(CheckedSet::of).collect() } else { vec![] },
         errors: wrong,
         warnings: settings.warnings,
+        unsafe_sources,
     };
     output.warnings(&checked.warnings);
-    checked.errors.iter().for_each(|error| output.message(error));
+    checked.unsafe_sources.iter().chain(&checked.errors).for_each(|line| output.message(line));
     output.document(&checked, render::checked)?;
-    Ok(if checked.valid { Exit::Done } else { Exit::Usage })
+    Ok(match (checked.valid, checked.unsafe_sources.is_empty()) {
+        (false, _) => Exit::Usage,
+        (true, false) => Exit::Problems,
+        (true, true) => Exit::Done,
+    })
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ Examples:
 
 pub const CONFIG_CHECK: &str = "\
 Example:
-  fiovana-app config check --config new.toml   exit code 2 if they are not";
+  fiovana-app config check --config new.toml   exit code 2 if they are not, 3 if a source is not safe";
 
 pub const KEY_INIT: &str = "\
 Example:

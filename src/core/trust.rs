@@ -158,7 +158,7 @@ impl Trusted {
         self.anywhere(uid) || self.owner == Some(uid)
     }
 
-    /// Whether this user's links count, and what is the user's counts among what strangers may have made.
+    /// Whether this user's links count, and what is this user's where strangers may have made something.
     pub const fn anywhere(self, uid: u32) -> bool {
         uid == 0 || matches!(self.service, Some(service) if service == uid)
     }
@@ -193,11 +193,6 @@ const GROUP_WRITE: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
 
 impl Directory {
-    /// Whether anybody may put something there, and move only what is theirs.
-    pub const fn is_open_to_all(&self) -> bool {
-        self.mode & (STICKY | OTHERS_WRITE) == STICKY | OTHERS_WRITE
-    }
-
     /// Everybody but its owner who can write in it.
     fn writers(&self) -> Vec<Writer> {
         let mut writers = Vec::new();

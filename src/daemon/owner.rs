@@ -136,6 +136,15 @@ fn switch(owner: Owner, place: &Path) -> Result<(), OwnerError> {
     })
 }
 
+/// The user that a service with these settings runs as, as far as this process can tell: root would become that user.
+pub fn user_of_service(settings: &Settings) -> u32 {
+    let me = geteuid().as_raw();
+    match acting(me, whose(&settings.backup.backup_directory)) {
+        Acting::Become(owner) => owner.uid,
+        Acting::AsIs | Acting::Refuse(_) => me,
+    }
+}
+
 /// Whose the place of a repository is. The files say it before the directory does, which may have been made by another.
 fn whose(directory: &Path) -> Whose {
     let owner = |found: &Metadata| Owner { uid: found.uid(), gid: found.gid() };

@@ -46,6 +46,7 @@ use serde::Serialize;
 use crate::core::BackupPriority;
 use crate::core::retention::Policy;
 use crate::core::secrets::shown_value;
+use crate::source_path::SourcePathError;
 
 pub use audit::AuditSettings;
 pub use changes::{Change, Reloaded};
@@ -210,6 +211,29 @@ impl Settings {
         let mut errors = Vec::new();
         let settings = decide::settings(sources, Some(text), None, &mut errors);
         (settings, SettingsErrors(errors))
+    }
+
+    /// The same for a service that runs as this user: links and directories of others count for it, or do not.
+    pub fn seen_by(mut self, user: u32) -> Self {
+        for set in &mut self.sets {
+            set.source = set.source.clone().seen_by(user);
+        }
+        self
+    }
+
+    /// The sets whose sources must not be used, with the reason and what to do, one line a reason.
+    pub fn unsafe_sources(&self) -> Vec<String> {
+        let mut found: Vec<(String, Vec<&str>)> = Vec::new();
+        for set in &self.sets {
+            let Some(error) = set.source.check().err().filter(SourcePathError::is_distrust) else { continue };
+            let why = error.to_string();
+            match found.iter_mut().find(|(known, _)| *known == why) {
+                Some((_, sets)) => sets.push(set.name.as_str()),
+                None => found.push((why, vec![set.name.as_str()])),
+            }
+        }
+        let noun = |sets: &[&str]| if sets.len() == 1 { "set" } else { "sets" };
+        found.into_iter().map(|(why, sets)| format!("{} {}: {why}", noun(&sets), sets.join(", "))).collect()
     }
 
     /// Every effective value with its origin, section by section, as it was when the settings were loaded. What in a

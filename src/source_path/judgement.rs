@@ -22,7 +22,7 @@ const MOST_ACL_BYTES: usize = 64 << 10;
 const GROUP_WRITE: u32 = 0o020;
 const PERMISSIONS: u32 = 0o7777;
 
-/// Who this process is, and what it trusts.
+/// Who the service is, and what it trusts.
 pub(super) struct Judge {
     service: Option<u32>,
     trusts_parents: bool,
@@ -37,8 +37,7 @@ pub(super) struct Distrusted {
 }
 
 impl Judge {
-    pub(super) fn new(trusts_parents: bool) -> Self {
-        let user = rustix::process::geteuid().as_raw();
+    pub(super) fn new(user: u32, trusts_parents: bool) -> Self {
         Self { service: (!is_outsider(user)).then_some(user), trusts_parents, accounts: OnceCell::new() }
     }
 
@@ -48,9 +47,9 @@ impl Judge {
         self.accounts.get_or_init(|| Accounts::read(&read("/etc/passwd"), &read("/etc/group")))
     }
 
-    /// Whether a link of this user in this directory counts.
-    pub(super) fn counts(&self, owner: u32, directory: &Directory) -> bool {
-        self.trusted(None).anywhere(owner) || self.trusts_parents && !directory.is_open_to_all()
+    /// Whether a link of this user counts.
+    pub(super) fn counts(&self, owner: u32) -> bool {
+        self.trusted(None).anywhere(owner)
     }
 
     /// What a directory says of itself.

@@ -147,7 +147,7 @@ impl Way {
             Ok(Named::Directory(_, stat) | Named::Link(_, stat)) => Some(stat.st_uid),
             _ => None,
         };
-        self.steps.push((place.clone(), Step { directory: directory.clone(), next }));
+        self.steps.push((place.clone(), Step { directory, next }));
         match named {
             Ok(Named::Directory(..)) if self.reached.len() > MOST_DIRECTORIES => Err(Stop::Failed(Errno::NAMETOOLONG)),
             Ok(Named::Directory(descriptor, stat)) => {
@@ -159,7 +159,7 @@ impl Way {
                 if *links > MOST_LINKS {
                     return Err(Stop::Failed(Errno::LOOP));
                 }
-                if !judge.counts(stat.st_uid, &directory) {
+                if !judge.counts(stat.st_uid) {
                     return Err(Stop::StrangersLink { link: place.join(name), owner: stat.st_uid });
                 }
                 let target = readlinkat(&link, "", Vec::new()).map_err(Stop::Failed)?;

@@ -72,6 +72,9 @@ KEY                 VALUE  ORIGIN
 backup.enabled      true   built in
 backup.max_backups  7      variable FIOVANA_MAX_BACKUPS
 ";
-        assert_eq!(super::settings(&Explanation { settings, warnings: vec![] }, &samples::look()), expected);
+        assert_eq!(
+            super::settings(&Explanation { settings, warnings: vec![], unsafe_sources: vec![] }, &samples::look()),
+            expected
+        );
     }
 }

@@ -62,6 +62,8 @@ coded! {
         SpaceLow = "space_low",
         /// The settings file was refused and earlier settings are in force.
         SettingsRejected = "settings_rejected",
+        /// A set's source could be replaced by somebody else, and is not used.
+        SourceUnsafe = "source_unsafe",
         /// An actor's blocking work does not end.
         ActorStuck = "actor_stuck",
         /// A sweep waits for confirmation.

@@ -19,7 +19,7 @@ use crate::pipeline::archive::{self, Archived};
 use crate::pipeline::restore::{self, Pick};
 use crate::repository::wire::FileEntry;
 use crate::repository::{Repository, layout};
-use crate::settings::{FilePatterns, SetSettings};
+use crate::settings::{FilePatterns, SetSettings, resolved};
 use crate::source_path::SourcePath;
 use crate::storage::local::Local;
 
@@ -47,7 +47,7 @@ pub(super) fn fresh_file_comes_back(
         Repository::open(storage, false).map_err(|error| lost("its repository was not opened", error.into()))?;
     let files = FilePatterns::new([NONCE_FILE]).map_err(|error| lost("its name was not accepted", error.into()))?;
     // Wherever the repository is, its scratch directory is this service's own.
-    let source = SourcePath::find(source, true);
+    let source = SourcePath::find(resolved(&source), true);
     let set = SetSettings { source, files, validate: Validation::Json, ..request.set.clone() };
     let archived = archive::archive(&repository, &of_set(&set, request), &Progress::default())
         .map_err(|error| lost("it was not backed up", error.into()))?;
