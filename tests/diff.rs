@@ -87,3 +87,47 @@ fn the_api_shows_what_files_hold_to_who_may_operate_only() {
     assert!(!shown.text.contains("hunter2"), "{}", shown.text);
     assert_eq!(code(installation.run(&["diff", &id]).status), 0, "on the machine itself it works meanwhile");
 }
+
+#[test]
+fn secrets_are_shown_to_who_asks_for_them_and_that_is_on_record() {
+    let installation = Installation::new();
+    let live = installation.path("config/app_config.json");
+    assert_eq!(code(installation.run(&["init"]).status), 0);
+    files::write(&live, r#"{"password": "hunter2"}"#);
+    let first = backup(&installation);
+    files::write(&live, r#"{"password": "hunter3"}"#);
+    let hidden = installation.run(&["diff", &first]);
+    assert!(text(&hidden).contains("`--show-secrets` shows it"), "{}", text(&hidden));
+    let records = || {
+        let log = String::from_utf8(files::read(&installation.path("logs/security_audit.log"))).unwrap();
+        let records = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        records.filter(|record| record["event"] == "SecretsShown").collect::<Vec<_>>()
+    };
+    assert!(records().is_empty());
+
+    let shown = installation.run(&["diff", &first, "--show-secrets"]);
+    assert_eq!(code(shown.status), 0, "{}", text(&shown));
+    assert!(text(&shown).contains("  /password: \"hunter2\" -> \"hunter3\"\n"), "{}", text(&shown));
+    assert!(!text(&shown).contains("(hidden"), "{}", text(&shown));
+
+    let daemon = installation.start();
+    let shown = json(&installation.run(&["diff", &first, "live", "--show-secrets", "--json"]));
+    assert_eq!(shown["files"][0]["changes"][0]["after"], "\"hunter3\"");
+    let tokens = String::from_utf8(files::read(&installation.path("backups/state/api-tokens"))).unwrap();
+    let token =
+        |right: &str| tokens.lines().find(|line| line.starts_with(right)).unwrap().split_whitespace().nth(2).unwrap();
+    let url = format!("http://{}/api/backup/{first}/diff?show_secrets=true", daemon.authority());
+    let refused = http::get_as(&url, token("read")).unwrap();
+    assert_eq!((refused.status, refused.text.contains("hunter")), (403, false), "{}", refused.text);
+    let shown = http::get_as(&url, token("operate")).unwrap();
+    assert_eq!((shown.status, shown.text.contains("hunter2")), (200, true), "{}", shown.text);
+    assert_eq!(daemon.get(&format!("/api/backup/{first}/diff?show_secrets=true")).problem(401), "unauthorized");
+
+    let records = records();
+    let by: Vec<&str> = records.iter().map(|record| record["principal"].as_str().unwrap()).collect();
+    assert_eq!(by.len(), 3, "{records:?}");
+    assert!(by[0].starts_with("cli:") && by[2].starts_with("token:"), "{by:?}");
+    assert!(records.iter().all(|record| record["backup_id"] == first.as_str() && record["set"] == "application"));
+    assert!(records.iter().all(|record| record["details"]["against"] == "live"), "{records:?}");
+    assert!(!format!("{records:?}").contains("hunter"));
+}

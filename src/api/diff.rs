@@ -16,6 +16,8 @@ pub struct DiffQuery {
     /// Another backup of its set, or `live`, which it also is if nothing is said.
     #[param(pattern = "^([0-9]{1,8}|[0-9]{8}T[0-9]{0,6}|[0-9]{8}T[0-9]{6}Z(-[0-9a-f]{0,8})?|latest|live)$")]
     pub against: Option<String>,
+    /// Whether secrets are shown, which is recorded in the audit log; otherwise each reads `(hidden #1)`.
+    pub show_secrets: Option<bool>,
 }
 
 /// What differs between two states of a set.

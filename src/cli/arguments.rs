@@ -95,6 +95,9 @@ pub enum Command {
         /// Another of the same set, or `live`
         #[arg(default_value = "live", value_name = "ID|live")]
         against: Against,
+        /// Show secrets as they are; the audit log records who did
+        #[arg(long)]
+        show_secrets: bool,
     },
     /// Restore a backup, in place or elsewhere
     #[command(after_help = examples::RESTORE)]

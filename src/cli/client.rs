@@ -10,10 +10,11 @@ use super::progress::Bars;
 use super::remote::{Refusal, Remote};
 use crate::actors::service::{Caller, Service};
 use crate::api::{
-    AcceptOutcome, ApplyOptions, ApplyOutcome, BackupDetails, BackupList, DrillOutcome, ForgetOptions, ForgetOutcome,
-    ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan,
+    AcceptOutcome, ApplyOptions, ApplyOutcome, BackupDetails, BackupList, DiffDocument, DrillOutcome, ForgetOptions,
+    ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan,
     RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
 };
+use crate::core::secrets::Secrets;
 use crate::core::{BackupRef, SetName};
 use crate::pipeline::Progress;
 
@@ -112,6 +113,14 @@ impl Client {
                 self.watched("restore", async |caller: &Caller| service.restore(set, &reference, options, caller).await)
                     .await
             }
+        }
+    }
+
+    /// What differs, with the secrets in it.
+    pub async fn diff_with_secrets(&self, before: &BackupRef, after: Option<&BackupRef>) -> Answer<DiffDocument> {
+        match &self.service {
+            Whose::Remote(remote) => Ok(remote.diff(before, after, Secrets::Shown)?),
+            Whose::Local(service) => Ok(service.diff_with_secrets(before, after, &caller()).await?),
         }
     }
 

@@ -25,6 +25,7 @@ use crate::api::{
     RepositoryStatus, RestoreOptions,
 };
 use crate::core::retention::PlanDigest;
+use crate::core::secrets::Secrets;
 use crate::core::{BackupRef, ReplicaName, SetName};
 use crate::daemon::{self, Need};
 use crate::repository::lock;
@@ -331,9 +332,31 @@ pub fn diff(before: &BackupRef, after: &Against, place: &Place, output: &mut Out
         Against::Backup(reference) => Some(reference),
     };
     let differences = match place {
-        Place::There(remote) => remote.diff(before, after)?,
+        Place::There(remote) => remote.diff(before, after, Secrets::Hidden)?,
         Place::Here(settings) => Reader::open(settings)?.diff(before, after)?,
     };
+    output.document(&differences, render::diff)?;
+    if differences.files.iter().any(|file| file.hidden > 0) {
+        output.message("(hidden) is a secret: `--show-secrets` shows it, and records that it did");
+    }
+    Ok(Exit::Done)
+}
+
+/// Shows what differs, with the secrets in it. The service, or this process in its place, records it first.
+pub fn diff_with_secrets(
+    before: &BackupRef,
+    after: &Against,
+    place: Place,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let after = match after {
+        Against::Live => None,
+        Against::Backup(reference) => Some(reference),
+    };
+    let bars = output.bars();
+    let differences = with_client(place, Need::Ordinary, bars, async |client: &Client| {
+        client.diff_with_secrets(before, after).await
+    })?;
     output.document(&differences, render::diff)?;
     Ok(Exit::Done)
 }

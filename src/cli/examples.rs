@@ -38,7 +38,8 @@ Example:
 pub const DIFF: &str = "\
 Examples:
   fiovana-app diff 20261123T1015               what was changed since
-  fiovana-app diff 20261122T1015 20261123T1015";
+  fiovana-app diff 20261122T1015 20261123T1015
+  fiovana-app diff 20261123T1015 --show-secrets";
 
 pub const VERIFY: &str = "\
 Examples:

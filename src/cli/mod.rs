@@ -103,7 +103,12 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
         }
         Command::List(arguments) => return commands::list(arguments, &setup.place_to_look(output)?, output),
         Command::Show { id } => return commands::show(&id, &setup.place_to_look(output)?, output),
-        Command::Diff { id, against } => return commands::diff(&id, &against, &setup.place_to_look(output)?, output),
+        Command::Diff { id, against, show_secrets: false } => {
+            return commands::diff(&id, &against, &setup.place_to_look(output)?, output);
+        }
+        Command::Diff { id, against, show_secrets: true } => {
+            return commands::diff_with_secrets(&id, &against, setup.place(output)?, output);
+        }
         Command::Restore(RestoreArguments { to: Some(directory), set, id, files, .. }) => {
             let settings = setup.here_to_look("restore --to", output)?;
             return commands::restore_to(&directory, &set, &id, files, &settings, output);

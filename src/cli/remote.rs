@@ -25,6 +25,7 @@ use crate::api::{
     DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions, PruneOptions,
     PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
 };
+use crate::core::secrets::Secrets;
 use crate::core::{BackupRef, SetName};
 use crate::pipeline::Progress;
 use crate::repository::lock::Holder;
@@ -130,9 +131,13 @@ impl Remote {
     }
 
     /// What differs from what is live there, or from another backup. Reading both takes as long as it takes.
-    pub fn diff(&self, before: &BackupRef, after: Option<&BackupRef>) -> Answer<DiffDocument> {
+    pub fn diff(&self, before: &BackupRef, after: Option<&BackupRef>, secrets: Secrets) -> Answer<DiffDocument> {
         let against = after.map_or_else(|| "live".to_owned(), ToString::to_string);
-        self.0.answer(self.0.getting(&format!("/api/backup/{before}/diff")).query("against", against).call())
+        let asking = self.0.getting(&format!("/api/backup/{before}/diff")).query("against", against);
+        self.0.answer(match secrets {
+            Secrets::Hidden => asking.call(),
+            Secrets::Shown => asking.query("show_secrets", "true").call(),
+        })
     }
 
     /// A page of audit records.

@@ -28,6 +28,12 @@ pub(super) trait Api: Clone + Send + Sync + 'static {
     ) -> Result<RestoreOutcome, Problem>;
     fn status(&self) -> Status;
     fn diff(&self, before: &BackupRef, after: Option<&BackupRef>) -> Result<DiffDocument, Problem>;
+    async fn diff_with_secrets(
+        &self,
+        before: &BackupRef,
+        after: Option<&BackupRef>,
+        caller: &Caller,
+    ) -> Result<DiffDocument, Problem>;
     fn download(&self, reference: &str, path: &str, caller: &Caller) -> Result<Download, Problem>;
     fn follow(&self, after: Option<&str>) -> Follower;
     fn recovery(&self) -> RecoveryDocument;
@@ -84,6 +90,15 @@ impl Api for Service {
 
     fn diff(&self, before: &BackupRef, after: Option<&BackupRef>) -> Result<DiffDocument, Problem> {
         Service::diff(self, before, after)
+    }
+
+    async fn diff_with_secrets(
+        &self,
+        before: &BackupRef,
+        after: Option<&BackupRef>,
+        caller: &Caller,
+    ) -> Result<DiffDocument, Problem> {
+        Service::diff_with_secrets(self, before, after, caller).await
     }
 
     fn download(&self, reference: &str, path: &str, caller: &Caller) -> Result<Download, Problem> {

@@ -53,7 +53,7 @@ pub(super) fn calls<A: Api>() -> Vec<Call> {
             .fails(&[NotFound, MethodNotAllowed, Busy, Source, Integrity, NoSpace]),
         post("/api/backup/{id}/verify", Change, to(verify::<A>), "verifyBackup", "Reads a backup whole now")
             .takes::<NoOptions>().answers::<VerifyOutcome>().works().fails(&UNCLEAR),
-        get("/api/backup/{id}/diff", Content, to(diff::<A>), "compare", "What differs from what is live, or from another backup; secrets are hidden")
+        get("/api/backup/{id}/diff", Content, to(diff::<A>), "compare", "What differs from what is live, or from another backup; secrets are hidden unless they are asked for")
             .query::<DiffQuery>().answers::<DiffDocument>().fails(&[NotFound, Ambiguous, SetMismatch, Source, Integrity]),
         get("/api/backup/{id}/files/{name:.+}", Content, to(files::file::<A>), "getFile", "The content of a file; cut off if it turns out to be damaged after its first chunk")
             .sends("application/octet-stream", file_content(), vec![("ETag", text_header("Its SHA-256, in quotes."))])

@@ -294,6 +294,11 @@ pub enum Event {
         /// Some of them, by name.
         files: Vec<String>,
     },
+    /// Somebody sees the secrets in what differs from the backup concerned.
+    SecretsShown {
+        /// The backup that it is compared with, or `live`.
+        against: String,
+    },
     /// A cleanup is done.
     CleanupCompleted {
         /// In this replica; `None`: in the repository itself.

@@ -244,6 +244,7 @@ pub(super) fn sentence(event: &Event) -> String {
         Event::Unpinned => "unpinned: retention may delete it again".into(),
         Event::Forgotten { gives_up, .. } => format!("given up: {}", gives_up.join("; ")),
         Event::QuarantineCleared { count, bytes, .. } => format!("quarantine cleared: {count} files, {bytes} bytes"),
+        Event::SecretsShown { against } => format!("what differs from {against} is shown with the secrets in it"),
         Event::CleanupCompleted { deleted, objects: 0, freed_bytes, .. } => {
             format!("{} backups deleted, {freed_bytes} bytes freed", deleted.len())
         }

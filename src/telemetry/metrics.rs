@@ -309,6 +309,7 @@ impl Metrics {
             | Event::Unpinned
             | Event::Forgotten { .. }
             | Event::QuarantineCleared { .. }
+            | Event::SecretsShown { .. }
             | Event::AuthRejected
             | Event::SettingsReloaded { .. }
             | Event::SettingsRejected { .. }

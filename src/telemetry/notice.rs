@@ -66,6 +66,7 @@ fn told(event: &Event) -> Option<(Urgency, &'static str, String)> {
         | Event::Unpinned
         | Event::Forgotten { .. }
         | Event::QuarantineCleared { .. }
+        | Event::SecretsShown { .. }
         | Event::AuthRejected
         | Event::SettingsReloaded { .. }
         | Event::SettingsRejected { .. }

@@ -55,6 +55,7 @@ pub const SCENES: &[Scene] = &[
     scene("diff {id}", BACKED_UP),
     scene("diff {id}", STRUCK),
     scene("diff {older} {id}", TWO_VERSIONS),
+    scene("diff {older} {id} --show-secrets", TWO_VERSIONS),
     scene("restore security latest", STRUCK),
     scene("restore security {id} --to elsewhere", BACKED_UP),
     scene("restore security {id} --to config", BACKED_UP),

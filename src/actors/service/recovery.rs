@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
+use super::super::herald::About;
 use super::super::supervisor::Happened;
 use super::super::supervisor::reassessment::reassess;
 use super::super::verifier::{Validate, Verify};
@@ -24,7 +25,7 @@ use crate::core::recovery_plan::{Ask, Plan};
 use crate::core::secrets::Secrets;
 use crate::core::{BackupId, BackupRef, SetName};
 use crate::pipeline::restore::{Pick, Rules};
-use crate::telemetry::Check;
+use crate::telemetry::{Check, Event};
 
 /// How often a recovery that went on by itself is waited for again before work begins.
 const MAX_TURNS: u32 = 5;
@@ -96,6 +97,28 @@ impl Service {
     /// What differs between a backup and another of its set, or what is live if none is given. Reads both, so it blocks.
     pub fn diff(&self, before: &BackupRef, after: Option<&BackupRef>) -> Result<DiffDocument, Problem> {
         diff::diff(self.repository()?, &self.world.settings(), (before, after), Secrets::Hidden)
+    }
+
+    /// The same with the secrets in it, which is on record before they are shown.
+    pub async fn diff_with_secrets(
+        &self,
+        before: &BackupRef,
+        after: Option<&BackupRef>,
+        caller: &Caller,
+    ) -> Result<DiffDocument, Problem> {
+        let older = view::resolve(self.repository()?, None, &before.to_string())?;
+        let against = after.map_or_else(|| "live".to_owned(), ToString::to_string);
+        let about = About::caller(caller).set(&older.set).backup(older.id);
+        let recorded = self.herald.tell(Event::SecretsShown { against }, &about).await;
+        recorded.map_err(|why| {
+            let detail = format!("no secret is shown, as it cannot be recorded that it was: {why}");
+            Problem::new(ProblemKind::Unavailable, detail)
+        })?;
+        let (world, before, after) = (self.world.clone(), BackupRef::from(older.id), after.cloned());
+        let compare =
+            move || diff::diff(&world.repository, &world.settings(), (&before, after.as_ref()), Secrets::Shown);
+        let compared = tokio::task::spawn_blocking(compare).await;
+        compared.map_err(|panic| Problem::new(ProblemKind::Internal, format!("compare: {panic}")))?
     }
 
     /// Plans what would be restored; every copy it names was read meanwhile, and is good. Changes no file.

@@ -37,7 +37,7 @@ const CANDIDATE: &str = r"[A-Za-z0-9+/_\-]{20,}={0,2}";
 /// What looks random and is no secret: a UUID, the id of a backup, a public key of age, a hash that names its function.
 const PUBLIC: &str = r"(?x)^(?:
     [0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}
-  | \d{8}T\d{6}Z(?:-[0-9a-f]{8})?
+  | \d{8}T\d{6}Z(?:-[0-9a-f]{8,64})?
   | age1[02-9ac-hj-np-z]{58}
   | (?:sha1|sha256|sha384|sha512|md5)-[A-Za-z0-9+/]+=*
 )$";
@@ -229,6 +229,7 @@ mod tests {
             format!("{sha1} refs/heads/main"),
             "instance: 123e4567-e89b-12d3-a456-426614174000".into(),
             "backup 20261123T101500Z-3f9c2ab1".into(),
+            format!("backup 20261123T101500Z-{}", &sha256[..32]),
             "recipient: age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p".into(),
         ] {
             assert!(!hidden(&line), "{line}");

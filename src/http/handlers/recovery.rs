@@ -62,10 +62,19 @@ pub(crate) async fn apply<A: Api>(
     shared.work(JobOperation::Apply, caller, preferences, work).await?.answer(ok)
 }
 
-pub(crate) async fn diff<A: Api>(shared: Data<Shared<A>>, id: Path<String>, request: HttpRequest) -> Answer {
+pub(crate) async fn diff<A: Api>(
+    shared: Data<Shared<A>>,
+    id: Path<String>,
+    caller: Caller,
+    request: HttpRequest,
+) -> Answer {
     let query: DiffQuery = query(&request)?;
     let before: BackupRef = id.into_inner().parse().map_err(malformed)?;
     let after = query.against.filter(|against| against != "live");
     let after = after.map(|against| against.parse::<BackupRef>()).transpose().map_err(malformed)?;
+    if query.show_secrets == Some(true) {
+        let operation = async move |api: A| api.diff_with_secrets(&before, after.as_ref(), &caller).await;
+        return ok(&shared.operate(operation).await?);
+    }
     ok(&shared.ask(move |api| api.diff(&before, after.as_ref())).await??)
 }

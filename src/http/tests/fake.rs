@@ -237,6 +237,17 @@ impl Api for Fake {
         Ok(DiffDocument { set: "security".parse().unwrap(), before, after, files: vec![], more: 0 })
     }
 
+    async fn diff_with_secrets(
+        &self,
+        before: &BackupRef,
+        after: Option<&BackupRef>,
+        caller: &Caller,
+    ) -> Result<DiffDocument, Problem> {
+        self.note("with secrets".to_owned());
+        self.note_caller(caller);
+        self.diff(before, after)
+    }
+
     fn download(&self, reference: &str, path: &str, caller: &Caller) -> Result<Download, Problem> {
         self.note(format!("download {reference} {path}"));
         self.note_caller(caller);

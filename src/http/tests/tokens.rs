@@ -94,7 +94,15 @@ fn what_files_hold_is_shown_to_who_may_operate_and_to_nobody_else() {
         let reply = door.send(&format!("GET {path}{query}"), &[&header], "");
         assert_eq!((reply.status, &reply.json()["after"]), (200, &after.into()), "{query}");
     }
-    for query in ["?against=../x", "?with=live"] {
+    let with_secrets = format!("{path}?show_secrets=true");
+    door.get(&with_secrets).problem(ProblemKind::Unauthorized);
+    let to_look = format!("Authorization: Bearer {}", token(&door, "read"));
+    door.send(&format!("GET {with_secrets}"), &[&to_look], "").problem(ProblemKind::Forbidden);
+    assert!(!door.fake.calls().contains(&"with secrets".to_owned()));
+    assert_eq!(door.send(&format!("GET {with_secrets}"), &[&header], "").status, 200);
+    assert!(door.fake.calls().contains(&"with secrets".to_owned()));
+    assert_eq!(door.fake.caller().principal, "token:cli");
+    for query in ["?against=../x", "?with=live", "?show_secrets=", "?show_secrets=1"] {
         door.send(&format!("GET {path}{query}"), &[&header], "").problem(ProblemKind::BadRequest);
     }
 }

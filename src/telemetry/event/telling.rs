@@ -44,6 +44,7 @@ impl Event {
             Self::Unpinned => "Unpinned",
             Self::Forgotten { .. } => "Forgotten",
             Self::QuarantineCleared { .. } => "QuarantineCleared",
+            Self::SecretsShown { .. } => "SecretsShown",
             Self::ModeChanged { .. } => "ModeChanged",
             Self::ReplicaLagging { .. } => "ReplicaLagging",
             Self::ReplicaCaughtUp { .. } => "ReplicaCaughtUp",
@@ -94,6 +95,7 @@ impl Event {
             | Self::CleanupStarted { .. }
             | Self::CleanupHeld { .. }
             | Self::KeyChanged { .. }
+            | Self::SecretsShown { .. }
             | Self::RepositoryUpgraded { .. }
             | Self::ModeChanged { .. } => Outcome::Info,
         }
@@ -170,6 +172,7 @@ impl Event {
             }
             Self::Pinned | Self::Unpinned => json!({}),
             Self::Forgotten { sequences, gives_up } => json!({"sequences": sequences, "gives_up": gives_up}),
+            Self::SecretsShown { against } => json!({"against": against}),
             Self::QuarantineCleared { count, bytes, files } => {
                 json!({"count": count, "bytes": bytes, "files": files})
             }
