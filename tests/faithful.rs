@@ -7,8 +7,10 @@ mod common;
 
 use std::fs;
 use std::io::Write;
+use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::files::{read, write};
@@ -117,11 +119,18 @@ fn a_log_is_cut_only_where_it_grew_while_it_was_read_and_only_in_a_set_of_logs()
             let mut log = fs::OpenOptions::new().append(true).open(place.source("a.log")).unwrap();
             while !over.load(Ordering::Relaxed) {
                 log.write_all(b"half a line").unwrap();
-                std::thread::yield_now();
+                // No faster than that: the end of the last whole line is looked for within reach.
+                std::thread::sleep(std::time::Duration::from_micros(200));
             }
         });
         // Unless it stood still by chance while it was read, its copy ends where the last whole line did.
         let cut = |_: &i32| {
+            fs::OpenOptions::new()
+                .write(true)
+                .open(place.source("a.log"))
+                .unwrap()
+                .set_len(lines.len() as u64)
+                .unwrap();
             place.back_up(DONE);
             place.restored("a.log") == lines
         };
@@ -204,4 +213,116 @@ fn files_that_are_gone_since_the_backup_before_are_told_until_one_is_made_by_han
     place.back_up(PROBLEMS);
     let status = place.run(&["status"], DONE);
     assert!(status.contains("t: 1 file fewer than before: a") && !status.contains("fewer_files"), "{status}");
+}
+
+#[test]
+fn what_cannot_be_backed_up_is_listed_with_its_reason_and_keeps_nothing_else_from_it() {
+    let place = Place::new(r#""**""#, "");
+    place.write("a", "a");
+    place.write("d/b", "b");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        place.source("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(place.source("socket")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", place.source("link")).unwrap();
+    write(&place.source("").join(std::ffi::OsStr::from_bytes(b"bad-\xff")), "x");
+    let backup = place.back_up(PROBLEMS);
+    assert_eq!(backup["state"], "good");
+    // A name is what it is: bytes.
+    assert_eq!(backup["files"].as_array().unwrap().len(), 3, "{backup}");
+    let out = place.0.path("out");
+    place.run(&["restore", "t", "latest", "--to", out.to_str().unwrap()], DONE);
+    assert_eq!(read(&out.join(std::ffi::OsStr::from_bytes(b"bad-\xff"))), b"x");
+    let reason = |path: &str| {
+        let unreadable = backup["unreadable"].as_array().unwrap();
+        let found = unreadable.iter().find(|file| file["path"] == path);
+        found.unwrap_or_else(|| panic!("{path} is not in {backup}"))["reason"].as_str().unwrap().to_owned()
+    };
+    assert!(reason("pipe").contains("a pipe") && reason("socket").contains("a socket"));
+    assert!(reason("link").contains("a symlink to /etc/passwd"));
+    assert!(place.run(&["status"], DONE).contains("t: unreadable: link"));
+    // The same in the built-in sets: whoever may write logs cannot keep them from being backed up.
+    fs::create_dir_all(place.0.path("logs")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", place.0.path("logs/security_audit.log.evil")).unwrap();
+    assert_eq!(place.document(&["backup", "logs"], PROBLEMS)["state"], "good");
+}
+
+/// A process that changes a file through a mapping each time it is told to, and does not let go of it.
+struct Mapping(std::process::Child);
+
+impl Mapping {
+    fn of(file: &std::path::Path) -> Self {
+        const CHANGER: &str = "
+import mmap, sys
+file = open(sys.argv[1], 'r+b')
+mapping = mmap.mmap(file.fileno(), 0)
+for line in sys.stdin:
+    mapping[100:101] = line[:1].encode()
+    print('done', flush=True)
+";
+        let mut changer = Command::new("python3");
+        changer.args(["-c", CHANGER]).arg(file).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self(changer.spawn().unwrap())
+    }
+
+    fn write(&mut self, byte: char) {
+        writeln!(self.0.stdin.as_mut().unwrap(), "{byte}").unwrap();
+        let mut answer = String::new();
+        BufReader::with_capacity(1, self.0.stdout.as_mut().unwrap()).read_line(&mut answer).unwrap();
+        assert_eq!(answer, "done\n");
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_change_through_a_mapping_is_captured_by_hand_and_found_by_a_drill() {
+    let place = Place::new(r#""data""#, "");
+    place.write("data", noise(2 << 20));
+    let mut mapping = Mapping::of(&place.source("data"));
+    let audit = || String::from_utf8(read(&place.0.path("logs/security_audit.log"))).unwrap();
+    mapping.write('A');
+    place.back_up(DONE);
+    // The page is writable already: nothing but its content tells.
+    mapping.write('B');
+    place.back_up(DONE);
+    assert_eq!(place.restored("data")[100], b'B');
+    mapping.write('C');
+    let times_told = audit().matches("SourceChangedUnseen").count();
+    assert_eq!(place.document(&["drill", "t"], DONE)["verdict"], "passed");
+    assert!(audit().matches("SourceChangedUnseen").count() > times_told, "{}", audit());
+}
+
+#[test]
+fn recover_does_not_mix_files_of_different_moments() {
+    let place = Place::new(r#""a.db", "a.db-wal", "b""#, "");
+    place.write("b", "b");
+    place.write("a.db", "old pages");
+    place.write("a.db-wal", "old log");
+    place.back_up(DONE);
+    // Checkpointed: the log is gone, and the database has what was in it.
+    fs::remove_file(place.source("a.db-wal")).unwrap();
+    place.write("a.db", "new pages");
+    let newest = place.back_up(PROBLEMS);
+    fs::remove_file(place.source("a.db")).unwrap();
+    let plan = place.document(&["recover", "--dry-run"], PROBLEMS);
+    let entry =
+        |path: &str| plan["entries"].as_array().unwrap().iter().find(|entry| entry["path"] == path).unwrap().clone();
+    assert_eq!((&entry("a.db")["action"], &entry("a.db")["backup"]), (&"restore".into(), &newest["id"]));
+    assert_eq!(entry("a.db-wal")["action"], "absent");
+    assert!(entry("a.db-wal")["reason"].as_str().unwrap().contains("--file a.db-wal"), "{plan}");
+    place.0.run(&["recover", "--yes"]);
+    assert_eq!(read(&place.source("a.db")), b"new pages");
+    assert!(!place.source("a.db-wal").exists());
 }

@@ -203,7 +203,7 @@ impl Tools {
                 self.herald.mention(Event::RepositoryUpgraded { format: FORMAT }, &About::caller(caller));
             }
             let archived = archived?;
-            let Created { backup, proven, repaired } = match archived {
+            let Created { backup, proven, repaired, changed_unseen } = match archived {
                 Archived::Unchanged { backup, repaired } => {
                     self.tell_of_repairs(&backup, repaired, caller);
                     return Ok(BackedUp::Unchanged(backup));
@@ -211,6 +211,10 @@ impl Tools {
                 Archived::Created(created) => created,
             };
             self.tell_of_repairs(&backup, repaired, caller);
+            for path in changed_unseen {
+                let about = About::caller(caller).set(&set.name).backup(backup.id);
+                self.herald.mention(Event::SourceChangedUnseen { path }, &about);
+            }
             let read_back = ReadBack { backup: backup.clone(), proven, caller: caller.clone() };
             let verification = self.verifier.send(read_back).await.map_err(|_| {
                 let detail = format!("backup {} was written but not read back: run verify {}", backup.id, backup.id);
@@ -327,7 +331,8 @@ impl Tools {
             let request = archive::Request {
                 set: &set,
                 kind,
-                read_everything,
+                // Whoever asks for a backup does so because something changed, whatever it looks like.
+                read_everything: read_everything || kind == BackupKind::Manual,
                 read_sources_every_runs: world.settings().scrub.read_sources_every_runs,
                 now: world.clock.now(),
                 clock_suspect: world.look_at_clock().is_some(),

@@ -80,8 +80,8 @@ const JUDGEMENTS: &[(DegradedReason, Judgement)] = &[
         named(invalid, "no longer valid: mend the file, or restore it")
     }),
     (DegradedReason::FewerFiles, |facts| {
-        let what = "put them back (`fiovana-app recover` shows how), or, if they are meant to be gone, back the set up by \
-                    hand once more";
+        let what = "restore them (`fiovana-app restore SET BACKUP --file FILE`), or, if they are meant to be gone, back the \
+                    set up by hand once more";
         named(facts.fewer_files.iter().cloned(), what)
     }),
     (DegradedReason::SourceUnsafe, |facts| {

@@ -64,6 +64,8 @@ pub struct FileFacts {
     pub live: Live,
     /// Its copies.
     pub copies: Vec<FileCopy>,
+    /// The backups, as indexes, that found it there and could not read it.
+    pub unread: Vec<usize>,
 }
 
 /// A copy of a file.
@@ -171,6 +173,8 @@ pub enum Action {
     Keep,
     /// Read its copies first: none of them is known to be good yet.
     Verify,
+    /// Nothing is done unasked: the newest good backup does not have it either, and files of different moments are not mixed.
+    Absent,
     /// Nothing can be done: no good copy is left.
     Lost,
     /// Nothing can be done before a person has cleared the place.
@@ -201,6 +205,7 @@ impl Action {
             Self::Restore(_) => "restore",
             Self::Keep => "keep",
             Self::Verify => "verify",
+            Self::Absent => "absent",
             Self::Lost => "lost",
             Self::Blocked => "blocked",
         }
@@ -221,7 +226,7 @@ impl Entry {
 
     /// Whether something is wrong that this plan does not mend.
     pub const fn is_problem(&self) -> bool {
-        matches!(self.action, Action::Lost | Action::Blocked | Action::Verify)
+        matches!(self.action, Action::Lost | Action::Blocked | Action::Verify | Action::Absent)
             || matches!(self.live, LiveState::Unreadable)
     }
 }
@@ -317,14 +322,17 @@ impl<'a> SetView<'a> {
                 (LiveState::Missing, Action::Keep, "a log: left to whoever writes it".into())
             }
             _ if file.is_log => (LiveState::Present, Action::Keep, "a log: what is live goes on".into()),
-            Live::Missing => self.bring_back(file, good, LiveState::Missing, "missing", None),
+            Live::Missing => match good.filter(|_| self.is_absent_in_reference(file)) {
+                Some((backup, _)) => (LiveState::Missing, Action::Absent, self.absent(file, backup)),
+                None => self.bring_back(file, good, LiveState::Missing, "missing", None),
+            },
             Live::Invalid { fault, sha256 } => {
                 self.bring_back(file, good, LiveState::Invalid, &format!("invalid: {fault}"), Some(*sha256))
             }
             Live::Unreadable(why) => {
                 (LiveState::Unreadable, Action::Keep, format!("cannot be read now, which proves nothing: {why}"))
             }
-            Live::Obstructed(_) if !known => return None,
+            Live::Obstructed(_) if !known && !file.is_named => return None,
             Live::Obstructed(what) => (LiveState::Obstructed, Action::Blocked, format!("{what}: move it away first")),
             Live::Whole(None) => (LiveState::Present, Action::Keep, "there".into()),
             Live::Whole(Some(sha256)) => match good {
@@ -340,6 +348,24 @@ impl<'a> SetView<'a> {
         })
     }
 
+    /// Whether the newest good version saw that the file was not there.
+    fn is_absent_in_reference(&self, file: &FileFacts) -> bool {
+        let at = |index: usize| self.facts.backups.get(index).map(|backup| backup.id);
+        let reference = self.reference.map(|reference| reference.id);
+        let mut known = file.copies.iter().map(|copy| copy.backup).chain(file.unread.iter().copied());
+        !known.any(|index| at(index) == reference)
+    }
+
+    fn absent(&self, file: &FileFacts, holder: &BackupFacts) -> String {
+        let (set, path) = (&self.facts.set, &file.path);
+        let reference = self.reference.map_or_else(String::new, |reference| reference.id.to_string());
+        let id = holder.id;
+        format!(
+            "missing, as it was in {reference}, the newest good backup; {id} has it, of an earlier moment: \
+             `fiovana-app restore {set} {id} --file {path}` if that is wanted"
+        )
+    }
+
     /// A file that is not as it must be.
     fn bring_back(
         &self,
@@ -350,7 +376,13 @@ impl<'a> SetView<'a> {
         replaces: Option<Digest>,
     ) -> (LiveState, Action, String) {
         if let Some((backup, copy)) = good {
-            return (live, Action::Restore(chosen(backup, copy, replaces)), what.to_owned());
+            let earlier = match self.reference {
+                Some(reference) if reference.id != backup.id => {
+                    format!("; not in {}, the newest good backup: this copy is of an earlier moment", reference.id)
+                }
+                _ => String::new(),
+            };
+            return (live, Action::Restore(chosen(backup, copy, replaces)), format!("{what}{earlier}"));
         }
         let unproven: BTreeSet<BackupId> = self.unproven().collect();
         if self.newest(file, |backup| unproven.contains(&backup.id)).is_some() {

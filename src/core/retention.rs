@@ -58,6 +58,9 @@ pub struct Rule {
     pub pre_restore_days: u32,
     /// Which versions go when there are too many.
     pub policy: Policy,
+    /// Whether a version that is too old goes although it has the last copy of a file. So it is with logs: each rotated
+    /// segment has a name of its own, and would be kept for ever.
+    pub last_copies_expire: bool,
     /// The usual time between two versions: what lies closer together is hardly told apart.
     pub spacing: TimeDelta,
 }
@@ -179,6 +182,9 @@ impl<'a> History<'a> {
         let mut decisions: Vec<Decision> = (0..self.ordered.len())
             .map(|at| {
                 self.decide_alone(at, rule, now)
+                    .or_else(|| {
+                        last_copy_expired(irreplaceable.get(&at), self.age(at, now), rule).map(Decision::Delete)
+                    })
                     .or_else(|| irreplaceable.get(&at).cloned().map(Decision::Keep))
                     .or_else(|| expired(self.age(at, now), rule.retention_days).map(Decision::Delete))
                     .unwrap_or(Decision::Keep(KeepReason::WithinRule))
@@ -377,6 +383,13 @@ fn superseded_at(
 
 fn expired(age: TimeDelta, retention_days: u32) -> Option<DeleteReason> {
     days_beyond(age, retention_days).map(|age_days| DeleteReason::Expired { age_days })
+}
+
+/// Of a version with the last copy of a file: why it goes all the same.
+fn last_copy_expired(kept: Option<&KeepReason>, age: TimeDelta, rule: &Rule) -> Option<DeleteReason> {
+    let Some(KeepReason::NewestCopy { file }) = kept else { return None };
+    let age_days = days_beyond(age, rule.retention_days).filter(|_| rule.last_copies_expire)?;
+    Some(DeleteReason::LastCopyExpired { age_days, file: file.clone() })
 }
 
 /// `age` in whole days, if it is more than `limit_days`.

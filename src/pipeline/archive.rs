@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
 use super::capture::{Captured, ContentStore, capture};
 use super::lineage::{Ancestors, rewritten};
-use super::source::{Identity, Look, SourceDirectory, SourceError};
+use super::seen::{RECOGNISED_FROM_BYTES, Seen, SeenFiles, seen_of};
+use super::source::{Look, SourceDirectory, SourceError};
 use super::verify::{Damage, damage_of};
 use super::{Cancelled, Progress};
 use crate::core::{BackupId, BackupKind, BackupState, ChunkKey, Digest, SetName, Timeline};
@@ -24,12 +24,7 @@ use crate::repository::wire::{
 };
 use crate::repository::{Note, ReadError, ReadFrom, Repository, StoredFile, WriteError, backup_time};
 use crate::settings::SetSettings;
-use crate::storage::{Durability, Staged};
-
-/// Files from this size on are recognised without reading, if nothing about them changed.
-const RECOGNISED_FROM_BYTES: u64 = 1 << 20;
-
-const SEEN: &str = "seen";
+use crate::storage::Staged;
 
 /// What is asked for.
 pub struct Request<'a> {
@@ -72,6 +67,8 @@ pub struct Created {
     pub proven: HashSet<Digest>,
     /// Objects that were found damaged or absent, and rewritten from the content in hand.
     pub repaired: Vec<Digest>,
+    /// Files that hold something else than before and look the same: recognised, they would not have been read.
+    pub changed_unseen: Vec<String>,
 }
 
 /// Why no backup was made. Nothing of it is left.
@@ -161,7 +158,7 @@ fn make(
     if let Sealing::Unavailable(why) = &keys.sealing {
         return Err(ArchiveError::NoRecipients(why.clone()));
     }
-    let memory = Memory::recall(repository, request, &keys.fingerprints());
+    let memory = Memory::recall(repository, request, source, &keys.fingerprints());
     let ancestors = Ancestors::of(repository, request.set);
     let writer = ObjectWriter::new(repository, &keys, &memory, &ancestors, request.now);
     let mut captured = capture(source, request.set, request.kind, &writer, progress)?;
@@ -177,7 +174,7 @@ fn make(
         && !writer.superseded()
         && let Some(same) = unchanged(repository, request.set, &keys.fingerprints(), &captured)
     {
-        memory.remember(repository, request.set, same.id, &captured);
+        memory.remember(repository, request, same.id, seen_of(&captured));
         return Ok(Archived::Unchanged { backup: same, repaired: writer.repaired() });
     }
     if request.kind.is_version() {
@@ -185,14 +182,14 @@ fn make(
         pin_what_was_rewritten(repository, &request.set.name, &captured.files)?;
     }
     let (proven, repaired) = writer.publish(&captured.files)?;
-    let looks = Captured { looks: captured.looks.clone(), ..Captured::default() };
+    let (seen, changed_unseen) = (seen_of(&captured), memory.seen.changed_unseen(&captured));
     let manifest = compose(repository, request, keys.fingerprints(), captured);
     let backup = repository.publish_manifest(manifest, &keys).map_err(ArchiveError::Write)?;
     // A backup of what a restore replaces is no look at the set.
     if request.kind != BackupKind::PreRestore {
-        memory.remember(repository, request.set, backup.id, &looks);
+        memory.remember(repository, request, backup.id, seen);
     }
-    Ok(Archived::Created(Created { backup, proven, repaired }))
+    Ok(Archived::Created(Created { backup, proven, repaired, changed_unseen }))
 }
 
 /// The last backup of a log that was rewritten is kept, whatever retention says; before the one that replaces it exists.
@@ -292,78 +289,62 @@ fn generation(catalogue: &Catalogue, request: &Request<'_>, captured: &Captured)
     before.envelope.generation + u64::from(!has_all || before.envelope.generation == 0)
 }
 
-/// How the files looked when they were last captured.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct SeenDocument {
-    backup: Option<BackupId>,
-    /// Runs since everything was read.
-    #[serde(default)]
-    runs: u32,
-    files: BTreeMap<String, Seen>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Seen {
-    identity: Identity,
-    tick_nanoseconds: i64,
-}
-
 /// What is known of files without reading them.
 struct Memory {
-    seen: SeenDocument,
+    seen: SeenFiles,
+    /// The backup that has them, if they may be recognised.
     content: Option<Arc<Content>>,
+    /// The filesystem on which they may be.
+    device: Option<u64>,
 }
 
 impl Memory {
-    fn recall(repository: &Repository, request: &Request<'_>, recipients: &[Fingerprint]) -> Self {
-        let nothing = Self { seen: SeenDocument::default(), content: None };
-        if request.read_everything {
-            return nothing;
-        }
-        // Whatever is wrong with the file: without it everything is read.
-        let Some(seen) = repository.load_set_state(SEEN, &request.set.name).ok().and_then(|loaded| loaded.value())
-        else {
-            return nothing;
-        };
-        let seen: SeenDocument = seen;
-        if seen.runs >= request.read_sources_every_runs {
-            return nothing;
-        }
-        let catalogue = repository.catalogue();
-        let backup = seen.backup.and_then(|id| catalogue.get(id));
-        let is_ours = |backup: &&Backup| {
-            let envelope = backup.content.as_ref().map(|content| &content.manifest.envelope);
-            envelope.is_some_and(|envelope| envelope.set == request.set.name && envelope.recipients == recipients)
-        };
-        match backup.filter(is_ours).filter(|backup| backup.state() != BackupState::Damaged) {
-            Some(backup) => Self { content: backup.content.clone(), seen },
-            None => nothing,
-        }
+    fn recall(
+        repository: &Repository,
+        request: &Request<'_>,
+        source: &SourceDirectory,
+        recipients: &[Fingerprint],
+    ) -> Self {
+        let seen = SeenFiles::load(repository, &request.set.name);
+        let believed = !request.read_everything && seen.is_believed(request.read_sources_every_runs, request.now);
+        let device = if believed { source.honest_device() } else { None };
+        let content = if device.is_some() { recognisable(repository, request, seen.backup, recipients) } else { None };
+        Self { seen, content, device }
     }
 
-    /// The entry of a file that is exactly as it was then. One that had changed within the tick of that look may have
-    /// changed again since without a trace ("racily clean" in git's index), and is not recognised.
+    /// The entry of a file that is exactly as it was then.
     fn entry(&self, path: &str, look: &Look) -> Option<&FileEntry> {
-        let seen = self.seen.files.get(path)?;
-        let latest = seen.identity.changed_nanoseconds.max(seen.identity.modified_nanoseconds);
-        let same = seen.identity == look.identity && latest < seen.tick_nanoseconds;
         let files = self.content.as_ref()?.manifest.files();
+        let same = self.device == Some(look.identity.device) && self.seen.has(path, look);
         let at = files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()?;
         if same { files.get(at) } else { None }
     }
 
-    fn remember(&self, repository: &Repository, set: &SetSettings, backup: BackupId, captured: &Captured) {
-        let large = captured.looks.iter().filter(|(_, (look, _))| look.identity.size_bytes >= RECOGNISED_FROM_BYTES);
-        let files: BTreeMap<String, Seen> = large
-            .map(|(path, (look, tick))| (path.clone(), Seen { identity: look.identity, tick_nanoseconds: *tick }))
-            .collect();
-        if files.is_empty() && self.seen.files.is_empty() {
-            return;
-        }
-        // Losing it costs one reading of everything.
-        let document = SeenDocument { backup: Some(backup), runs: self.seen.runs + 1, files };
-        let _ = repository.save_private_set_state(SEEN, &set.name, &document, Durability::Lazy);
+    fn remember(
+        &self,
+        repository: &Repository,
+        request: &Request<'_>,
+        backup: BackupId,
+        files: BTreeMap<String, Seen>,
+    ) {
+        let read = self.content.is_none().then_some(request.now);
+        self.seen.remember(repository, &request.set.name, backup, files, read);
     }
+}
+
+/// What this backup holds, if files may be taken from it unread.
+fn recognisable(
+    repository: &Repository,
+    request: &Request<'_>,
+    backup: Option<BackupId>,
+    recipients: &[Fingerprint],
+) -> Option<Arc<Content>> {
+    let catalogue = repository.catalogue();
+    let backup = catalogue.get(backup?)?;
+    let content = backup.content.as_ref()?;
+    let envelope = &content.manifest.envelope;
+    let is_ours = envelope.set == request.set.name && envelope.recipients == recipients;
+    (is_ours && backup.state() != BackupState::Damaged).then(|| content.clone())
 }
 
 /// Stores chunks: shares what is stored already and right, stages what is not.

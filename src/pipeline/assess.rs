@@ -99,6 +99,7 @@ fn set_facts(repository: &Repository, set: &SetSettings, depth: Depth) -> SetFac
         is_log: set.kind.is_logs(),
         is_named: named.contains(&path),
         live: live(&source, set, &path, depth),
+        unread: unread_by(&backups, &path),
         path,
         copies,
     });
@@ -109,6 +110,15 @@ fn set_facts(repository: &Repository, set: &SetSettings, depth: Depth) -> SetFac
         has_mute_backups,
         files,
     }
+}
+
+/// The backups that found this file there and could not read it.
+fn unread_by(backups: &[(BackupFacts, Arc<Content>)], path: &str) -> Vec<usize> {
+    let is_unread = |unread: &str| unread == path || is_directory(unread) && path.starts_with(unread);
+    let unread = |content: &Content| {
+        content.manifest.body.iter().flat_map(|body| &body.unreadable).any(|file| is_unread(&file.path))
+    };
+    backups.iter().enumerate().filter(|(_, (_, content))| unread(content)).map(|(index, _)| index).collect()
 }
 
 fn is_refused(set: &SetSettings, sha256: &Digest) -> bool {

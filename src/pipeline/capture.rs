@@ -219,7 +219,9 @@ impl Task<'_> {
             settle(look);
         }
         let growth = if logs { Growth::Allowed } else { Growth::Refused };
-        let file = match self.source.open_file(path)? {
+        // What is something else by now was another thing when it was looked at.
+        let Ok(opened) = self.source.open_file(path) else { return Ok(Outcome::Moved) };
+        let file = match opened {
             Ok((file, opened)) if unmoved(growth, look, &opened) => {
                 *look = opened;
                 file

@@ -20,6 +20,8 @@ use chrono::{DateTime, Utc};
 use rustix::fs::{Access, AtFlags, StatVfs, accessat, fstatvfs, statfs, statvfs};
 
 use super::restore::{self, Pick, RestoreError};
+use super::seen::{SeenFiles, forget_looks};
+use super::source::SourceDirectory;
 use super::{Cancelled, Progress};
 use crate::core::content::Validation;
 use crate::repository::catalogue::Backup;
@@ -46,12 +48,15 @@ pub struct Request<'a> {
 }
 
 /// A drill that passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drilled {
     /// Files that came back.
     pub files: usize,
     /// Their bytes.
     pub size_bytes: u64,
+    /// Live files that look as they did when they were captured, and hold something else: the backup is right, and a new one
+    /// is needed.
+    pub changed_unseen: Vec<String>,
 }
 
 /// Why a drill failed. No live file was touched.
@@ -179,7 +184,20 @@ fn rehearse(
     restore_and_compare(repository, request, files, &scratch, progress, compare)?;
     require_writable(&request.set.source, size_bytes)?;
     scratch.remove()?;
-    Ok(Drilled { files: files.len(), size_bytes })
+    let changed_unseen = changed_unseen(repository, request.set);
+    Ok(Drilled { files: files.len(), size_bytes, changed_unseen })
+}
+
+/// Live files that a scheduled backup would take for unchanged, and that are not. What is not taken up again is read by the
+/// next one.
+fn changed_unseen(repository: &Repository, set: &SetSettings) -> Vec<String> {
+    // What is wrong with the source has its say when the set is backed up.
+    let Ok(source) = SourceDirectory::open(&set.source) else { return vec![] };
+    let changed = SeenFiles::load(repository, &set.name).changed_live(&source);
+    if !changed.is_empty() {
+        forget_looks(repository, &set.name);
+    }
+    changed
 }
 
 fn restore_and_compare(

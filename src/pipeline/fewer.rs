@@ -25,7 +25,7 @@ pub struct Fewer {
 const MAX_NAMED: usize = 5;
 
 impl Fewer {
-    /// `2 files fewer than before: a, b`
+    /// `2 files fewer than before: a, b; backup 20261123T101500Z-3f9c2ab1 has them`
     pub fn sentence(&self) -> String {
         let named: Vec<&str> = self.gone.iter().take(MAX_NAMED).map(String::as_str).collect();
         let more = match self.gone.len() - named.len() {
@@ -33,7 +33,7 @@ impl Fewer {
             more => format!(" and {more} more"),
         };
         let files = if self.gone.len() == 1 { "1 file".to_owned() } else { format!("{} files", self.gone.len()) };
-        format!("{files} fewer than before: {}{more}", named.join(", "))
+        format!("{files} fewer than before: {}{more}; backup {} has them", named.join(", "), self.before)
     }
 
     /// Whether more than half of the files are gone.

@@ -23,6 +23,7 @@ pub mod relief;
 pub mod replicate;
 pub mod restore;
 pub mod scrub;
+pub mod seen;
 pub mod source;
 mod stage;
 pub mod survey;

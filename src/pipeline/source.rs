@@ -24,6 +24,9 @@ use crate::storage::beneath::Root;
 const MAX_FILES: usize = 100_000;
 const MAX_DEPTH: usize = 32;
 
+/// What a symlink is called.
+const SYMLINK: &str = "a symlink";
+
 /// Why a set's files could not be told.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -118,20 +121,38 @@ impl SourceDirectory {
     pub fn look(&self, files: &FilePatterns) -> Result<BTreeMap<String, Found>, SourceError> {
         let mut found = BTreeMap::new();
         for name in files.literals().map(|name| escape(name.as_bytes())) {
-            let at = self.look_at(&name)?;
+            let at = self.find(&name);
             found.insert(name, at);
         }
         // A file that is spelt like a glob is that file.
         for name in files.globs().iter().filter(|name| !files.is_excluded(name)) {
-            match self.look_at(name)? {
+            let name = escape(name.as_bytes());
+            match self.find(&name) {
                 Found::Missing => {}
-                is_there => drop(found.insert(name.clone(), is_there)),
+                is_there => drop(found.insert(name, is_there)),
             }
         }
         if files.has_globs() {
             self.walk("", 0, files, &mut found)?;
         }
         Ok(found)
+    }
+
+    /// What is at the path of a file of the set. What is no plain file keeps nothing else from being backed up.
+    fn find(&self, path: &str) -> Found {
+        self.look_at(path).unwrap_or_else(|error| match error {
+            SourceError::WrongType { what, .. } => Found::Unreadable(self.not_kept(path, what)),
+            error => Found::Unreadable(error.to_string()),
+        })
+    }
+
+    fn not_kept(&self, path: &str, what: &str) -> String {
+        let link =
+            if what == SYMLINK { self.beneath.open_at(&path_of(path), OFlags::PATH, Mode::empty()).ok() } else { None };
+        match link.and_then(|link| rustix::fs::readlinkat(&link, "", Vec::new()).ok()) {
+            Some(target) => format!("a symlink to {}, and none is followed", target.to_string_lossy()),
+            None => format!("{what}: only plain files are backed up"),
+        }
     }
 
     /// Looks at one file.
@@ -163,6 +184,21 @@ impl SourceDirectory {
         }
     }
 
+    /// The filesystem the source is on, if it stamps every change of a file: a local one on a disk. Memory, overlays, FUSE and
+    /// network filesystems do not, or not in time.
+    pub fn honest_device(&self) -> Option<u64> {
+        // statfs(2): ext2 to ext4, XFS, btrfs, F2FS, ZFS, bcachefs.
+        const HONEST: [u64; 6] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e];
+        let filesystem = rustix::fs::fstatfs(self.beneath.directory()).ok()?;
+        #[allow(clippy::unnecessary_cast, reason = "its type differs between architectures")]
+        let magic = u64::from(filesystem.f_type as u32);
+        HONEST
+            .contains(&magic)
+            .then(|| rustix::fs::fstat(self.beneath.directory()).ok())
+            .flatten()
+            .map(|stat| stat.st_dev)
+    }
+
     fn open_beneath(&self, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         self.beneath.open_at(&path_of(path), flags, Mode::empty())
     }
@@ -170,7 +206,7 @@ impl SourceDirectory {
     fn plain(&self, path: &str, stat: &rustix::fs::Stat) -> Result<Look, SourceError> {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(look_of(stat)),
-            FileType::Symlink => Err(self.wrong(path, "a symlink")),
+            FileType::Symlink => Err(self.wrong(path, SYMLINK)),
             FileType::Directory => Err(self.wrong(path, "a directory")),
             _ => Err(self.wrong(path, "a device, a pipe or a socket")),
         }
@@ -216,7 +252,7 @@ impl SourceDirectory {
                 }
                 FileType::Directory => {}
                 _ if files.is_match(&plain) => {
-                    let at = self.look_at(&path)?;
+                    let at = self.find(&path);
                     found.entry(path).or_insert(at);
                 }
                 FileType::Symlink if is_reached() && self.leads_to_a_directory(&path) => {

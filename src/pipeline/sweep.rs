@@ -38,6 +38,7 @@ fn rule(set: &SetSettings) -> Rule {
         retention_days: set.retention_days,
         pre_restore_days: set.pre_restore_days,
         policy: set.policy,
+        last_copies_expire: set.kind.is_logs(),
         spacing: TimeDelta::from_std(set.interval).unwrap_or(TimeDelta::days(365)),
     }
 }

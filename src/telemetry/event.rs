@@ -115,6 +115,11 @@ pub enum Event {
         /// The last backup of what it was.
         previous: BackupId,
     },
+    /// A file holds something else than when it was last captured, though nothing about it tells.
+    SourceChangedUnseen {
+        /// Its path below the set's source.
+        path: String,
+    },
     /// A backup begins.
     BackupStarted {
         /// Why.

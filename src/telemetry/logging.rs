@@ -181,6 +181,9 @@ pub(super) fn sentence(event: &Event) -> String {
         Event::SourceRewritten { path, previous } => {
             format!("{path} was rewritten: backup {previous} has what it was, and is pinned")
         }
+        Event::SourceChangedUnseen { path } => {
+            format!("{path} changed though its size and times did not: it is read and backed up anew")
+        }
         Event::BackupStarted { kind } => format!("{kind} backup started"),
         Event::BackupCompleted { files, missing, unreadable, size_bytes, valid, .. } => {
             let mut sentence = format!("backed up and read back {files} files, {size_bytes} bytes");

@@ -293,6 +293,7 @@ impl Metrics {
             | Event::ServiceStopped { .. }
             | Event::ChainAccepted { .. }
             | Event::SourceRewritten { .. }
+            | Event::SourceChangedUnseen { .. }
             | Event::BackupStarted { .. }
             | Event::RestoreStarted { .. }
             | Event::CleanupStarted { .. }

@@ -44,6 +44,7 @@ fn told(event: &Event) -> Option<(Urgency, &'static str, String)> {
         Event::RestoreFailed { .. }
         | Event::RestoreRolledBack { .. }
         | Event::SourceRewritten { .. }
+        | Event::SourceChangedUnseen { .. }
         | Event::KeyChanged { .. }
         | Event::ActorGaveUp { .. } => plain(EachTime),
         Event::ModeChanged { .. } => mode_told(event),

@@ -50,8 +50,14 @@ pub fn planning(table: &mut Table) {
     };
     let sorting = median((0..ROUNDS).map(|_| sort()).collect());
     for policy in [Policy::Spread, Policy::Newest] {
-        let rule =
-            Rule { max_backups: 10, retention_days: 36_500, pre_restore_days: 7, policy, spacing: TimeDelta::days(1) };
+        let rule = Rule {
+            max_backups: 10,
+            retention_days: 36_500,
+            pre_restore_days: 7,
+            policy,
+            last_copies_expire: false,
+            spacing: TimeDelta::days(1),
+        };
         let decide = || {
             let (took, plan) = timed(|| plan(&history, &rule, &Guards::default(), day(BACKUPS)));
             assert_eq!(plan.deletions().count() as u64, BACKUPS - 10);

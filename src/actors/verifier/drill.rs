@@ -142,6 +142,9 @@ impl Tools {
         let (begun, started) = (self.world.clock.uptime(), self.world.clock.now());
         let result = self.rehearse(set, &backup, caller, turn, started).await?;
         let duration_seconds = (self.world.clock.uptime() - begun).as_secs_f64();
+        if let Ok(drilled) = &result {
+            self.tell_of_unseen(set, &backup, &drilled.changed_unseen, caller);
+        }
         let (verdict, drilled, failure) = match result {
             Ok(drilled) => (DrillVerdict::Passed, Some(drilled), None),
             Err(error) if error.is_cancelled() => return Err(problems::stopping()),
@@ -154,10 +157,21 @@ impl Tools {
             verdict,
             failure,
             started,
-            files: drilled.map_or(0, |drilled| drilled.files as u64),
-            size_bytes: drilled.map_or(0, |drilled| drilled.size_bytes),
+            files: drilled.as_ref().map_or(0, |drilled| drilled.files as u64),
+            size_bytes: drilled.as_ref().map_or(0, |drilled| drilled.size_bytes),
             duration_seconds,
         })
+    }
+
+    /// Files that changed and do not look it: no fault of the backup, and a reason for a new one.
+    fn tell_of_unseen(&self, set: &SetSettings, backup: &Backup, paths: &[String], caller: &Caller) {
+        let about = About::caller(caller).set(&set.name).backup(backup.id);
+        for path in paths {
+            self.herald.mention(Event::SourceChangedUnseen { path: path.clone() }, &about);
+        }
+        if !paths.is_empty() {
+            self.world.want_backup(&set.name);
+        }
     }
 
     async fn rehearse(

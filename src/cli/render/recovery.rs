@@ -59,6 +59,7 @@ fn name(entry: &Entry) -> String {
 
 fn problem(entry: &Entry) -> String {
     match entry.action {
+        Action::Absent => format!("ABSENT: {}", entry.reason),
         Action::Lost => format!("LOST: {}", entry.reason),
         _ => entry.reason.clone(),
     }

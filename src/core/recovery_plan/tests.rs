@@ -30,7 +30,7 @@ fn copy(backup: usize, version: u8) -> FileCopy {
 }
 
 fn file(live: Live, copies: &[FileCopy]) -> FileFacts {
-    FileFacts { path: "a.json".into(), is_log: false, is_named: true, live, copies: copies.to_vec() }
+    FileFacts { path: "a.json".into(), is_log: false, is_named: true, live, copies: copies.to_vec(), unread: vec![] }
 }
 
 fn set(backups: &[BackupFacts], files: &[FileFacts]) -> SetFacts {
@@ -70,9 +70,12 @@ fn as_of(at: DateTime<Utc>) -> Ask {
 fn what_is_missing_or_invalid_comes_from_the_newest_good_copy_of_that_file() {
     let backups = [backup(1), backup(2), backup(3)];
     let copies = [copy(0, 1), copy(1, 2)];
-    for live in [Live::Missing, invalid()] {
-        assert_eq!(done(&backups, file(live, &copies), &Ask::default()), Some(("restore", 2)));
-    }
+    assert_eq!(done(&backups, file(invalid(), &copies), &Ask::default()), Some(("restore", 2)));
+    // The newest good backup saw that it was not there; one that could not read it saw no such thing.
+    assert_eq!(done(&backups, file(Live::Missing, &copies), &Ask::default()), Some(("absent", 0)));
+    let unread = FileFacts { unread: vec![2], ..file(Live::Missing, &copies) };
+    assert_eq!(done(&backups, unread, &Ask::default()), Some(("restore", 2)));
+    assert_eq!(done(&backups[..2], file(Live::Missing, &copies), &Ask::default()), Some(("restore", 2)));
 }
 
 #[test]
@@ -207,7 +210,7 @@ prop_compose! {
         let copies = held.into_iter().enumerate().filter_map(|(at, held)| {
             held.map(|(version, is_valid)| FileCopy { is_valid, ..copy(at, version) })
         });
-        FileFacts { path: String::new(), is_log, is_named, live, copies: copies.collect() }
+        FileFacts { path: String::new(), is_log, is_named, live, copies: copies.collect(), unread: vec![] }
     }
 }
 
@@ -292,7 +295,8 @@ proptest! {
             let good = file.copies.iter().any(|copy| copy.is_valid && is_good_version(&facts.backups[copy.backup]));
             if newest.is_some() && good && matches!(file.live, Live::Missing | Live::Invalid { .. }) {
                 let entry = entries.iter().find(|entry| entry.path == file.path);
-                prop_assert!(entry.is_some_and(|entry| entry.chosen().is_some()));
+                let absent = |entry: &Entry| entry.live == LiveState::Missing && entry.action == Action::Absent;
+                prop_assert!(entry.is_some_and(|entry| entry.chosen().is_some() || absent(entry)));
             }
         }
     }

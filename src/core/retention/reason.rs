@@ -55,6 +55,14 @@ pub enum DeleteReason {
         /// For this many whole days.
         age_days: u32,
     },
+    /// It is a version of logs that has been superseded for longer than the retention, and the last copy of this one (and
+    /// perhaps others) goes with it.
+    LastCopyExpired {
+        /// For this many whole days.
+        age_days: u32,
+        /// The log's path.
+        file: String,
+    },
     /// There are more versions than the rule allows.
     TooMany {
         /// What it allows.
@@ -109,13 +117,15 @@ impl KeepReason {
 
 impl DeleteReason {
     /// Every code.
-    pub const CODES: [&'static str; 4] = ["same_version", "expired", "too_many", "pre_restore_expired"];
+    pub const CODES: [&'static str; 5] =
+        ["same_version", "expired", "last_copy_expired", "too_many", "pre_restore_expired"];
 
     /// A stable code.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::SameVersion { .. } => "same_version",
             Self::Expired { .. } => "expired",
+            Self::LastCopyExpired { .. } => "last_copy_expired",
             Self::TooMany { .. } => "too_many",
             Self::PreRestoreExpired { .. } => "pre_restore_expired",
         }
@@ -164,6 +174,9 @@ impl fmt::Display for DeleteReason {
         match self {
             Self::SameVersion { older } => write!(f, "same content as {older}"),
             Self::Expired { age_days } => write!(f, "superseded {age_days} days ago"),
+            Self::LastCopyExpired { age_days, file } => {
+                write!(f, "superseded {age_days} days ago; the last copy of {file} goes with it")
+            }
             Self::TooMany { max_backups: 1 } => f.write_str("more than 1 version"),
             Self::TooMany { max_backups } => write!(f, "more than {max_backups} versions"),
             Self::PreRestoreExpired { age_days } => write!(f, "the state before a restore {age_days} days ago"),

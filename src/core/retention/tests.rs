@@ -10,6 +10,7 @@ pub(super) const RULE: Rule = Rule {
     pre_restore_days: 7,
     policy: Policy::Newest,
     spacing: TimeDelta::hours(1),
+    last_copies_expire: false,
 };
 pub(super) const FREE: Guards = Guards { recovery: false, live_suspect: false, clock_suspect: false };
 
@@ -442,4 +443,16 @@ fn elapsed_nanos(work: impl FnOnce()) -> u64 {
     let before = std::time::Instant::now();
     work();
     before.elapsed().as_nanos() as u64
+}
+
+#[test]
+fn a_log_segment_ends_with_the_retention_and_the_last_copy_of_another_file_does_not() {
+    let holding = |day: u8, names: &[&str]| Candidate { files: files(names), ..backup(day.into(), day) };
+    let history =
+        [holding(1, &["a.log", "a.log-1"]), holding(2, &["a.log", "a.log-2"]), holding(3, &["a.log", "a.log-3"])];
+    let rule = |last_copies_expire| Rule { retention_days: 5, last_copies_expire, ..RULE };
+    assert_eq!(deleted(&history, &rule(false), day(60)), []);
+    assert_eq!(deleted(&history, &rule(true), day(6)), []);
+    let gone = [(1, "last_copy_expired"), (2, "last_copy_expired")];
+    assert_eq!(deleted(&history, &rule(true), day(60)), gone, "the newest good backup stays");
 }

@@ -19,6 +19,7 @@ impl Event {
             Self::ServiceStopped { .. } => "ServiceStopped",
             Self::ChainAccepted { .. } => CHAIN_STARTED,
             Self::SourceRewritten { .. } => "SourceRewritten",
+            Self::SourceChangedUnseen { .. } => "SourceChangedUnseen",
             Self::BackupStarted { .. } => "BackupStarted",
             Self::BackupCompleted { .. } => "BackupCompleted",
             Self::BackupUnchanged { .. } => "BackupUnchanged",
@@ -85,6 +86,7 @@ impl Event {
             | Self::AuthRejected
             | Self::SettingsRejected { .. }
             | Self::SourceRewritten { .. }
+            | Self::SourceChangedUnseen { .. }
             | Self::ActorRestarted { .. }
             | Self::ActorGaveUp { .. } => Outcome::Failure,
             Self::ServiceStarted { .. }
@@ -114,6 +116,7 @@ impl Event {
             Self::ServiceStopped { abandoned } if abandoned.is_empty() => json!({}),
             Self::ServiceStopped { abandoned } => json!({"abandoned": abandoned}),
             Self::ChainAccepted { breaks } => return acceptance(breaks),
+            Self::SourceChangedUnseen { path } => json!({"path": path}),
             Self::SourceRewritten { path, previous } => json!({"path": path, "previous": previous}),
             Self::BackupStarted { kind } => json!({"kind": kind}),
             Self::BackupCompleted {
