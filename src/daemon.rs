@@ -361,7 +361,10 @@ pub fn open_readonly(settings: &Settings) -> Result<Repository, Failure> {
 /// The replicas, to be read: no lock is taken, nothing is written.
 pub fn open_replicas_readonly(settings: &Settings) -> impl Iterator<Item = Result<Repository, Failure>> {
     settings.replicas.iter().map(|replica| match Repository::open(storage(&replica.path)?, false) {
-        Ok((repository, _)) => Ok(repository),
+        Ok((repository, _)) => {
+            repository.set_keys(key_files::salvage(settings, |_| {}));
+            Ok(repository)
+        }
         Err(OpenError::Absent(_)) => Err(ReplicaError::Absent(replica.path.clone()).into()),
         Err(error) => Err(error.into()),
     })

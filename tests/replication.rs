@@ -47,7 +47,7 @@ fn replicate(original: &Repository, replica: &Repository, rule: &ReplicaSettings
     let mut run = Run::default();
     while replicate::step(original, replica, &rule.sets, &mut run, hour(500), &Progress::default())? == Next::Step {}
     assert!(run.skipped.is_empty(), "{:?}", run.skipped);
-    replicate::settle(original, replica, &rule.sets, None)
+    replicate::settle(original, replica, &rule.sets)
 }
 
 fn ids(repository: &Repository) -> BTreeSet<BackupId> {

@@ -36,7 +36,7 @@ fn age(backups: &Path, set: &str, id: &str, days: i64) -> String {
     let created = created - TimeDelta::days(days);
     manifest["envelope"]["created"] = Value::from(created.to_rfc3339_opts(SecondsFormat::Secs, true));
     let bytes = serde_json::to_vec(&manifest).unwrap();
-    let aged = format!("{}-{}", created.format("%Y%m%dT%H%M%SZ"), &files::sha256(&bytes)[..8]);
+    let aged = format!("{}-{}", created.format("%Y%m%dT%H%M%SZ"), &files::sha256(&bytes)[..32]);
     files::write(&repository::manifest_path(backups, set, &aged), bytes);
     std::fs::remove_file(repository::manifest_path(backups, set, id)).unwrap();
     aged

@@ -4,6 +4,7 @@
 //! arrive while a write is under way wait and share the next one; each is answered once its own is durable. Whoever is
 //! too many waits for a place in the queue: nothing is dropped.
 
+mod memory;
 mod writer;
 
 use std::collections::VecDeque;
@@ -20,7 +21,6 @@ use super::world::World;
 use crate::audit::Entry;
 use crate::core::repeated::Repeated;
 use writer::{RETRY, Writer};
-pub use writer::{head_of, kept};
 
 /// The most records that wait for the log, with somebody waiting for them.
 const MAX_WAITING: usize = 10_000;
@@ -112,22 +112,34 @@ impl AuditFile {
 
     /// Has somebody write what waits, and try a log that failed.
     fn write(&self, world: &Arc<World>) {
-        {
-            let mut queue = locked(&self.queue);
-            let begin = !queue.writing && (!queue.waiting.is_empty() || world.audit().failing);
-            queue.writing |= begin;
-            if !begin {
-                return;
-            }
+        let is_needed = !locked(&self.queue).waiting.is_empty() || world.audit().failing;
+        if is_needed {
+            self.work(world, false);
+        }
+    }
+
+    /// The same, and has the log looked at, whether anything waits or not.
+    fn watch(&self, world: &Arc<World>) {
+        self.work(world, true);
+    }
+
+    fn work(&self, world: &Arc<World>, look: bool) {
+        if std::mem::replace(&mut locked(&self.queue).writing, true) {
+            return;
         }
         let (world, file) = (world.clone(), self.clone());
         // Nobody waits for the writer: it answers each record itself.
-        drop(tokio::task::spawn_blocking(move || file.write_all(&world)));
+        drop(tokio::task::spawn_blocking(move || {
+            let _end = EndOfWriting(&file.queue);
+            if look {
+                locked(&file.writer).look(&world, &file.path);
+            }
+            file.write_all(&world);
+        }));
     }
 
     /// Writes what waits, batch by batch, until nothing does or nothing can be written.
-    fn write_all(&self, world: &World) {
-        let _end = EndOfWriting(&self.queue);
+    fn write_all(&self, world: &Arc<World>) {
         locked(&self.writer).settle(world, &self.path);
         loop {
             // What is being written stays in the queue: should the writer fail in the middle, the next one finds it.
@@ -190,7 +202,7 @@ impl Supervised for Auditor {}
 
 impl Child for Auditor {
     fn begin(&mut self, ctx: &mut Context<Self>) {
-        self.file.write(&self.world);
+        self.file.watch(&self.world);
         // What a failing log left waiting, and what came between a writer's last look and its end.
         ctx.run_later(RETRY, |auditor, ctx| auditor.begin(ctx));
     }

@@ -18,10 +18,9 @@ use super::trail;
 use super::verifier::Verifier;
 use super::world::{Role, World};
 use crate::api::{AcceptOutcome, AuditPage, AuditQuery, Problem, ProblemKind};
-use crate::audit::{Break, ChainReport};
+use crate::audit::{self, Acceptance, Break, ChainReport, MAX_FAULTS, Marks};
 use crate::repository::Repository;
-use crate::repository::wire::AuditHead;
-use crate::storage::Durability;
+use crate::storage::{Durability, StorageError};
 use crate::telemetry::{Check, Event};
 
 const BREAKS: &str = "audit_breaks";
@@ -43,6 +42,11 @@ struct BreaksDocument {
 #[rtype(result = "()")]
 pub struct CheckChain;
 
+/// Check the whole chain, since somebody doubts it, and again whenever somebody does.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct CheckDoubt;
+
 /// Whether the last check, perhaps by an earlier process, found the chain broken.
 pub fn was_broken(repository: &Repository) -> bool {
     let document = repository.load_state::<BreaksDocument>(BREAKS).ok().and_then(|loaded| loaded.value());
@@ -53,19 +57,52 @@ impl Handler<CheckChain> for Verifier {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: CheckChain, _ctx: &mut Self::Context) -> Self::Result {
-        let (world, herald, supervisor) = self.tools();
-        let work = async move {
-            let caller = Caller::component("verifier");
-            let failures = check(&world, &herald, &caller).await;
-            for _failure in 0..failures {
-                supervisor.do_send(IntegrityFailure(caller.clone()));
-            }
-        };
-        Box::pin(work.into_actor(self).map(|(), verifier, ctx| {
+        Box::pin(check_and_count(self).into_actor(self).map(|(), verifier, ctx| {
             let (world, ..) = verifier.tools();
             ctx.notify_later(CheckChain, world.settings().audit.check_interval);
         }))
     }
+}
+
+impl Handler<CheckDoubt> for Verifier {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, _: CheckDoubt, ctx: &mut Self::Context) -> Self::Result {
+        watch(self, ctx);
+        Box::pin(check_and_count(self).into_actor(self))
+    }
+}
+
+/// Has the chain checked as soon as somebody doubts it.
+pub(super) fn watch(verifier: &Verifier, ctx: &mut Context<Verifier>) {
+    let (world, ..) = verifier.tools();
+    let doubted = async move { world.audit_doubted().await };
+    ctx.spawn(doubted.into_actor(verifier).map(|(), _, ctx| ctx.notify(CheckDoubt)));
+}
+
+fn check_and_count(verifier: &Verifier) -> impl Future<Output = ()> + use<> {
+    let (world, herald, supervisor) = verifier.tools();
+    async move {
+        let caller = Caller::component("verifier");
+        let failures = check(&world, &herald, &caller).await;
+        for _failure in 0..failures {
+            supervisor.do_send(IntegrityFailure(caller.clone()));
+        }
+    }
+}
+
+/// Gives a replica what is remembered of the log, as far as that does not contradict what it remembers; what does is
+/// looked into. `insists` says that a person has accepted it.
+pub(super) fn tell_replica(world: &World, replica: &Repository, insists: bool) -> Result<(), StorageError> {
+    let memory = world.audit_memory()?;
+    // While the log cannot be written, its last records are elsewhere.
+    let has = |head| world.audit().failing || audit::may_have(&world.audit_path(), head, &memory.authenticator());
+    if !memory.give(&world.repository, replica, insists, has)? && !world.audit().broken {
+        tracing::error!(replica = %replica.location(), "the audit log is not what this replica remembers of it: run \
+            fiovana-app audit verify");
+        world.doubt_audit();
+    }
+    Ok(())
 }
 
 /// Checks the chain, tells what was found, and returns how many breaks are new.
@@ -99,9 +136,9 @@ async fn look(world: &Arc<World>) -> Result<(ChainReport, Vec<Break>), Problem> 
     let work = tokio::task::spawn_blocking(move || {
         let world = reading;
         let replicas = world.replicas.open_ones();
-        let elsewhere = replicas.iter().flat_map(|(_, replica)| replica.repository().audit_anchors());
-        let known: Vec<AuditHead> = elsewhere.chain(world.audit().anchor()).collect();
-        let report = trail::verify(&world.audit_path(), Some(&world.repository), known)?;
+        let replicas: Vec<&Repository> = replicas.iter().map(|(_, replica)| replica.repository()).collect();
+        let stands = world.audit().anchor();
+        let report = trail::verify(&world.audit_path(), Some(&world.repository), &replicas, stands)?;
         world.update_audit(|view| view.broken = !report.is_whole());
         let news = remember(&world.repository, &report);
         Ok((report, news))
@@ -125,20 +162,53 @@ fn remember(repository: &Repository, report: &ChainReport) -> Vec<Break> {
     news
 }
 
+/// Has the repository and its replicas remember that these breaks were accepted.
+fn remember_accepted(world: &World, report: ChainReport, by: &str) -> Result<(), String> {
+    let when = world.clock.now();
+    // Without its file: state files name none.
+    let accepted =
+        |found: &Break, at| Acceptance { key: found.key(), what: found.fault.to_string(), by: by.to_owned(), when, at };
+    let marked = world.mark_audit(|at| Marks {
+        accepted: report.breaks.iter().map(|found| accepted(found, at)).collect(),
+        pins: report.pins,
+        rotations: Vec::new(),
+    });
+    marked.map_err(|error| chain(&error))?;
+    for (name, replica) in world.replicas.open_ones() {
+        let _lane = replica.write_lane();
+        if let Err(error) = tell_replica(world, replica.repository(), true) {
+            tracing::warn!(replica = %name, "what was accepted was not remembered there: {}", chain(&error));
+        }
+    }
+    Ok(())
+}
+
 impl Service {
     /// A page of audit records.
     pub fn audit_records(&self, query: &AuditQuery) -> Result<AuditPage, Problem> {
         trail::page(&self.world.audit_path(), Some(&self.world.repository), query)
     }
 
-    /// Accepts what is wrong with the audit chain now, in the name of the caller: the log says so from here on.
+    /// Accepts what is wrong with the audit chain now, in the name of the caller. The log says so; what counts is that the
+    /// repository and its replicas remember it.
     pub async fn accept_audit(&self, caller: &Caller) -> Result<AcceptOutcome, Problem> {
-        let (report, _) = look(&self.world).await?;
-        let accepted: Vec<String> = report.breaks.iter().map(ToString::to_string).collect();
-        if !accepted.is_empty() {
-            let event = Event::ChainAccepted { breaks: report.breaks };
+        let mut accepted = Vec::new();
+        // A report tells of so many breaks and no more: the next one tells of others.
+        for _ in 0..MAX_KNOWN / MAX_FAULTS {
+            let (report, _) = look(&self.world).await?;
+            if report.breaks.is_empty() {
+                break;
+            }
+            accepted.extend(report.breaks.iter().map(ToString::to_string));
+            let event = Event::ChainAccepted { breaks: report.breaks.clone() };
             let told = self.herald.tell(event, &About::caller(caller)).await;
             told.map_err(|error| Problem::new(ProblemKind::Internal, chain(&error)))?;
+            let (world, by) = (self.world.clone(), caller.principal.clone());
+            let work = tokio::task::spawn_blocking(move || remember_accepted(&world, report, &by));
+            let done = work.await.unwrap_or_else(|panic| Err(panic.to_string()));
+            done.map_err(|why| Problem::new(ProblemKind::Internal, format!("remember what was accepted: {why}")))?;
+        }
+        if !accepted.is_empty() {
             look(&self.world).await?;
         }
         Ok(AcceptOutcome { accepted })

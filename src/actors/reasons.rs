@@ -45,6 +45,8 @@ pub struct Facts {
     pub failing_drills: Vec<(SetName, u32, Option<String>)>,
     /// The audit log, if it cannot be written.
     pub unwritable_audit_log: Option<String>,
+    /// The audit log, if it is not what was written and nobody has accepted that.
+    pub broken_audit_log: Option<String>,
     /// Whether the mode would be forgotten by a restart.
     pub mode_not_persisted: bool,
     /// What is missing and what to do about it, if there is no repository.
@@ -115,6 +117,13 @@ const JUDGEMENTS: &[(DegradedReason, Judgement)] = &[
         let path = facts.unwritable_audit_log.as_ref()?;
         Some(format!("{path} cannot be written, so records wait: see to its owner, permissions and free space"))
     }),
+    (DegradedReason::AuditChainBroken, |facts| {
+        let path = facts.broken_audit_log.as_ref()?;
+        Some(format!(
+            "{path} is not what was written: `fiovana-app audit verify` says where; once it is explained, \
+             `fiovana-app audit accept`"
+        ))
+    }),
     (DegradedReason::ModeNotPersisted, |facts| {
         let what = "a restart would forget the present mode: see that the backup directory can be written";
         facts.mode_not_persisted.then(|| facts.missing_repository.clone().unwrap_or_else(|| what.to_owned()))
@@ -180,6 +189,7 @@ pub fn look(world: &World) -> Facts {
         let failures = run.history.consecutive_failures;
         (failures > 0).then(|| (set.name.clone(), failures, run.last_error))
     });
+    let audit_log = || settings.log_directory.join(AUDIT_LOG).display().to_string();
     Facts {
         live_faults: assess(&world.repository, &settings.sets),
         fewer_files: settings.sets.iter().filter_map(|set| fewer_files(world, set)).collect(),
@@ -192,10 +202,8 @@ pub fn look(world: &World) -> Facts {
             .filter_map(|view| Some((view.name, view.lag_backups, view.fault?.message)))
             .collect(),
         failing_drills: settings.sets.iter().filter_map(|set| failing_drill(world, set)).collect(),
-        unwritable_audit_log: world
-            .audit()
-            .failing
-            .then(|| settings.log_directory.join(AUDIT_LOG).display().to_string()),
+        unwritable_audit_log: world.audit().failing.then(audit_log),
+        broken_audit_log: world.audit().broken.then(audit_log),
         mode_not_persisted: !world.mode().persisted,
         missing_repository: world.missing().map(str::to_owned),
         stuck: stuck(world),
@@ -303,6 +311,10 @@ mod tests {
             (
                 DegradedReason::AuditUnwritable,
                 Facts { unwritable_audit_log: Some("/logs/audit".into()), ..Facts::default() },
+            ),
+            (
+                DegradedReason::AuditChainBroken,
+                Facts { broken_audit_log: Some("/logs/audit".into()), ..Facts::default() },
             ),
             (DegradedReason::ModeNotPersisted, Facts { mode_not_persisted: true, ..Facts::default() }),
             (DegradedReason::ActorStuck, Facts { stuck: Some(("archiver", LONG_WORK)), ..Facts::default() }),

@@ -24,6 +24,7 @@ use crate::repository::lock::LockError;
 use crate::repository::replica::{Replica, ReplicaError};
 use crate::repository::state::Loaded;
 use crate::settings::{ReplicaSettings, Settings};
+use crate::storage::local::Local;
 use crate::storage::{Durability, StorageError};
 
 const REPLICAS: &str = "replicas";
@@ -159,6 +160,17 @@ impl Replicas {
     pub fn open_ones(&self) -> Vec<(ReplicaName, Arc<Replica>)> {
         let entries = locked(&self.entries);
         entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.replica.clone()?))).collect()
+    }
+
+    /// The configured replicas of the original that can be read now: no lock is taken, nothing is written.
+    pub(super) fn look_at_all(&self, settings: &Settings, original: &Repository) -> Vec<Repository> {
+        let look = |replica: &ReplicaSettings| {
+            let storage = Local::open(&replica.path).ok()?;
+            let (repository, _) = Repository::open(Arc::new(storage), false).ok()?;
+            repository.set_keys((*original.keys()).clone());
+            (repository.id() == original.id()).then_some(repository)
+        };
+        settings.replicas.iter().filter_map(look).collect()
     }
 
     /// The right to work on the replicas, until it is dropped: one run at a time. Whoever has it is told to look again.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+use super::chain_check;
 use super::herald::{About, Herald};
 use super::janitor::Janitor;
 use super::post::Post;
@@ -19,7 +20,7 @@ use super::world::World;
 use crate::core::BackupId;
 use crate::core::mode::Mode;
 use crate::core::retention::{DeleteReason, Guards};
-use crate::pipeline::replicate::{self, Due, Next, Run};
+use crate::pipeline::replicate::{self, Due, Next, ReplicateError, Run};
 use crate::pipeline::verify::{self, Damage};
 use crate::pipeline::{Progress, sweep};
 use crate::repository::Repository;
@@ -102,7 +103,7 @@ impl Replication {
                 Ok(Next::Step) => {}
                 Ok(Next::Heal(damages)) => self.have_healed(settings, &replica, damages).await,
                 Ok(Next::Nothing) => break,
-                Err(replicate::ReplicateError::Cancelled(_)) => return None,
+                Err(ReplicateError::Cancelled(_)) => return None,
                 Err(error) => return Some(Err(Fault::from(&error))),
             }
         }
@@ -130,9 +131,9 @@ impl Replication {
     /// What goes with the backups, once all are there.
     async fn settle(&self, settings: &ReplicaSettings, replica: Arc<Replica>, run: Run) -> Option<Result<(), Fault>> {
         let sets = settings.sets.clone();
-        let audit_head = self.world.audit().anchor();
         let settled = self.in_lane(&replica, move |world, replica, _| {
-            replicate::settle(&world.repository, replica, &sets, audit_head)
+            replicate::settle(&world.repository, replica, &sets)?;
+            Ok::<_, ReplicateError>(chain_check::tell_replica(world, replica, false)?)
         });
         if let Err(error) = settled.await? {
             return Some(Err(Fault::from(&error)));

@@ -284,6 +284,10 @@ impl CarryOut {
     }
 
     async fn audit(&self, transition: &Transition) {
+        // A command ends, and that changes nothing: what it leaves is as it was.
+        if self.world.role == Role::Command && self.next == Mode::Stopping {
+            return;
+        }
         let concerns = self.world.concerns();
         let event = Event::ModeChanged {
             from: transition.from,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use super::chain_check::CheckChain;
+use super::chain_check::{self, CheckChain};
 use super::herald::{About, Herald};
 use super::post::Post;
 use super::problems::chain;
@@ -122,6 +122,7 @@ impl Child for Verifier {
         }
         drill::begin(&self.0, ctx);
         if self.0.world.role == Role::Daemon {
+            chain_check::watch(self, ctx);
             ctx.notify_later(Scrub, scrub::FIRST_SLEEP);
         }
     }

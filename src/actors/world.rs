@@ -26,7 +26,7 @@ use super::turns::Turn;
 use super::upkeep::Upkeep;
 use super::verifier::scrub::{self, Rotations};
 use crate::api::{Problem, ProblemKind};
-use crate::audit::Head;
+use crate::audit::{Head, Marks};
 use crate::clock::Clock;
 use crate::core::clock_sanity::ClockFault;
 use crate::core::drill::{self, Access, Rehearsal};
@@ -37,6 +37,7 @@ use crate::core::schedule::{Due, RunHistory, due};
 use crate::core::space::Space;
 use crate::core::{Digest, SetName, mode};
 use crate::pipeline::Progress;
+use crate::pipeline::audit_trust;
 use crate::pipeline::scrub::Rotation;
 use crate::repository::catalogue::Backup;
 use crate::repository::lock::HeldPlace;
@@ -113,6 +114,9 @@ pub struct World {
     actors: Mutex<BTreeMap<&'static str, ActorView>>,
     mail: BTreeMap<&'static str, Mail>,
     audit: Mutex<AuditView>,
+    /// Held by whoever changes what is remembered of the audit log.
+    audit_memory: Mutex<()>,
+    audit_doubt: Notify,
     rejected_settings: Mutex<Option<String>>,
     unsettled_restores: Mutex<BTreeMap<PathBuf, Vec<String>>>,
     concerns: Mutex<Concerns>,
@@ -207,14 +211,17 @@ pub struct AuditView {
     pub certain: bool,
     /// Whether the last attempt to write failed, and records are kept in the repository.
     pub failing: bool,
-    /// Whether the chain was found broken, and nobody has accepted that.
+    /// Whether the chain was found broken, or the log not what it was, and nobody has accepted that.
     pub broken: bool,
+    /// Names the key that records are authenticated with.
+    pub key: Option<Digest>,
 }
 
 impl AuditView {
     /// The head, as others may remember it.
     pub fn anchor(&self) -> Option<AuditHead> {
-        self.head.filter(|_| self.certain).map(|head| AuditHead { seq: head.seq, hash: head.hash })
+        let key = self.key;
+        self.head.filter(|_| self.certain).map(|head| AuditHead { seq: head.seq, hash: head.hash, key })
     }
 }
 
@@ -267,6 +274,8 @@ impl World {
             actors: Mutex::new(ACTORS.into_iter().map(|name| (name, actor.clone())).collect()),
             mail: ACTORS.into_iter().map(|name| (name, Mail::default())).collect(),
             audit: Mutex::new(audit),
+            audit_memory: Mutex::default(),
+            audit_doubt: Notify::new(),
             rejected_settings: Mutex::default(),
             unsettled_restores: Mutex::default(),
             concerns: Mutex::default(),
@@ -547,9 +556,48 @@ impl World {
             change(&mut view);
             (before, *view)
         };
-        if before.failing != after.failing {
+        if (before.failing, before.broken) != (after.failing, after.broken) {
             self.reassess();
         }
+    }
+
+    /// Notes that the audit log is not what it was, and has the chain checked.
+    pub(super) fn doubt_audit(&self) {
+        self.update_audit(|view| view.broken = true);
+        self.recheck_audit();
+    }
+
+    /// Has the chain checked: what it was found to be may be over.
+    pub(super) fn recheck_audit(&self) {
+        self.audit_doubt.notify_one();
+    }
+
+    /// Waits until somebody doubts the audit log.
+    pub(super) async fn audit_doubted(&self) {
+        self.audit_doubt.notified().await;
+    }
+
+    /// Remembers more of the audit log, durably: what `more` makes of the number of the next record.
+    pub(super) fn mark_audit(&self, more: impl FnOnce(u64) -> Marks) -> Result<(), StorageError> {
+        let lent = || {
+            let replicas = self.replicas.open_ones();
+            replicas.iter().filter_map(|(_, replica)| audit_trust::known(replica.repository()).marks).collect()
+        };
+        let _one_at_a_time = locked(&self.audit_memory);
+        let next = self.audit().head.map_or(1, |head| head.seq.saturating_add(1));
+        audit_trust::mark(&self.repository, more(next), lent)
+    }
+
+    /// Does what makes sure that there is a key of the audit log, while nobody else changes what is remembered of it.
+    pub(super) fn obtain_audit_key<T>(&self, obtain: impl FnOnce() -> T) -> T {
+        let _one_at_a_time = locked(&self.audit_memory);
+        obtain()
+    }
+
+    /// What is remembered of the audit log now.
+    pub(super) fn audit_memory(&self) -> Result<audit_trust::Memory, StorageError> {
+        let _one_at_a_time = locked(&self.audit_memory);
+        audit_trust::Memory::of(&self.repository, self.audit().anchor())
     }
 
     /// Why the settings that were found are not the ones in force, if so.

@@ -8,10 +8,12 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Seek, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::AuditError;
+use super::key::Authenticator;
 use super::lines::Forward;
-use super::opening::{Finding, Opening, Position, locate};
+use super::opening::{Finding, Memory, Opening, Position, locate};
 use super::record::{Batch, Entry, Head, Line};
 use super::segments::{Tip, identity};
 
@@ -21,6 +23,8 @@ mod merge;
 #[derive(Debug)]
 pub struct AuditLog {
     path: PathBuf,
+    memory: Arc<dyn Memory>,
+    authenticator: Authenticator,
     position: Position,
     /// The last record known to be durable, or remembered elsewhere.
     acknowledged: Option<Head>,
@@ -48,14 +52,17 @@ impl AuditLog {
     /// elsewhere, if any.
     ///
     /// The chain goes on after the last record of the live file or, if that holds none, of the files rotated away from
-    /// it (`.1`, `-20261123`, not compressed). If `expected` is later than that, it goes on after `expected`.
+    /// it (`.1`, `-20261123`). If `expected` is later than that, or another record stands in its place, it goes on after
+    /// `expected`. What `memory` does not take for a record of ours is none.
     /// Nothing is written yet: what there is to tell goes in front of the first entry, with its timestamp.
-    pub fn open(path: &Path, expected: Option<Head>) -> Result<(Self, Opening), AuditError> {
-        let position = locate(path, expected, false)?;
-        let opening = Opening { findings: position.findings.clone() };
-        let seen_bytes = position.seen_bytes();
-        let log = Self {
+    pub fn open(path: &Path, expected: Option<Head>, memory: Arc<dyn Memory>) -> Result<(Self, Opening), AuditError> {
+        let authenticator = memory.authenticator();
+        let position = locate(path, expected, &authenticator, false)?;
+        let (seen_bytes, size_bytes) = (position.seen_bytes(), position.size_bytes);
+        let mut log = Self {
             path: path.to_owned(),
+            memory,
+            authenticator,
             position,
             acknowledged: expected,
             seen_bytes,
@@ -63,6 +70,9 @@ impl AuditLog {
             foreign_lines: 0,
             news: Vec::new(),
         };
+        log.look_at_lines_up_to(size_bytes)?;
+        log.news.clear();
+        let opening = Opening { findings: log.position.findings.clone() };
         Ok((log, opening))
     }
 
@@ -75,7 +85,8 @@ impl AuditLog {
         let Some(first) = entries.first() else { return Ok(Vec::new()) };
         let looked = self.follow();
         let notices: Vec<Entry> = self.position.findings.iter().filter_map(|finding| finding.entry(first)).collect();
-        let batch = match Batch::after(self.position.follows, notices.iter().chain(entries)) {
+        let key = self.authenticator.key();
+        let batch = match Batch::after(self.position.follows, notices.iter().chain(entries), key) {
             Ok(batch) => batch,
             Err(error) => {
                 let source = AuditError::at("encode a record for", &self.path)(error);
@@ -102,6 +113,23 @@ impl AuditLog {
     /// Where the live file is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Has the log tell this, too, in front of the next entry.
+    pub fn announce(&mut self, finding: Finding) {
+        self.position.findings.push(finding);
+    }
+
+    /// Looks whether the open file still is the log, and ends where we think it ends, as before an append; but leaves a
+    /// rotation to the next append.
+    pub fn look(&mut self) -> Result<(), AuditError> {
+        let open = self.position.file.metadata().map_err(AuditError::at("stat", &self.path))?;
+        let moved = match fs::symlink_metadata(&self.path) {
+            Ok(at_path) => at_path.is_file() && identity(&at_path) != self.position.identity,
+            Err(error) if error.kind() == ErrorKind::NotFound => true,
+            Err(source) => return Err(AuditError::at("stat", &self.path)(source)),
+        };
+        if moved && open.nlink() > 0 { Ok(()) } else { self.follow() }
     }
 
     /// What was found while appending, since this was last asked: `Rotated`, `HeadMissing` and the like.
@@ -141,10 +169,11 @@ impl AuditLog {
     }
 
     fn look_again(&mut self, renamed_away: bool) -> Result<(), AuditError> {
-        self.position = locate(&self.path, self.acknowledged, renamed_away)?;
+        self.position = locate(&self.path, self.acknowledged, &self.authenticator, renamed_away)?;
         self.seen_bytes = self.position.seen_bytes();
         let continued = self.position.findings.iter().filter(|finding| **finding != Finding::Continued);
         self.news.extend(continued.cloned());
+        self.look_at_lines_up_to(self.position.size_bytes)?;
         let records = self.position.records_after(self.acknowledged);
         if self.unsettled && records > 0 {
             self.found(Finding::Unacknowledged { records });
@@ -158,24 +187,34 @@ impl AuditLog {
         self.news.push(finding);
     }
 
-    /// Counts the lines that others appended, and returns the last that claims to be ours.
+    /// Counts the lines that others appended, and returns the last that is ours.
     fn look_at_lines_up_to(&mut self, end: u64) -> Result<Option<Head>, AuditError> {
         let mut last = None;
+        let mut forged_lines = 0;
         let mut lines = Forward::new(&self.position.file, self.seen_bytes, end);
         while let Some(line) = lines.next().map_err(AuditError::at("read", &self.path))? {
             match Line::of(line) {
-                Line::Own(link) => last = Some(link.head),
+                Line::Own(link) if self.authenticator.admits(&link, self.position.follows) => last = Some(link.head),
+                Line::Own(_) => forged_lines += 1,
                 Line::Foreign => self.foreign_lines += 1,
                 Line::Blank | Line::Broken => {}
             }
         }
         self.seen_bytes = end;
+        if forged_lines > 0 {
+            self.found(Finding::Forged { lines: forged_lines });
+        }
         Ok(last)
     }
 
     /// Writes the lines, behind a newline if the file does not end with one, makes them durable, and notes where they
     /// are.
     fn write(&mut self, batch: &Batch) -> Result<(), AuditError> {
+        for finding in &self.position.findings {
+            if let Finding::Rotated { after } = finding {
+                self.memory.rotated(*after);
+            }
+        }
         self.unsettled = true;
         let write = || AuditError::at("write", &self.path);
         let mut file = &self.position.file;

@@ -4,6 +4,7 @@
 //! remembered. A number of a record is never used twice: where records that once were known are gone, the chain goes
 //! on after the highest of them, so that the gap stays to be seen by everyone.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,11 +13,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::AuditError;
+use super::key::Authenticator;
 use super::lines::Backward;
 use super::record::{CHAIN_STARTED, Entry, Head, Line, Outcome, Record};
-use super::segments::{self, Identity, Segment, Segments, Tip, identity};
+use super::segments::{self, FileEnd, Identity, Segment, Segments, Tip, identity};
 use super::verify::Break;
+use super::{AuditError, packed};
+use crate::core::Digest;
 
 /// How far back from the end a remembered record is looked for. It normally is the last one, or a few before it.
 pub(super) const SEARCHED_BYTES: u64 = 16 * 1024 * 1024;
@@ -55,7 +58,7 @@ pub enum Finding {
         /// The last record that is.
         found: Option<Head>,
     },
-    /// Whether the remembered record is there could not be told: it lies in a compressed file, or too far back.
+    /// Whether the remembered record is there could not be told: it lies in a file that cannot be read, or too far back.
     HeadUnchecked {
         /// What should be there.
         expected: Head,
@@ -66,14 +69,41 @@ pub enum Finding {
         /// How many.
         records: u64,
     },
-    /// Another process, or a forger, appended records that continue our chain.
+    /// Another process of ours appended records that continue our chain.
     OtherWriter {
         /// The last of them.
         last: Head,
     },
+    /// From here on records are authenticated.
+    KeyBegun {
+        /// Names the key.
+        key: Digest,
+        /// The last record before: the log up to it was taken as it was found.
+        after: Option<Head>,
+        /// Keys that authenticated those before, and are lost.
+        lost: Vec<Digest>,
+    },
+    /// The key was lost, and came from a replica.
+    KeyRecovered {
+        /// Names the key.
+        key: Digest,
+        /// Where the replica is.
+        from: String,
+    },
+    /// Lines claim to be records of ours and were not written by a holder of the key. They stay where they are, and are
+    /// no part of the chain.
+    Forged {
+        /// How many.
+        lines: u64,
+    },
 }
 
 impl Finding {
+    /// Whether it tells of something that rotation and crashes do not do.
+    pub const fn is_alarming(&self) -> bool {
+        matches!(self, Self::HeadMissing { .. } | Self::OtherWriter { .. } | Self::Forged { .. })
+    }
+
     /// The entry that tells of it in the log, at the time and under the correlation id of `cause`, if it is one to tell.
     pub(super) fn entry(&self, cause: &Entry) -> Option<Entry> {
         let (reason, outcome, more) = match self {
@@ -85,6 +115,14 @@ impl Finding {
             }
             Self::Unacknowledged { records } => ("write_failed", Outcome::Info, json!({ "unacknowledged": records })),
             Self::OtherWriter { last } => ("other_writer", Outcome::Failure, json!({ "last": last })),
+            Self::KeyBegun { key, after, lost } if lost.is_empty() => {
+                ("key_begun", Outcome::Info, json!({ "key": key, "after": after }))
+            }
+            Self::KeyBegun { key, after, lost } => {
+                ("key_lost", Outcome::Failure, json!({ "key": key, "after": after, "lost": lost }))
+            }
+            Self::KeyRecovered { key, from } => ("key_recovered", Outcome::Info, json!({ "key": key, "from": from })),
+            Self::Forged { lines } => ("forged", Outcome::Failure, json!({ "lines": lines })),
             Self::Continued | Self::HeadUnchecked { .. } => return None,
         };
         let mut details = Map::from_iter([("reason".to_owned(), Value::from(reason))]);
@@ -105,7 +143,8 @@ impl Finding {
     }
 }
 
-/// The record behind which this one says that a file was begun after a rotation.
+/// The record behind which this one says that a file was begun after a rotation. Believed only of records that were there
+/// before there was a key: afterwards what counts is what is remembered elsewhere.
 pub(super) fn rotated_after(record: &Record) -> Option<Head> {
     if record.details.get("reason")? != "rotated" {
         return None;
@@ -113,7 +152,7 @@ pub(super) fn rotated_after(record: &Record) -> Option<Head> {
     Head::deserialize(record.details.get("after")?).ok()
 }
 
-/// The breaks that this record accepts, by their keys.
+/// The breaks that this record accepts, by their keys; believed of the same records only.
 pub(super) fn accepted(record: &Record) -> Vec<&str> {
     if record.details.get("reason").is_none_or(|reason| reason != ACCEPTED) {
         return vec![];
@@ -132,11 +171,31 @@ pub fn acceptance(breaks: &[Break]) -> Map<String, Value> {
     Map::from_iter([("reason".to_owned(), ACCEPTED.into()), ("breaks".to_owned(), breaks.into())])
 }
 
+/// What a log has remembered elsewhere, where whoever writes only the log does not reach.
+pub trait Memory: fmt::Debug + Send + Sync {
+    /// Tells which records are ours.
+    fn authenticator(&self) -> Authenticator;
+
+    /// Remembers, durably, that a file legitimately begins behind this record: told before it does.
+    fn rotated(&self, after: Head);
+}
+
+/// Remembers nothing else.
+impl Memory for Authenticator {
+    fn authenticator(&self) -> Authenticator {
+        self.clone()
+    }
+
+    fn rotated(&self, _after: Head) {}
+}
+
 /// Where a log goes on.
 #[derive(Debug)]
 pub(super) struct Position {
     pub file: File,
     pub identity: Identity,
+    /// How large the file was when it was looked at.
+    pub size_bytes: u64,
     /// The last record in the live file.
     pub tip: Option<Tip>,
     /// What the next record follows.
@@ -146,20 +205,26 @@ pub(super) struct Position {
 
 /// Opens the live file, and finds where the chain goes on. `renamed_away` says that the file that holds `expected` was
 /// seen to live on under another name, which need not be one that we would find it by.
-pub(super) fn locate(path: &Path, expected: Option<Head>, renamed_away: bool) -> Result<Position, AuditError> {
+pub(super) fn locate(
+    path: &Path,
+    expected: Option<Head>,
+    authenticator: &Authenticator,
+    renamed_away: bool,
+) -> Result<Position, AuditError> {
     let file = open_or_create(path)?;
     let metadata = file.metadata().map_err(AuditError::at("stat", path))?;
-    let read = AuditError::at("read", path);
-    let (tip, torn_bytes) = segments::last_record(&file, metadata.len()).map_err(read)?;
+    let end = segments::file_end(&file, metadata.len(), authenticator).map_err(AuditError::at("read", path))?;
+    let FileEnd { tip, torn_bytes } = end;
     let live = Segment { path: path.to_owned(), file: file.try_clone().map_err(AuditError::at("open", path))?, tip };
-    let mut chain = Chain { live, path, rotated: None };
+    let mut chain = Chain { live, path, authenticator, rotated: None, unpacked: None };
 
-    let last = chain.last_record()?;
+    let last = chain.last_record(expected)?;
     let doubt = match expected {
         Some(expected) if !renamed_away => chain.doubt_about(expected, last)?,
         _ => None,
     };
-    let follows = last.max_by_seq(expected);
+    // What is remembered counts for more than what stands in its place.
+    let follows = expected.max_by_seq(last);
     let lost = matches!(doubt, Some(Finding::HeadMissing { .. }));
     let mut findings = match (tip, follows) {
         (Some(_), _) => vec![Finding::Continued],
@@ -172,7 +237,29 @@ pub(super) fn locate(path: &Path, expected: Option<Head>, renamed_away: bool) ->
     if torn_bytes > 0 {
         findings.push(Finding::TornTail { bytes: torn_bytes });
     }
-    Ok(Position { file, identity: identity(&metadata), tip, follows, findings })
+    Ok(Position { file, identity: identity(&metadata), size_bytes: metadata.len(), tip, follows, findings })
+}
+
+/// Whether the log has this record, or may have it in a file that was rotated away: not if another stands in its place, or
+/// the log ends before it.
+pub fn may_have(path: &Path, record: Head, authenticator: &Authenticator) -> bool {
+    let file = match segments::open(path, OpenOptions::new().read(true)) {
+        Ok(Some(file)) => file,
+        // Nothing was written since it was rotated away; if it was deleted, whoever writes it notices.
+        Ok(None) => return true,
+        Err(_) => return false,
+    };
+    let looked = || -> Result<bool, AuditError> {
+        let read = || AuditError::at("read", path);
+        let size_bytes = file.metadata().map_err(read())?.len();
+        let tip = segments::file_end(&file, size_bytes, authenticator).map_err(read())?.tip;
+        let live = Segment { path: path.to_owned(), file: file.try_clone().map_err(read())?, tip };
+        let mut chain = Chain { live, path, authenticator, rotated: None, unpacked: None };
+        let last = chain.last_record(Some(record))?;
+        Ok(!matches!(chain.doubt_about(record, last)?, Some(Finding::HeadMissing { .. })))
+    };
+    // What cannot be read is told of by whoever writes it.
+    looked().unwrap_or(true)
 }
 
 /// The later of two places in the chain.
@@ -194,41 +281,78 @@ impl MaxBySeq for Option<Head> {
 struct Chain<'p> {
     live: Segment,
     path: &'p Path,
+    authenticator: &'p Authenticator,
     rotated: Option<Segments>,
+    unpacked: Option<Unpacked>,
+}
+
+/// What the compressed files hold.
+#[derive(Clone, Copy, Default)]
+struct Unpacked {
+    /// Their last record.
+    last: Option<Head>,
+    /// Whether the remembered record is in one of them.
+    has_expected: bool,
+    /// Whether there is one that cannot be read.
+    unreadable: bool,
 }
 
 impl Chain<'_> {
     fn rotated(&mut self) -> Result<&Segments, AuditError> {
         if self.rotated.is_none() {
-            self.rotated = Some(Segments::rotated(self.path)?);
+            self.rotated = Some(Segments::rotated(self.path, self.authenticator)?);
         }
         Ok(self.rotated.get_or_insert_default())
     }
 
+    /// Reads the compressed files: all of them to their end, which is for when nothing else has what is looked for.
+    fn unpacked(&mut self, expected: Option<Head>) -> Result<Unpacked, AuditError> {
+        if let Some(unpacked) = self.unpacked {
+            return Ok(unpacked);
+        }
+        let authenticator = self.authenticator;
+        let rotated = self.rotated()?;
+        let mut unpacked = Unpacked { unreadable: !rotated.compressed.is_empty(), ..Unpacked::default() };
+        for (path, file) in &rotated.packed {
+            match packed::last(path, file, authenticator, expected) {
+                Ok((last, found)) => {
+                    unpacked.last = unpacked.last.max_by_seq(last);
+                    unpacked.has_expected |= found;
+                }
+                Err(_) => unpacked.unreadable = true,
+            }
+        }
+        self.unpacked = Some(unpacked);
+        Ok(unpacked)
+    }
+
     /// The last record of the live file, or else of the rotated ones.
-    fn last_record(&mut self) -> Result<Option<Head>, AuditError> {
+    fn last_record(&mut self, expected: Option<Head>) -> Result<Option<Head>, AuditError> {
         if let Some(tip) = self.live.tip {
             return Ok(Some(tip.head));
         }
-        Ok(self.rotated()?.files.last().and_then(|segment| segment.tip).map(|tip| tip.head))
+        let plain = self.rotated()?.files.last().and_then(|segment| segment.tip).map(|tip| tip.head);
+        if plain.is_some() && plain.map(|last| last.seq) >= expected.map(|expected| expected.seq) {
+            return Ok(plain);
+        }
+        Ok(plain.max_by_seq(self.unpacked(expected)?.last))
     }
 
     /// What is to be said if `expected` cannot be shown to be in the chain that ends with `last`.
     fn doubt_about(&mut self, expected: Head, last: Option<Head>) -> Result<Option<Finding>, AuditError> {
         let missing = Finding::HeadMissing { expected, found: last };
         let unchecked = Finding::HeadUnchecked { expected };
-        let live_is_empty = self.live.tip.is_none();
         if last.is_none_or(|last| last.seq < expected.seq) {
-            // A file that was compressed as it was rotated holds the records that the empty live file lost.
-            let rotated = self.rotated()?;
-            let compressed = live_is_empty && !(rotated.compressed.is_empty() && rotated.packed.is_empty());
-            return Ok(Some(if compressed { unchecked } else { missing }));
+            // A rotated file that cannot be read may hold what the empty live file lost.
+            let may_be_there = self.live.tip.is_none() && self.unpacked(Some(expected))?.unreadable;
+            return Ok(Some(if may_be_there { unchecked } else { missing }));
         }
         let mut left_bytes = SEARCHED_BYTES;
-        let mut searched = search(&self.live, expected, &mut left_bytes)?;
+        let authenticator = self.authenticator;
+        let mut searched = search(&self.live, expected, authenticator, &mut left_bytes)?;
         if searched == Search::NotReached {
             for segment in self.rotated()?.files.iter().rev() {
-                searched = search(segment, expected, &mut left_bytes)?;
+                searched = search(segment, expected, authenticator, &mut left_bytes)?;
                 if searched != Search::NotReached {
                     break;
                 }
@@ -237,6 +361,7 @@ impl Chain<'_> {
         Ok(match searched {
             Search::Found => None,
             Search::Another => Some(missing),
+            Search::NotReached if self.unpacked.is_some_and(|unpacked| unpacked.has_expected) => None,
             Search::NotReached => Some(unchecked),
         })
     }
@@ -250,12 +375,18 @@ enum Search {
 }
 
 /// Looks for `expected` in a file, from its end, for as many bytes as are left.
-fn search(segment: &Segment, expected: Head, left_bytes: &mut u64) -> Result<Search, AuditError> {
+fn search(
+    segment: &Segment,
+    expected: Head,
+    authenticator: &Authenticator,
+    left_bytes: &mut u64,
+) -> Result<Search, AuditError> {
     let read = |error: io::Error| AuditError::at("read", &segment.path)(error);
     let Some(tip) = segment.tip.filter(|_| *left_bytes > 0) else { return Ok(Search::NotReached) };
     let mut lines = Backward::new(&segment.file, tip.offset + u64::from(tip.length_bytes));
     while let Some((_, line)) = lines.next().map_err(read)? {
         match Line::of(&line) {
+            Line::Own(link) if !authenticator.admits(&link, Some(expected)) => {}
             Line::Own(link) if link.head == expected => return Ok(Search::Found),
             Line::Own(link) if link.head.seq <= expected.seq => return Ok(Search::Another),
             _ => {}

@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::AuditError;
 use super::kept::Kept;
+use super::key::{Authenticator, Standing};
 use super::lines::Backward;
 use super::record::{Head, Line, Link, Record};
 use super::segments::Segments;
@@ -46,12 +47,23 @@ impl Wanted {
 }
 
 /// A page of records, newest last, from the rotated files, the live one and what was `kept` elsewhere. None if there
-/// is no log. A record altered into something that cannot be read is left out; verification names it.
-pub fn read_records(path: &Path, kept: &[Kept], wanted: &Wanted) -> Result<Vec<Record>, AuditError> {
-    let mut page = Page { wanted, limit: wanted.limit.min(MAX_PAGE_RECORDS), records: VecDeque::new() };
+/// is no log. A record altered into something that cannot be read, or that is not ours, is left out; verification names
+/// it.
+pub fn read_records(
+    path: &Path,
+    kept: &[Kept],
+    wanted: &Wanted,
+    authenticator: &Authenticator,
+) -> Result<Vec<Record>, AuditError> {
+    let limit = wanted.limit.min(MAX_PAGE_RECORDS);
+    let mut page = Page { wanted, limit, authenticator, newer: None, records: VecDeque::new() };
     // A log that cannot even be read hides neither what was rotated away nor what is kept.
-    let merged =
-        Segments::all(path).or_else(|error| if kept.is_empty() { Err(error) } else { Segments::rotated(path) })?;
+    let merged = Segments::all(path, authenticator)
+        .and_then(|segments| match segments.obstacle {
+            Some(found) => Err(AuditError::NotAFile { path: path.to_owned(), found }),
+            None => Ok(segments),
+        })
+        .or_else(|error| if kept.is_empty() { Err(error) } else { Segments::rotated(path, authenticator) })?;
     let last = merged.files.iter().rev().find_map(|segment| segment.tip).map_or(0, |tip| tip.head.seq);
     for line in kept.iter().rev().flat_map(|kept| kept.lines().rev()) {
         let Line::Own(link) = Line::of(line) else { continue };
@@ -73,20 +85,31 @@ pub fn read_records(path: &Path, kept: &[Kept], wanted: &Wanted) -> Result<Vec<R
 }
 
 /// The last record of a log that may not be writable.
-pub fn last_head(path: &Path) -> Result<Option<Head>, AuditError> {
-    Ok(Segments::all(path)?.files.last().and_then(|segment| segment.tip).map(|tip| tip.head))
+pub fn last_head(path: &Path, authenticator: &Authenticator) -> Result<Option<Head>, AuditError> {
+    let segments = Segments::all(path, authenticator)?;
+    match segments.obstacle {
+        Some(found) => Err(AuditError::NotAFile { path: path.to_owned(), found }),
+        None => Ok(segments.files.last().and_then(|segment| segment.tip).map(|tip| tip.head)),
+    }
 }
 
 /// Records, gathered from the newest to the oldest.
 struct Page<'w> {
     wanted: &'w Wanted,
     limit: usize,
+    authenticator: &'w Authenticator,
+    /// The record that was met last: the next one that is ours is older.
+    newer: Option<Head>,
     records: VecDeque<Record>,
 }
 
 impl Page<'_> {
     /// Adds a record if it is wanted; breaks where no older one is.
     fn add(&mut self, link: &Link<'_>) -> ControlFlow<()> {
+        if !self.is_ours(link) {
+            return ControlFlow::Continue(());
+        }
+        self.newer = Some(link.head);
         let full = self.records.len() >= self.limit;
         if self.wanted.after.map_or(full, |after| link.head.seq <= after) {
             return ControlFlow::Break(());
@@ -102,5 +125,16 @@ impl Page<'_> {
             self.records.truncate(self.limit);
         }
         ControlFlow::Continue(())
+    }
+
+    /// Whether the record is ours, as far as that can be told from the newest on: one that could be from before there was a
+    /// key comes only behind all that are authenticated.
+    fn is_ours(&self, link: &Link<'_>) -> bool {
+        let older = |newer: Head| !self.authenticator.covers(newer.seq.saturating_sub(1));
+        match self.authenticator.judge(link) {
+            Standing::Authentic => true,
+            Standing::Unproven => self.newer.is_none_or(older),
+            Standing::Forged => false,
+        }
     }
 }

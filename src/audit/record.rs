@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::key::Key;
 use crate::core::{BackupId, Digest, SetName};
 
 /// The longest line, its newline included. Longer texts in a record are shortened, and say so.
@@ -27,6 +28,9 @@ const BEGINNING: &[u8] = b"{\"seq\":";
 /// How each line of ours ends, but for the 64 digits and what closes them.
 const ENDING: &[u8] = b",\"prev\":\"";
 const ENDING_LENGTH: usize = ENDING.len() + 64 + b"\"}".len();
+/// What stands in front of that in an authenticated record, but for the 64 digits and the quotation mark behind them.
+const MAC: &[u8] = b",\"mac\":\"";
+const MAC_LENGTH: usize = MAC.len() + 64 + b"\"".len();
 
 /// The longest `principal` and `correlation_id`, which come from outside.
 const MAX_NAME_BYTES: usize = 1024;
@@ -97,6 +101,10 @@ pub struct Record {
     pub details: Map<String, Value>,
     /// What ties the records, log lines and answers of one operation together.
     pub correlation_id: String,
+    /// HMAC-SHA-256 of the line as it would be without this member and its newline. Records that earlier versions wrote have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub mac: Option<Digest>,
     /// SHA-256 of the previous record's line without its newline; 64 zeros for the first record.
     pub prev: Digest,
 }
@@ -124,6 +132,7 @@ impl Record {
             outcome: entry.outcome,
             details: entry.details.clone(),
             correlation_id: shortened(&entry.correlation_id, MAX_NAME_BYTES),
+            mac: None,
             prev: previous.map_or(NOTHING_BEFORE, |head| head.hash),
         }
     }
@@ -137,8 +146,19 @@ impl Record {
         }
     }
 
-    /// Its line with the newline, at most [`MAX_LINE_BYTES`]: texts in the details give way, and in the end all details.
-    pub(super) fn into_line(mut self) -> serde_json::Result<Vec<u8>> {
+    /// Its line with the newline, authenticated where there is a key, at most [`MAX_LINE_BYTES`]: texts in the details
+    /// give way, and in the end all details.
+    pub(super) fn into_line(mut self, key: Option<&Key>) -> serde_json::Result<Vec<u8>> {
+        // The place is kept free: the digits come last.
+        self.mac = key.map(|_| NOTHING_BEFORE);
+        let mut line = self.shortened_line()?;
+        if let Some(key) = key {
+            authenticate(&mut line, key);
+        }
+        Ok(line)
+    }
+
+    fn shortened_line(&mut self) -> serde_json::Result<Vec<u8>> {
         let mut line = self.line()?;
         for limit_bytes in TEXT_LIMITS_BYTES {
             if line.len() <= MAX_LINE_BYTES {
@@ -163,6 +183,23 @@ impl Record {
     }
 }
 
+/// Puts its authentication into a line that has a place for it.
+fn authenticate(line: &mut [u8], key: &Key) {
+    let end = line.trim_ascii_end().len();
+    let Some((parts, _)) = mac_of(&line[..end]) else { return };
+    let (digits_at, mac) = (parts[0].len() + MAC.len(), key.mac(parts).to_string());
+    line[digits_at..digits_at + mac.len()].copy_from_slice(mac.as_bytes());
+}
+
+/// The parts of a record's text that are authenticated, and their authentication; `None` where there is none.
+fn mac_of(text: &[u8]) -> Option<([&[u8]; 2], Digest)> {
+    let prev_at = text.len().checked_sub(ENDING_LENGTH)?;
+    let mac_at = prev_at.checked_sub(MAC_LENGTH)?;
+    let digits = text[mac_at..prev_at].strip_prefix(MAC)?.strip_suffix(b"\"")?;
+    let mac = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(([&text[..mac_at], &text[prev_at..]], mac))
+}
+
 /// Records on their way to a file, each with its place in the chain.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -175,10 +212,14 @@ pub struct Batch {
 
 impl Batch {
     /// The records that `entries` become after `previous`.
-    pub fn after<'e>(previous: Option<Head>, entries: impl IntoIterator<Item = &'e Entry>) -> io::Result<Self> {
+    pub fn after<'e>(
+        previous: Option<Head>,
+        entries: impl IntoIterator<Item = &'e Entry>,
+        key: Option<&Key>,
+    ) -> io::Result<Self> {
         let mut batch = Self::default();
         for entry in entries {
-            let line = Record::after(batch.head().or(previous), entry).into_line()?;
+            let line = Record::after(batch.head().or(previous), entry).into_line(key)?;
             batch.push(&line);
         }
         Ok(batch)
@@ -240,6 +281,17 @@ impl Link<'_> {
     pub fn record(&self) -> Option<Record> {
         serde_json::from_slice(self.text).ok()
     }
+
+    /// What is authenticated, and by what; `None` where the record carries no authentication.
+    pub fn mac(&self) -> Option<([&[u8]; 2], Digest)> {
+        mac_of(self.text)
+    }
+}
+
+/// The number that a broken line of ours claims to have, if that much of it is left.
+pub(super) fn claimed_seq(line: &[u8]) -> Option<u64> {
+    let digits = line.strip_prefix(BEGINNING)?.split(|byte| *byte == b',').next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 impl<'a> Line<'a> {
@@ -313,7 +365,7 @@ mod tests {
     use crate::audit::testing::entry;
 
     fn line_of(entry: &Entry) -> Vec<u8> {
-        Record::after(None, entry).into_line().unwrap()
+        Record::after(None, entry).into_line(None).unwrap()
     }
 
     #[test]

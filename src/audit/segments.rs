@@ -14,12 +14,15 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::AuditError;
+use super::key::{Authenticator, Standing};
 use super::lines::Backward;
-use super::packed::GZIP;
-use super::record::{Head, Line};
+use super::packed;
+use super::record::{Head, Line, Link};
 
-/// Endings of rotated files that were compressed otherwise: their records cannot be read here.
-const COMPRESSED: [&str; 3] = [".xz", ".zst", ".bz2"];
+/// Endings of rotated files that were compressed in a way that is not read here.
+const COMPRESSED: [&str; 5] = [".bz2", ".lzma", ".lz4", ".lz", ".Z"];
+/// How far back from the end of a file a record that is authenticated is looked for behind ones that need not be.
+const SEARCHED_BYTES: u64 = 16 * 1024 * 1024;
 /// How often the files are listed again while somebody rotates them.
 const MAX_LISTINGS: u32 = 10;
 
@@ -41,6 +44,15 @@ pub(super) struct Tip {
     pub length_bytes: u32,
 }
 
+/// What the end of a file is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct FileEnd {
+    /// Its last record.
+    pub tip: Option<Tip>,
+    /// The bytes of broken lines after that.
+    pub torn_bytes: u64,
+}
+
 /// Which file a path or descriptor means: device and inode.
 pub(super) type Identity = (u64, u64);
 
@@ -53,10 +65,12 @@ pub(super) fn identity(metadata: &fs::Metadata) -> Identity {
 pub(super) struct Segments {
     /// By their last record, oldest first; files that hold none come first.
     pub files: Vec<Segment>,
-    /// Rotated files that were compressed since with gzip, in no order.
+    /// Rotated files that were compressed since, in no order.
     pub packed: Opened,
-    /// Those that were compressed otherwise.
+    /// Those that were compressed in a way that is not read here.
     pub compressed: Vec<PathBuf>,
+    /// What is in the place of the live file, if it is no file.
+    pub obstacle: Option<&'static str>,
 }
 
 /// Files, open.
@@ -72,14 +86,19 @@ struct Names {
 
 impl Segments {
     /// The live file, if there is one, and the files rotated away from it.
-    pub fn all(live: &Path) -> Result<Self, AuditError> {
-        let first = open(live, OpenOptions::new().read(true))?;
-        Self::with_rotated(live, first.map(|file| (live.to_owned(), file)))
+    pub fn all(live: &Path, authenticator: &Authenticator) -> Result<Self, AuditError> {
+        let (first, obstacle) = match open(live, OpenOptions::new().read(true)) {
+            Ok(file) => (file, None),
+            Err(AuditError::NotAFile { found, .. }) => (None, Some(found)),
+            Err(error) => return Err(error),
+        };
+        let segments = Self::with_rotated(live, first.map(|file| (live.to_owned(), file)), authenticator)?;
+        Ok(Self { obstacle, ..segments })
     }
 
     /// The files that were rotated away, without the live one.
-    pub fn rotated(live: &Path) -> Result<Self, AuditError> {
-        let mut segments = Self::with_rotated(live, None)?;
+    pub fn rotated(live: &Path, authenticator: &Authenticator) -> Result<Self, AuditError> {
+        let mut segments = Self::with_rotated(live, None, authenticator)?;
         if let Ok(metadata) = fs::symlink_metadata(live) {
             let is_live =
                 |segment: &Segment| segment.file.metadata().is_ok_and(|m| identity(&m) == identity(&metadata));
@@ -88,7 +107,11 @@ impl Segments {
         Ok(segments)
     }
 
-    fn with_rotated(live: &Path, first: Option<(PathBuf, File)>) -> Result<Self, AuditError> {
+    fn with_rotated(
+        live: &Path,
+        first: Option<(PathBuf, File)>,
+        authenticator: &Authenticator,
+    ) -> Result<Self, AuditError> {
         let (rotated, mut packed, compressed) = open_rotated(live)?;
         // While a file is being compressed, it is there as it was.
         let is_plain = |path: &Path| rotated.iter().any(|(plain, _)| path.with_extension("") == *plain);
@@ -98,12 +121,12 @@ impl Segments {
         for (path, file) in first.into_iter().chain(rotated) {
             let metadata = file.metadata().map_err(AuditError::at("stat", &path))?;
             if seen.insert(identity(&metadata)) {
-                let (tip, _) = last_record(&file, metadata.len()).map_err(AuditError::at("read", &path))?;
-                files.push(Segment { path, file, tip });
+                let end = file_end(&file, metadata.len(), authenticator).map_err(AuditError::at("read", &path))?;
+                files.push(Segment { path, file, tip: end.tip });
             }
         }
         files.sort_by_key(|segment| segment.tip.map(|tip| tip.head.seq));
-        Ok(Self { files, packed, compressed })
+        Ok(Self { files, packed, compressed, obstacle: None })
     }
 }
 
@@ -127,25 +150,46 @@ pub(super) fn open(path: &Path, options: &mut OpenOptions) -> Result<Option<File
     }
 }
 
-/// The last record in the first `end` bytes of a file, and the bytes of broken lines after it.
-pub(super) fn last_record(file: &File, end: u64) -> io::Result<(Option<Tip>, u64)> {
-    let mut torn_bytes = 0;
+/// What is at the end of the first `end` bytes of a file.
+///
+/// A line that could be from before there was a key is a record only if none that is authenticated is before it.
+pub(super) fn file_end(file: &File, end: u64, authenticator: &Authenticator) -> io::Result<FileEnd> {
+    let mut found = FileEnd::default();
+    // The end as it is if no authenticated record is met.
+    let mut unproven: Option<FileEnd> = None;
+    let mut left_bytes = SEARCHED_BYTES;
     let mut lines = Backward::new(file, end);
     while let Some((line_end, line)) = lines.next()? {
         match Line::of(&line) {
-            Line::Own(link) => {
-                let length = link.text.len();
-                let tip = Tip { head: link.head, offset: line_end - length as u64, length_bytes: length as u32 };
-                return Ok((Some(tip), torn_bytes));
-            }
-            Line::Broken => torn_bytes += line.len() as u64,
+            Line::Own(link) => match authenticator.judge(&link) {
+                Standing::Authentic => return Ok(FileEnd { tip: Some(Tip::of(&link, line_end)), ..found }),
+                Standing::Unproven => {
+                    let end = *unproven.get_or_insert(FileEnd { tip: Some(Tip::of(&link, line_end)), ..found });
+                    if authenticator.key().is_none() {
+                        return Ok(end);
+                    }
+                }
+                Standing::Forged => {}
+            },
+            Line::Broken => found.torn_bytes += line.len() as u64,
             Line::Blank | Line::Foreign => {}
         }
+        if unproven.is_some() {
+            left_bytes = left_bytes.saturating_sub(line.len() as u64 + 1);
+            if left_bytes == 0 {
+                break;
+            }
+        }
     }
-    Ok((None, torn_bytes))
+    Ok(unproven.unwrap_or(found))
 }
 
 impl Tip {
+    fn of(link: &Link<'_>, line_end: u64) -> Self {
+        let length_bytes = link.text.len();
+        Self { head: link.head, offset: line_end - length_bytes as u64, length_bytes: length_bytes as u32 }
+    }
+
     /// Whether the record still is where it was.
     pub fn is_in(&self, file: &File) -> io::Result<bool> {
         let mut text = vec![0; self.length_bytes as usize];
@@ -192,7 +236,8 @@ fn rotated_names(live: &Path) -> Result<Names, AuditError> {
         let name = entry.file_name();
         let Some(suffix) = name.to_str().and_then(|name| name.strip_prefix(live_name)) else { continue };
         let other = COMPRESSED.iter().find_map(|ending| suffix.strip_suffix(ending));
-        let (bare, list) = match (suffix.strip_suffix(GZIP), other) {
+        let readable = packed::ENDINGS.iter().find_map(|ending| suffix.strip_suffix(ending));
+        let (bare, list) = match (readable, other) {
             (Some(bare), _) => (bare, &mut names.packed),
             (None, Some(bare)) => (bare, &mut names.compressed),
             (None, None) => (suffix, &mut names.plain),
@@ -239,7 +284,7 @@ mod tests {
         append_each(&mut scratch.open(None), &["BackupCompleted"]);
         fs::rename(&scratch.path, scratch.beside("security_audit.log-20261123")).unwrap();
         append_each(&mut scratch.open(None), &["BackupStarted"]);
-        let segments = Segments::all(&scratch.path).unwrap();
+        let segments = Segments::all(&scratch.path, &Authenticator::default()).unwrap();
         let names: Vec<_> = segments.files.iter().filter_map(|s| s.path.extension()?.to_str()).collect();
         assert_eq!(names, ["7", "log-20261123", "log"]);
     }

@@ -1,9 +1,9 @@
 //! Proves the chain, or names the first record that breaks it.
 //!
-//! Hazard: a chain alone proves only that somebody computed it; whoever can write the file can compute another. The
-//! proof is against anchors: heads that were remembered elsewhere (state, replicas, manifests) when they were written.
-//! What no anchor reaches is only as good as the file. Rotated files that cannot be read or are gone cannot be judged:
-//! the report says where the readable chain begins, and how many anchors lie before.
+//! Hazard: a chain alone proves only that somebody computed it; whoever can write the file can compute another. A record
+//! is ours only if it is authenticated, and the proof is against what was remembered elsewhere (state, replicas,
+//! manifests) when it was written. What the log says of itself proves nothing. Rotated files that cannot be read or are
+//! gone cannot be judged: the report says where the readable chain begins, and how many anchors lie before.
 
 use std::fmt;
 use std::fs::File;
@@ -13,11 +13,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::kept::{self, Kept};
+use super::key::Key;
 use super::lines::Forward;
-use super::record::{CHAIN_STARTED, Head, Line, Link, Record};
+use super::record::{CHAIN_STARTED, Head, Line, Link, Record, claimed_seq};
 use super::segments::{Segment, Segments};
+use super::trust::{MAX_MARKS, Trust};
 pub use super::walk::Fault;
-use super::walk::{Found, Place, Walk};
+use super::walk::{Found, Loose, Place, Walk, key};
 use super::{AuditError, opening, packed};
 use crate::core::Digest;
 
@@ -26,10 +28,18 @@ use crate::core::Digest;
 pub struct ChainReport {
     /// The files read, oldest first.
     pub files: Vec<PathBuf>,
-    /// Rotated files that were not read, because they are compressed otherwise than by gzip.
+    /// Rotated files that were not read, because they are compressed otherwise than with gzip, xz or zstd.
     pub compressed: Vec<PathBuf>,
     /// Compressed files that could not be read to their end.
     pub unreadable: Vec<Unreadable>,
+    /// Records that may be in files that cannot be read, as inclusive ranges.
+    pub unread: Vec<(u64, u64)>,
+    /// What is in the place of the log, if it is no file.
+    pub obstacle: Option<&'static str>,
+    /// Names the key that records were authenticated with; `None` if none is at hand.
+    pub key: Option<Digest>,
+    /// Records that carry an authentication for which no key is at hand.
+    pub unproven: u64,
     /// Records of the chain.
     pub records: u64,
     /// Lines of others.
@@ -46,12 +56,29 @@ pub struct ChainReport {
     pub anchors_before_first: u64,
     /// Bytes that were read.
     pub bytes: u64,
-    /// The first place where the chain is not what it was, and nobody said in the log that this is known.
+    /// The first place where the chain is not what it was, and nobody accepted that.
     pub first_break: Option<Break>,
     /// All such places, in the order of the files; at most 100.
     pub breaks: Vec<Break>,
-    /// Breaks that a later record accepts.
+    /// Whether there are more.
+    pub more_breaks: bool,
+    /// Breaks that a person accepted.
     pub accepted: u64,
+    /// The last record before each break: what is in front of a gap is held by nothing behind it.
+    #[serde(skip)]
+    pub pins: Vec<Head>,
+    /// What the log says of itself, where it was taken at its word.
+    #[serde(skip)]
+    pub said: Said,
+}
+
+/// What a log says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The records behind which files were begun.
+    pub rotations: Vec<Head>,
+    /// The breaks that were accepted, by their keys.
+    pub accepted: Vec<String>,
 }
 
 /// A compressed file that could not be read to its end.
@@ -83,21 +110,15 @@ impl Break {
     }
 }
 
-fn key(fault: Fault, found: Option<Digest>) -> String {
-    let hash = found.map(|hash| hash.to_string()).unwrap_or_default();
-    match fault {
-        Fault::Altered { seq } => format!("altered:{seq}:{hash}"),
-        Fault::Reordered { seq } => format!("reordered:{seq}:{hash}"),
-        Fault::Missing { from, to } => format!("missing:{from}-{to}"),
-        // Once the chain goes on, it is a gap like any other.
-        Fault::Truncated { expected, found } => format!("missing:{}-{expected}", found.unwrap_or(0) + 1),
-    }
-}
-
 impl ChainReport {
     /// Whether everything that could be read is what was written.
     pub fn is_whole(&self) -> bool {
-        self.first_break.is_none()
+        self.first_break.is_none() && !self.more_breaks && self.obstacle.is_none()
+    }
+
+    /// Whether everything that is there could be read and proved.
+    pub fn is_complete(&self) -> bool {
+        self.unreadable.is_empty() && self.compressed.is_empty() && self.unproven == 0
     }
 }
 
@@ -111,6 +132,10 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Altered { seq } => write!(f, "record {seq} was altered"),
+            Self::Forged { seq, lines: 1, .. } => write!(f, "record {seq} was not written by a holder of the key"),
+            Self::Forged { seq, lines, .. } => {
+                write!(f, "record {seq} and {} lines after it were not written by a holder of the key", lines - 1)
+            }
             Self::Missing { from, to } if from == to => write!(f, "record {from} is missing before this line"),
             Self::Missing { from, to } => write!(f, "records {from} to {to} are missing before this line"),
             Self::Reordered { seq } => write!(f, "record {seq} is not where it belongs"),
@@ -120,29 +145,46 @@ impl fmt::Display for Fault {
             Self::Truncated { expected, found: None } => {
                 write!(f, "the log holds no record, but record {expected} had been written")
             }
+            Self::KeyLost { key, to } => {
+                let name = &key.to_string()[..16];
+                write!(f, "the key {name} is lost: whether records up to {to} are what was written cannot be proved")
+            }
         }
     }
 }
 
 /// Reads the chain over the rotated files, the live one and what was `kept` elsewhere, in bounded memory, and holds it
-/// against `anchors`. Both must have been collected before the call, the anchors first. Files may grow meanwhile.
-pub fn verify_chain(path: &Path, kept: &[Kept], anchors: &[Head]) -> Result<ChainReport, AuditError> {
-    let segments = Segments::all(path)?;
+/// against what is trusted. Both must have been collected before the call, the trust first. Files may grow meanwhile.
+pub fn verify_chain(path: &Path, kept: &[Kept], trust: &Trust) -> Result<ChainReport, AuditError> {
+    let segments = Segments::all(path, trust.authenticator())?;
     let mut reading = Reading {
-        walk: Walk::new(anchors),
+        trust,
+        files: Vec::new(),
+        unreadable: Vec::new(),
+        walk: Walk::default(),
         end: Place { file: 0, line: 1 },
+        bytes: 0,
+        foreign_lines: 0,
+        broken_lines: 0,
+        unproven: 0,
         first_kept: kept::first(kept),
-        ..Reading::default()
+        forked: false,
+        said: Said::default(),
     };
-    for source in reading.in_order(&segments) {
+    let sources = reading.in_order(&segments);
+    reading.walk = Walk::new(trust, !reading.unreadable.is_empty() || !segments.compressed.is_empty());
+    for source in sources {
         match source {
             Source::Plain(Segment { path, file, .. }) => {
                 let read = reading.file(path, Forward::new(file, 0, u64::MAX));
                 read.map_err(AuditError::at("read", path))?;
             }
             Source::Packed(path, file) => {
-                let read = packed::lines(file).and_then(|lines| reading.file(path, lines));
-                read.unwrap_or_else(|error| reading.unreadable(path, &error));
+                let read = packed::lines(path, file).and_then(|lines| reading.file(path, lines));
+                read.unwrap_or_else(|error| {
+                    reading.walk.cut();
+                    reading.unreadable(path, &error);
+                });
             }
         }
     }
@@ -153,7 +195,7 @@ pub fn verify_chain(path: &Path, kept: &[Kept], anchors: &[Head]) -> Result<Chai
         kept.lines().for_each(|line| reading.kept_line(line));
     }
     reading.walk.end(reading.end);
-    Ok(reading.report(path, segments.compressed))
+    Ok(reading.report(path, segments))
 }
 
 /// A file of the chain.
@@ -163,8 +205,8 @@ enum Source<'s> {
 }
 
 /// How far the reading has come.
-#[derive(Default)]
-struct Reading {
+struct Reading<'t> {
+    trust: &'t Trust,
     files: Vec<PathBuf>,
     unreadable: Vec<Unreadable>,
     walk: Walk,
@@ -172,12 +214,14 @@ struct Reading {
     bytes: u64,
     foreign_lines: u64,
     broken_lines: u64,
+    unproven: u64,
     first_kept: Option<Head>,
     /// The log went on without the kept records, because it could not be read when they were kept.
     forked: bool,
+    said: Said,
 }
 
-impl Reading {
+impl Reading<'_> {
     /// The files in the order of their records. A compressed one is placed by its first record, and any other by its last:
     /// no file has records from between those of another.
     fn in_order<'s>(&mut self, segments: &'s Segments) -> Vec<Source<'s>> {
@@ -185,7 +229,7 @@ impl Reading {
         let mut sources: Vec<_> =
             plain.map(|segment| (segment.tip.map(|tip| tip.head.seq), Source::Plain(segment))).collect();
         for (path, file) in &segments.packed {
-            match packed::first_seq(file) {
+            match packed::first_seq(path, file, self.trust.authenticator()) {
                 Ok(first) => sources.push((first, Source::Packed(path, file))),
                 Err(error) => self.unreadable(path, &error),
             }
@@ -215,19 +259,30 @@ impl Reading {
     fn line(&mut self, line: &[u8]) {
         self.bytes += line.len() as u64 + 1;
         match Line::of(line) {
-            Line::Own(link) => {
-                self.forked |= self.first_kept.is_some_and(|kept| kept.seq == link.head.seq && kept != link.head);
-                self.walk.record(&link, self.end, || begins_a_file(&link));
-                self.listen(&link);
-            }
+            Line::Own(link) if self.trust.authenticator().admits(&link, self.walk.head()) => self.record(&link),
+            Line::Own(link) => self.loose_line(line, Some(link.head.seq), true),
             Line::Broken => {
                 self.broken_lines += 1;
-                self.walk.broken_line(self.end, line);
+                self.loose_line(line, claimed_seq(line), false);
             }
             Line::Foreign => self.foreign_lines += 1,
             Line::Blank => {}
         }
         self.end.line += 1;
+    }
+
+    fn record(&mut self, link: &Link<'_>) {
+        let without_key = self.trust.authenticator().key().is_none();
+        self.unproven += u64::from(without_key && link.mac().is_some());
+        self.forked |= self.first_kept.is_some_and(|kept| kept.seq == link.head.seq && kept != link.head);
+        self.walk.record(link, self.end, || begins_a_file(link));
+        if self.trust.credulous {
+            self.listen(link);
+        }
+    }
+
+    fn loose_line(&mut self, line: &[u8], claims: Option<u64>, forged: bool) {
+        self.walk.loose_line(Loose { place: self.end, hash: Digest::of(line), claims, forged });
     }
 
     /// A record that was kept elsewhere and has been merged since is in the log already.
@@ -241,29 +296,34 @@ impl Reading {
 
     /// What the log says of itself.
     fn listen(&mut self, link: &Link<'_>) {
-        if self.walk.faults.is_empty() {
-            return;
-        }
         let Some(record) = link.chain_started() else { return };
         if let Some(after) = opening::rotated_after(&record) {
             self.walk.rotated(after);
+            self.said.rotations.push(after);
+            bound(&mut self.said.rotations);
         }
         let accepted = opening::accepted(&record);
-        self.walk.accept(|found| accepted.contains(&key(found.fault, found.evidence).as_str()));
+        self.walk.accept(|found| accepted.contains(&found.key().as_str()));
+        self.said.accepted.extend(accepted.into_iter().map(str::to_owned));
+        bound(&mut self.said.accepted);
     }
 
-    fn report(self, live: &Path, compressed: Vec<PathBuf>) -> ChainReport {
-        let Self { files, unreadable, walk, bytes, foreign_lines, broken_lines, .. } = self;
+    fn report(self, live: &Path, segments: Segments) -> ChainReport {
+        let Self { files, unreadable, walk, bytes, foreign_lines, broken_lines, trust, .. } = self;
         let told = |found: &Found| Break {
             fault: found.fault,
             file: files.get(found.place.file).map_or_else(|| live.to_owned(), Clone::clone),
             line: found.place.line,
             found: found.evidence,
         };
-        let breaks: Vec<Break> = walk.faults.iter().filter(|found| !found.accepted).map(told).collect();
+        let is_open = |found: &&Found| !found.accepted && !trust.accepted.contains(&found.key());
+        let breaks: Vec<Break> = walk.faults.iter().filter(is_open).map(told).collect();
         ChainReport {
-            compressed,
+            compressed: segments.compressed,
             unreadable,
+            obstacle: segments.obstacle,
+            key: trust.authenticator().key().map(Key::id),
+            unproven: self.unproven,
             records: walk.records,
             foreign_lines,
             broken_lines,
@@ -273,11 +333,20 @@ impl Reading {
             anchors_before_first: walk.anchors_before_first,
             bytes,
             first_break: breaks.first().cloned(),
+            more_breaks: walk.more_faults,
             accepted: (walk.faults.len() - breaks.len()) as u64,
             breaks,
             files,
+            unread: walk.unread,
+            pins: walk.pins,
+            said: self.said,
         }
     }
+}
+
+/// Lets go of the oldest of more than are remembered.
+fn bound<T>(list: &mut Vec<T>) {
+    list.drain(..list.len().saturating_sub(MAX_MARKS));
 }
 
 /// Whether this record tells that a file begins with it because the one before was rotated away.

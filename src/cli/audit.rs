@@ -25,12 +25,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 pub fn verify(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let repository = repository(settings, output);
     let replicas = replicas(settings, repository.as_ref(), output);
-    let elsewhere = replicas.iter().flat_map(Repository::audit_anchors).collect();
-    let report = trail::verify(&settings.log_directory.join(AUDIT_LOG), repository.as_ref(), elsewhere)?;
+    let replicas: Vec<&Repository> = replicas.iter().collect();
+    let report = trail::verify(&settings.log_directory.join(AUDIT_LOG), repository.as_ref(), &replicas, None)?;
     output.document(&report, render::chain)?;
     Ok(match report.is_whole() {
         false => Exit::Integrity,
-        true if report.unreadable.is_empty() => Exit::Done,
+        true if report.is_complete() => Exit::Done,
         true => Exit::Problems,
     })
 }

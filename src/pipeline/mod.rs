@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod assess;
+pub mod audit_trust;
 pub mod capture;
 pub mod compare;
 pub mod content;

@@ -33,7 +33,7 @@ pub fn refill(replica: &Repository, repository: &Repository, now: DateTime<Utc>)
             Next::Nothing => break,
         }
     }
-    replicate::settle(replica, repository, &sets, None)?;
+    replicate::settle(replica, repository, &sets)?;
     Ok(Refilled { copied: run.copied, skipped: run.skipped.len() })
 }
 

@@ -19,10 +19,10 @@ use crate::core::retention::{DeleteReason, Guards, Hold};
 use crate::core::{BackupId, BackupState, Digest, SetName};
 use crate::repository::catalogue::{Backup, Finding, SetIndex};
 use crate::repository::object::Encoded;
-use crate::repository::wire::{AuditHead, Envelope};
+use crate::repository::wire::Envelope;
 use crate::repository::{ReadError, ReadFrom, Repository, StoredFile, WriteError};
 use crate::settings::{ReplicaSettings, SetSettings};
-use crate::storage::{Durability, Freed, StorageError, StorageErrorKind};
+use crate::storage::{Freed, StorageError, StorageErrorKind};
 
 /// The most bytes of objects, and the most objects, that one step writes.
 const STEP_BYTES: u64 = 8 << 20;
@@ -271,14 +271,9 @@ fn copy_manifest(
     Ok(())
 }
 
-/// Gives the replica what goes with its backups: pins, what was deleted on purpose, where the audit chain stands.
-/// A pin is taken away only where that was done on purpose here: one that is merely absent may have been lost.
-pub fn settle(
-    original: &Repository,
-    replica: &Repository,
-    sets: &[SetName],
-    audit_head: Option<AuditHead>,
-) -> Result<(), ReplicateError> {
+/// Gives the replica what goes with its backups: pins, and what was deleted on purpose. A pin is taken away only where
+/// that was done on purpose here: one that is merely absent may have been lost.
+pub fn settle(original: &Repository, replica: &Repository, sets: &[SetName]) -> Result<(), ReplicateError> {
     for set in sets {
         let (pinned, unpinned, pruned) = {
             let catalogue = original.catalogue();
@@ -299,11 +294,6 @@ pub fn settle(
             replica.set_pinned(set, id, is_pinned)?;
         }
         replica.merge_pruned(set, &pruned)?;
-    }
-    if let Some(head) = audit_head
-        && replica.audit_head()?.value() != Some(head)
-    {
-        replica.remember_audit_head(head, Durability::Lazy)?;
     }
     Ok(())
 }

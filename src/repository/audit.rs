@@ -1,7 +1,8 @@
-//! What the repository remembers of the audit log: where its chain stood, and records that could not be written to it.
+//! What the repository remembers of the audit log: where its chain stood, the key of its records, what it is believed to
+//! say of itself, and records that could not be written to it.
 //!
 //! Hazard: whoever rewrites the log must not be able to rewrite what tells on them by the same stroke. The head is kept
-//! here, in every manifest, and wherever those are copied to.
+//! here, in every manifest, and wherever those are copied to; the rest here and in replicas.
 
 use super::{Repository, layout};
 use crate::repository::state::Loaded;
@@ -11,6 +12,13 @@ use crate::storage::{Durability, StorageError};
 /// The state file with the head of the chain: `state/audit_head.json`, checked as all state files are. A replica holds a
 /// copy of it.
 const HEAD: &str = "audit_head";
+
+/// The state file with the key that authenticates records: `state/audit_key.json`. Never encrypted here: a host that can
+/// open no backup writes records, too.
+pub const AUDIT_KEY: &str = "audit_key";
+
+/// The state file with what is believed of the log besides: `state/audit_marks.json`.
+pub const AUDIT_MARKS: &str = "audit_marks";
 
 /// The most bytes of records that are kept for a log that cannot be written.
 pub const MAX_KEPT_BYTES: u64 = 64 << 20;

@@ -37,7 +37,7 @@ use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::core::{BackupId, Digest, Sequence, SetName};
 use crate::storage::{Durability, Freed, Put, Staged, Storage, StorageError, StorageErrorKind};
-pub use audit::MAX_KEPT_BYTES;
+pub use audit::{AUDIT_KEY, AUDIT_MARKS, MAX_KEPT_BYTES};
 use catalogue::{Backup, Catalogue, Content, Finding};
 use encryption::Keys;
 use manifest::EncodeError;

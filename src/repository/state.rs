@@ -8,6 +8,7 @@ use std::io;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::encryption::{Keys, Recipients};
 use super::{Repository, layout};
@@ -55,8 +56,9 @@ pub(super) fn load<T: DeserializeOwned>(
     keys: &Keys,
     path: &StoragePath,
 ) -> Result<Loaded<T>, StorageError> {
+    // Some hold a key, which is not to stay in memory.
     let bytes = match storage.read(path, MAX_STATE_BYTES) {
-        Ok(bytes) => bytes,
+        Ok(bytes) => Zeroizing::new(bytes),
         Err(error) if error.kind == StorageErrorKind::NotFound => return Ok(Loaded::Absent),
         Err(error) => return Err(error),
     };
@@ -164,15 +166,19 @@ impl Repository {
 }
 
 /// The bytes of the state file at `path` that says `value`, to these recipients only where there are any.
-fn render<T: Serialize>(path: &StoragePath, value: &T, recipients: Option<&Recipients>) -> std::io::Result<Vec<u8>> {
-    let value = serde_json::to_vec(value)?;
+fn render<T: Serialize>(
+    path: &StoragePath,
+    value: &T,
+    recipients: Option<&Recipients>,
+) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let value = Zeroizing::new(serde_json::to_vec(value)?);
     let value = match recipients {
-        Some(recipients) => recipients.seal(&value)?,
+        Some(recipients) => Zeroizing::new(recipients.seal(&value)?),
         None => value,
     };
     let encrypted = recipients.is_some();
     let header = Header { version: VERSION, path: path.to_string(), sha256: Digest::of(&value), encrypted };
-    let mut bytes = serde_json::to_vec(&header)?;
+    let mut bytes = Zeroizing::new(serde_json::to_vec(&header)?);
     bytes.push(b'\n');
     bytes.extend_from_slice(&value);
     Ok(bytes)

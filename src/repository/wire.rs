@@ -111,6 +111,9 @@ pub struct AuditHead {
     pub seq: u64,
     /// The SHA-256 of its line.
     pub hash: Digest,
+    /// Names the key that authenticates records there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Digest>,
 }
 
 /// The part of a manifest that says what was there: every entry once, each list ordered by path.

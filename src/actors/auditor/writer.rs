@@ -6,17 +6,23 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::problems::chain;
 use super::super::world::{AuditView, World};
-use crate::audit::{self, AuditError, AuditLog, Batch, Entry, Finding, Head, Kept, MaxBySeq, Unwritten, kept};
+use super::memory::{Memory, remember_key};
+use crate::audit::{self, AuditError, AuditLog, Batch, Entry, Finding, Head, MaxBySeq, Unwritten, kept};
+use crate::pipeline::audit_trust::{kept_in, remembered};
+use crate::repository::MAX_KEPT_BYTES;
 use crate::repository::wire::AuditHead;
-use crate::repository::{MAX_KEPT_BYTES, Repository};
 use crate::storage::{Durability, StorageError};
 
 /// How long a log that could not be written is left alone.
 pub const RETRY: Duration = Duration::from_secs(1);
+
+/// How long it is before it is tried again to have a key: that may mean to read the whole log.
+const RETRY_KEY: Duration = Duration::from_secs(10);
 
 /// The log, and what is known of it. Nothing at first: the log is opened when the first record comes.
 #[derive(Default)]
@@ -26,6 +32,10 @@ pub struct Writer {
     fallback: Option<Fallback>,
     /// Whether it was looked whether an earlier process kept records.
     recalled: bool,
+    /// What is remembered of the log; nothing until the key is there.
+    memory: Option<Arc<Memory>>,
+    /// When it is tried again to have a key, in uptime.
+    next_key: Duration,
 }
 
 /// Where the chain goes on while the log cannot be written.
@@ -59,32 +69,17 @@ pub enum Unrecordable {
     },
 }
 
-/// What the repository remembers of the chain, as the log wants to know it.
-pub fn remembered(repository: &Repository) -> Option<Head> {
-    repository.audit_head().ok().and_then(|loaded| loaded.value()).map(head_of)
-}
-
-/// The same place in the chain.
-pub fn head_of(head: AuditHead) -> Head {
-    Head { seq: head.seq, hash: head.hash }
-}
-
-/// The records that are kept in the repository.
-pub fn kept(repository: &Repository) -> Result<Vec<Kept>, StorageError> {
-    let files = repository.kept_audit_records()?;
-    Ok(files.into_iter().map(|(path, bytes)| Kept { path: path.into(), bytes }).collect())
-}
-
 impl Writer {
     /// Makes these durable, in the log or in the repository, and tells the world where the chain stands.
-    pub fn record(&mut self, world: &World, path: &Path, entries: &[Entry]) -> Result<(), Unrecordable> {
+    pub fn record(&mut self, world: &Arc<World>, path: &Path, entries: &[Entry]) -> Result<(), Unrecordable> {
         self.settle(world, path);
         if let Some(fallback) = &self.fallback {
-            let batch = Batch::after(fallback.head, entries);
+            let key = self.memory.as_ref().and_then(|memory| memory.key());
+            let batch = Batch::after(fallback.head, entries, key);
             return self.keep(world, "it failed before", batch.unwrap_or_default());
         }
         if self.log.is_none() {
-            match open(world, path, remembered(&world.repository)) {
+            match self.open(world, path, remembered(&world.repository)) {
                 Ok(log) => self.log = Some(log),
                 Err(error) => {
                     self.fall_back(world, path, &error, None);
@@ -102,7 +97,7 @@ impl Writer {
         }
         let head = log.head();
         for finding in log.take_findings() {
-            tell(path, &finding);
+            tell(world, path, &finding);
         }
         match appended {
             Ok(_) => {
@@ -118,20 +113,37 @@ impl Writer {
         }
     }
 
+    /// Looks whether the log still is what it was when it was last written.
+    pub fn look(&mut self, world: &Arc<World>, path: &Path) {
+        let Some(log) = self.log.as_mut() else { return };
+        let (looked, head) = (log.look(), log.head());
+        for finding in log.take_findings() {
+            tell(world, path, &finding);
+        }
+        if let Err(error) = looked {
+            self.fall_back(world, path, &error, Some(head));
+        }
+    }
+
     /// Brings what is kept into the log, if it is time to try.
-    pub fn settle(&mut self, world: &World, path: &Path) {
+    pub fn settle(&mut self, world: &Arc<World>, path: &Path) {
         if !self.recalled {
             self.recall(world);
         }
         let now = world.clock.uptime();
+        if self.may_have_key(world) {
+            // A log that was opened without a key takes anything for a record: it is opened anew with one.
+            self.log = None;
+        }
         if self.fallback.as_ref().is_none_or(|fallback| fallback.retry_at > now) {
             return;
         }
-        match merge(world, path) {
+        match self.merge(world, path) {
             Ok(log) => {
                 let head = log.head();
                 (self.log, self.fallback) = (Some(log), None);
                 self.remember(world, head);
+                world.recheck_audit();
             }
             Err(why) => {
                 tracing::debug!(path = %path.display(), "the audit log still cannot be written: {why}");
@@ -142,8 +154,8 @@ impl Writer {
     }
 
     /// Whether records are kept, or may be.
-    fn recall(&mut self, world: &World) {
-        match kept(&world.repository) {
+    fn recall(&mut self, world: &Arc<World>) {
+        match kept_in(&world.repository) {
             Ok(kept) => {
                 self.recalled = true;
                 if !kept.is_empty() {
@@ -157,13 +169,17 @@ impl Writer {
     }
 
     /// From now on records are kept. `head` is where the chain stands, if the log could be read.
-    fn fall_back(&mut self, world: &World, path: &Path, error: &AuditError, head: Option<Option<Head>>) {
+    fn fall_back(&mut self, world: &Arc<World>, path: &Path, error: &AuditError, head: Option<Option<Head>>) {
         tracing::error!(path = %path.display(), "the audit log cannot be written, records are kept in {}: {}",
             world.repository.location(), chain(error));
         world.metrics.observe_audit_failure();
+        if matches!(error, AuditError::NotAFile { .. }) {
+            world.doubt_audit();
+        }
         let expected = remembered(&world.repository);
+        let authenticator = self.memory.as_ref().map(|memory| audit::Memory::authenticator(&**memory));
         // A log that holds nothing may be one that is out of reach.
-        let (head, certain) = match (head, audit::last_head(path)) {
+        let (head, certain) = match (head, audit::last_head(path, &authenticator.unwrap_or_default())) {
             (Some(head), _) => (head, true),
             (None, Ok(Some(last))) => (Some(last).max_by_seq(expected), true),
             (None, _) => (expected, false),
@@ -187,7 +203,7 @@ impl Writer {
         fallback.head = batch.head();
         let certain = fallback.certain;
         if let Some(head) = batch.head().filter(|_| certain) {
-            remember_lazily(world, head);
+            self.remember_lazily(world, head);
         }
         self.show(world);
         Ok(())
@@ -195,56 +211,86 @@ impl Writer {
 
     fn remember(&self, world: &World, head: Option<Head>) {
         if let Some(head) = head {
-            remember_lazily(world, head);
+            self.remember_lazily(world, head);
         }
         self.show(world);
     }
 
     fn show(&self, world: &World) {
+        let key = self.memory.as_ref().map(|memory| memory.key_id());
+        // What is not marked yet could not be told from a forgery by whoever remembers the head.
+        let is_marked = self.memory.as_ref().is_none_or(|memory| memory.is_marked());
         world.update_audit(|view| match (&self.fallback, &self.log) {
             (Some(fallback), _) => {
-                *view = AuditView { head: fallback.head, certain: fallback.certain, failing: true, ..*view };
+                let certain = fallback.certain && is_marked;
+                *view = AuditView { head: fallback.head, certain, failing: true, key, ..*view };
             }
-            (None, Some(log)) => *view = AuditView { head: log.head(), certain: true, failing: false, ..*view },
+            (None, Some(log)) => {
+                *view = AuditView { head: log.head(), certain: is_marked, failing: false, key, ..*view };
+            }
             (None, None) => {}
         });
     }
-}
 
-/// Remembered without a sync: it only has to be newer than nothing.
-fn remember_lazily(world: &World, head: Head) {
-    let head = AuditHead { seq: head.seq, hash: head.hash };
-    let _ = world.repository.remember_audit_head(head, Durability::Lazy);
-}
-
-fn open(world: &World, path: &Path, expected: Option<Head>) -> Result<AuditLog, AuditError> {
-    let (log, opening) = AuditLog::open(path, expected)?;
-    tracing::debug!(path = %path.display(), ?opening, "audit log opened");
-    opening.findings.iter().for_each(|finding| tell(path, finding));
-    let _ = world;
-    Ok(log)
-}
-
-/// Brings what is kept into the log, and forgets it once the head behind it is remembered.
-fn merge(world: &World, path: &Path) -> Result<AuditLog, String> {
-    let kept = kept(&world.repository).map_err(|error| chain(&error))?;
-    let mut log = open(world, path, kept::base(&kept)).map_err(|error| chain(&error))?;
-    let merged = log.merge(&kept).map_err(|error| chain(&error))?;
-    if let Some(head) = log.head() {
-        let head = AuditHead { seq: head.seq, hash: head.hash };
-        world.repository.remember_audit_head(head, Durability::Durable).map_err(|error| chain(&error))?;
+    /// Opens the log, with a key if there can be one.
+    fn open(&mut self, world: &Arc<World>, path: &Path, expected: Option<Head>) -> Result<AuditLog, AuditError> {
+        let mut told = None;
+        if self.may_have_key(world) {
+            match remember_key(world, path) {
+                Ok((memory, finding)) => (self.memory, told) = (Some(Arc::new(memory)), finding),
+                Err(error) => {
+                    tracing::error!("audit records are not authenticated: {}", chain(&error));
+                    self.next_key = world.clock.uptime() + RETRY_KEY;
+                }
+            }
+        }
+        let memory: Arc<dyn audit::Memory> = match &self.memory {
+            Some(memory) => memory.clone(),
+            None => Arc::new(audit::Authenticator::default()),
+        };
+        let (mut log, opening) = AuditLog::open(path, expected, memory)?;
+        tracing::debug!(path = %path.display(), ?opening, "audit log opened");
+        opening.findings.iter().chain(&told).for_each(|finding| tell(world, path, finding));
+        told.into_iter().for_each(|finding| log.announce(finding));
+        Ok(log)
     }
-    world.repository.forget_audit_records().map_err(|error| chain(&error))?;
-    tracing::info!(path = %path.display(), records = merged.written, renumbered = merged.renumbered,
-        "the audit log can be written again: what was kept is in it");
-    Ok(log)
+
+    /// Brings what is kept into the log, and forgets it once the head behind it is remembered.
+    fn merge(&mut self, world: &Arc<World>, path: &Path) -> Result<AuditLog, String> {
+        let kept = kept_in(&world.repository).map_err(|error| chain(&error))?;
+        let mut log = self.open(world, path, kept::base(&kept)).map_err(|error| chain(&error))?;
+        let merged = log.merge(&kept).map_err(|error| chain(&error))?;
+        if let Some(head) = log.head() {
+            let remembered = world.repository.remember_audit_head(self.anchor(head), Durability::Durable);
+            remembered.map_err(|error| chain(&error))?;
+        }
+        world.repository.forget_audit_records().map_err(|error| chain(&error))?;
+        tracing::info!(path = %path.display(), records = merged.written, renumbered = merged.renumbered,
+            "the audit log can be written again: what was kept is in it");
+        Ok(log)
+    }
+
+    /// Whether there is no key, and it is time to see to that.
+    fn may_have_key(&self, world: &World) -> bool {
+        self.memory.is_none() && self.next_key <= world.clock.uptime() && !world.repository.is_vacant()
+    }
+
+    fn anchor(&self, head: Head) -> AuditHead {
+        AuditHead { seq: head.seq, hash: head.hash, key: self.memory.as_ref().map(|memory| memory.key_id()) }
+    }
+
+    /// Remembered without a sync: it only has to be newer than nothing.
+    fn remember_lazily(&self, world: &World, head: Head) {
+        let _ = world.repository.remember_audit_head(self.anchor(head), Durability::Lazy);
+    }
 }
 
-fn tell(path: &Path, finding: &Finding) {
+fn tell(world: &World, path: &Path, finding: &Finding) {
     let path: PathBuf = path.to_owned();
     match finding {
-        Finding::HeadMissing { .. } | Finding::OtherWriter { .. } => {
+        finding if finding.is_alarming() => {
             tracing::error!(path = %path.display(), ?finding, "the audit log is not what it was: run fiovana-app audit verify");
+            world.doubt_audit();
         }
         Finding::Continued => {}
         _ => tracing::info!(path = %path.display(), ?finding, "audit log"),

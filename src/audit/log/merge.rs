@@ -33,7 +33,8 @@ impl AuditLog {
         let heads: Vec<Option<Head>> = lines.iter().map(|line| link(line).map(|link| link.head)).collect();
         let rest = &lines[self.merged_already(&heads)?..];
         let Some(first) = rest.first() else { return Ok(Merged { written: 0, renumbered: false }) };
-        let fits = link(first).is_some_and(|link| self.goes_on_with(&link));
+        let ours = |line: &&[u8]| link(line).is_none_or(|link| self.authenticator.admits(&link, Some(link.head)));
+        let fits = link(first).is_some_and(|link| self.goes_on_with(&link)) && rest.iter().all(ours);
         let batch = if fits { verbatim(rest) } else { self.renumbered(rest)? };
         self.write(&batch)?;
         Ok(Merged { written: rest.len(), renumbered: !fits })
@@ -54,7 +55,7 @@ impl AuditLog {
         }
         let file = self.position.file.try_clone().map_err(AuditError::at("open", &self.path))?;
         let live = Segment { path: self.path.clone(), file, tip: self.position.tip };
-        let rotated = Segments::rotated(&self.path)?.files;
+        let rotated = Segments::rotated(&self.path, &self.authenticator)?.files;
         let mut merged = 0;
         let mut left_bytes = SEARCHED_BYTES;
         'files: for segment in rotated.iter().chain([&live]).rev() {
@@ -84,8 +85,10 @@ impl AuditLog {
             let Some((was, record)) = link(line).and_then(|link| Some((link.head, link.record()?))) else { continue };
             let mut record = record.moved_after(batch.head().or(self.position.follows));
             record.details.insert(KEPT_AS.to_owned(), json!(was));
-            let line =
-                record.into_line().map_err(|error| AuditError::at("encode a record for", &self.path)(error.into()))?;
+            let key = self.authenticator.key();
+            let line = record
+                .into_line(key)
+                .map_err(|error| AuditError::at("encode a record for", &self.path)(error.into()))?;
             batch.push(&line);
         }
         Ok(batch)

@@ -58,7 +58,7 @@ fn a_reopened_log_goes_on_where_it_ended() {
 fn the_file_and_its_directories_are_created_for_us_alone() {
     let scratch = Scratch::new();
     let path = scratch.beside("logs/of/today/security_audit.log");
-    AuditLog::open(&path, None).unwrap().0.append(&[entry("ServiceStarted")]).unwrap();
+    AuditLog::open(&path, None, scratch.memory.clone()).unwrap().0.append(&[entry("ServiceStarted")]).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
@@ -190,7 +190,7 @@ fn what_is_no_file_is_refused_by_name() {
     for (path, found) in
         [(link, "a symbolic link"), (directory, "a directory"), ("/dev/null".into(), "a device or a pipe")]
     {
-        let error = AuditLog::open(&path, None).unwrap_err();
+        let error = AuditLog::open(&path, None, scratch.memory.clone()).unwrap_err();
         assert!(matches!(error, AuditError::NotAFile { found: it, .. } if it == found), "{error}");
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     }
@@ -204,7 +204,7 @@ fn a_place_that_cannot_be_written_gives_one_clear_error() {
     let below_a_file = scratch.path.join("security_audit.log");
     let read_only = std::path::Path::new("/proc/security_audit.log");
     for (path, action) in [(below_a_file.as_path(), "open"), (read_only, "create")] {
-        let error = AuditLog::open(path, None).unwrap_err();
+        let error = AuditLog::open(path, None, scratch.memory.clone()).unwrap_err();
         assert_eq!(error.to_string(), format!("{action} {}", path.display()));
         assert!(std::error::Error::source(&error).is_some());
     }
@@ -232,11 +232,7 @@ fn pages_are_newest_last_and_bounded() {
     fs::rename(&scratch.path, scratch.beside("security_audit.log.1")).unwrap();
     append_each(&mut log, &EVENTS);
     let page = |after, limit| -> Vec<u64> {
-        read_records(&scratch.path, &[], &Wanted { after, limit, ..Wanted::default() })
-            .unwrap()
-            .into_iter()
-            .map(|record| record.seq)
-            .collect()
+        scratch.page(&Wanted { after, limit, ..Wanted::default() }).into_iter().map(|record| record.seq).collect()
     };
     assert_eq!(page(None, 3), [6, 7, 8]);
     assert_eq!(page(None, 100), [1, 2, 3, 4, 5, 6, 7, 8]);
@@ -245,7 +241,6 @@ fn pages_are_newest_last_and_bounded() {
     assert_eq!(page(Some(8), 3), [0; 0]);
     assert_eq!(page(None, 0), [0; 0]);
     assert_eq!(page(Some(0), 0), [0; 0]);
-    assert!(
-        read_records(&scratch.beside("none.log"), &[], &Wanted { limit: 3, ..Wanted::default() }).unwrap().is_empty()
-    );
+    let (none, wanted) = (scratch.beside("none.log"), Wanted { limit: 3, ..Wanted::default() });
+    assert!(read_records(&none, &[], &wanted, &scratch.authenticator()).unwrap().is_empty());
 }

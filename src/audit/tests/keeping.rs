@@ -14,10 +14,10 @@ fn entries() -> Vec<Entry> {
 }
 
 /// Four records after `head`, in two files.
-fn keep_after(head: Option<Head>) -> Vec<Kept> {
-    let entries = entries();
-    let first = Batch::after(head, &entries[..2]).unwrap();
-    let second = Batch::after(first.head(), &entries[2..]).unwrap();
+fn keep_after(scratch: &Scratch, head: Option<Head>) -> Vec<Kept> {
+    let (entries, authenticator) = (entries(), scratch.authenticator());
+    let first = Batch::after(head, &entries[..2], authenticator.key()).unwrap();
+    let second = Batch::after(first.head(), &entries[2..], authenticator.key()).unwrap();
     [first, second]
         .iter()
         .map(|batch| Kept {
@@ -28,7 +28,7 @@ fn keep_after(head: Option<Head>) -> Vec<Kept> {
 }
 
 fn reopen(scratch: &Scratch, kept: &[Kept]) -> AuditLog {
-    AuditLog::open(&scratch.path, kept::base(kept)).unwrap().0
+    scratch.open(kept::base(kept))
 }
 
 fn kept_events(scratch: &Scratch) -> Vec<String> {
@@ -44,17 +44,17 @@ fn expected_events() -> Vec<String> {
 fn kept_records_are_part_of_the_chain_before_and_after_they_are_merged() {
     let scratch = Scratch::new();
     let head = *append_each(&mut scratch.open(None), &EVENTS).last().unwrap();
-    let kept = keep_after(Some(head));
+    let kept = keep_after(&scratch, Some(head));
     let last = kept::head(&kept).unwrap();
     assert_eq!((kept::base(&kept), last.seq), (Some(head), head.seq + 4));
-    let report = crate::audit::verify_chain(&scratch.path, &kept, &[head, last]).unwrap();
+    let report = scratch.verify_with(&kept, &[head, last]);
     assert!(report.is_whole() && report.anchors_matched == 2, "{report:?}");
     let mut log = reopen(&scratch, &kept);
     let merged = log.merge(&kept).unwrap();
     assert_eq!((merged.written, merged.renumbered, log.head()), (4, false, Some(last)));
     let next = *append_each(&mut log, &EVENTS).last().unwrap();
     // Those who looked at what was kept just before it was merged see it twice, and count it once.
-    let report = crate::audit::verify_chain(&scratch.path, &kept, &[head, last, next]).unwrap();
+    let report = scratch.verify_with(&kept, &[head, last, next]);
     assert!(report.is_whole() && report.anchors_matched == 3, "{report:?}");
     assert_eq!(kept_events(&scratch), expected_events());
 }
@@ -63,18 +63,18 @@ fn kept_records_are_part_of_the_chain_before_and_after_they_are_merged() {
 fn an_altered_or_lost_kept_record_is_found_by_the_anchors() {
     let scratch = Scratch::new();
     let head = *append_each(&mut scratch.open(None), &EVENTS).last().unwrap();
-    let kept = keep_after(Some(head));
+    let kept = keep_after(&scratch, Some(head));
     let anchor = kept::head(&kept).unwrap();
     for file in 0..2 {
         for at in 0..kept[file].bytes.len() - 1 {
             let mut altered = kept.clone();
             altered[file].bytes[at] ^= 1;
-            let report = crate::audit::verify_chain(&scratch.path, &altered, &[anchor]).unwrap();
+            let report = scratch.verify_with(&altered, &[anchor]);
             assert!(!report.is_whole(), "byte {at} of file {file}");
         }
         let mut fewer = kept.clone();
         fewer.remove(file);
-        assert!(!crate::audit::verify_chain(&scratch.path, &fewer, &[anchor]).unwrap().is_whole());
+        assert!(!scratch.verify_with(&fewer, &[anchor]).is_whole());
     }
 }
 
@@ -83,7 +83,7 @@ fn a_merge_cut_off_at_any_byte_is_finished_by_the_next_and_repeats_nothing() {
     let scratch = Scratch::new();
     let head = *append_each(&mut scratch.open(None), &EVENTS).last().unwrap();
     let before = scratch.bytes().len();
-    let kept = keep_after(Some(head));
+    let kept = keep_after(&scratch, Some(head));
     let last = kept::head(&kept).unwrap();
     reopen(&scratch, &kept).merge(&kept).unwrap();
     let whole = scratch.bytes();
@@ -123,8 +123,8 @@ fn a_log_that_went_on_elsewhere_gets_the_kept_records_under_new_numbers_and_says
     let scratch = Scratch::new();
     let head = append_each(&mut scratch.open(None), &EVENTS)[0];
     // What was remembered was older than the log, which could not be read.
-    let kept = keep_after(Some(head));
-    let report = crate::audit::verify_chain(&scratch.path, &kept, &[head]).unwrap();
+    let kept = keep_after(&scratch, Some(head));
+    let report = scratch.verify_with(&kept, &[head]);
     assert!(report.is_whole() && report.records == 4, "before they are merged: {report:?}");
     let merged = reopen(&scratch, &kept).merge(&kept).unwrap();
     assert_eq!((merged.written, merged.renumbered), (4, true));
@@ -147,7 +147,7 @@ fn a_log_that_went_on_elsewhere_gets_the_kept_records_under_new_numbers_and_says
 fn a_log_rotated_while_records_were_kept_still_begins_where_it_should() {
     let scratch = Scratch::new();
     let head = *append_each(&mut scratch.open(None), &EVENTS).last().unwrap();
-    let kept = keep_after(Some(head));
+    let kept = keep_after(&scratch, Some(head));
     fs::rename(&scratch.path, scratch.beside("security_audit.log.1")).unwrap();
     let mut log = reopen(&scratch, &kept);
     assert!(!log.merge(&kept).unwrap().renumbered);

@@ -169,11 +169,15 @@ fn a_changed_record_is_noticed_at_the_next_start() {
     let heads = append_each(&mut scratch.open(None), &EVENTS);
     let text = String::from_utf8(scratch.bytes()).unwrap().replace("BackupCompleted", "BackupCompleteD");
     scratch.put(text.as_bytes());
-    let (_, findings) = scratch.findings(Some(heads[2]));
-    assert!(
-        matches!(findings[..], [Finding::Continued, Finding::HeadMissing { expected, .. }] if expected == heads[2])
-    );
-    assert_eq!(scratch.findings(Some(heads[1])).1, [Finding::Continued]);
+    let missing = Finding::HeadMissing { expected: heads[2], found: Some(heads[1]) };
+    let forged = Finding::Forged { lines: 1 };
+    assert_eq!(scratch.findings(Some(heads[1])).1, [Finding::Continued, forged.clone()]);
+    let (mut log, findings) = scratch.findings(Some(heads[2]));
+    assert_eq!(findings, [Finding::Continued, missing, forged]);
+    // The chain goes on behind the record that was, and not behind the one in its place.
+    let after = append_each(&mut log, &EVENTS);
+    let found = scratch.verify(&after).first_break.map(|found| (found.fault, found.line));
+    assert_eq!(found, Some((Fault::Altered { seq: 4 }, 4)));
 }
 
 #[test]
@@ -212,7 +216,7 @@ fn a_huge_file_is_opened_by_its_end() {
     file.set_len(1 << 40).unwrap();
     drop(file);
     OpenOptions::new().append(true).open(&scratch.path).unwrap().write_all(&[b"\n", &bytes[..]].concat()).unwrap();
-    let (mut log, opening) = AuditLog::open(&scratch.path, Some(head)).unwrap();
+    let (mut log, opening) = AuditLog::open(&scratch.path, Some(head), scratch.memory.clone()).unwrap();
     assert_eq!(opening.findings, [Finding::Continued]);
     append_each(&mut log, &EVENTS);
 }

@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::audit::Head;
 use crate::audit::testing::{Scratch, append_each, put};
-use crate::audit::{Head, read_records};
 
 const EVENTS: [&str; 2] = ["BackupStarted", "BackupCompleted"];
 /// The files, oldest first.
@@ -131,5 +131,5 @@ fn a_file_that_is_put_in_the_place_of_another_is_found_and_files_that_only_chang
     let report = chain.scratch.verify(&chain.heads);
     assert!(report.is_whole() && report.records == 9, "{report:?}");
     let page = crate::audit::Wanted { after: Some(0), limit: 100, ..Default::default() };
-    assert_eq!(read_records(&chain.scratch.path, &[], &page).unwrap().len(), 9);
+    assert_eq!(chain.scratch.page(&page).len(), 9);
 }

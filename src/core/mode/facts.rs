@@ -54,6 +54,8 @@ coded! {
         ReplicaLagging = "replica_lagging",
         /// The audit log cannot be written.
         AuditUnwritable = "audit_unwritable",
+        /// The audit log is not what was written, or is not there.
+        AuditChainBroken = "audit_chain_broken",
         /// The mode could not be persisted.
         ModeNotPersisted = "mode_not_persisted",
         /// The clock jumped.

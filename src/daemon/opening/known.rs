@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use super::remembered::remembered;
 use crate::actors::AUDIT_LOG;
 use crate::actors::problems::chain;
-use crate::audit::{AuditError, Record, Wanted, read_records};
+use crate::audit::{AuditError, Authenticator, Record, Wanted, read_records};
 use crate::settings::{Settings, resolved};
 
 /// How many starts of the service are looked at.
@@ -51,7 +51,8 @@ pub fn known_elsewhere(settings: &Settings) -> Option<PathBuf> {
 /// The last starts of the service, oldest first; none if the log cannot be read.
 fn starts(settings: &Settings) -> Option<Vec<Record>> {
     let starts = Wanted { event: Some("ServiceStarted".to_owned()), limit: MAX_STARTS, ..Wanted::default() };
-    match read_records(&settings.log_directory.join(AUDIT_LOG), &[], &starts) {
+    // Whether they are ours only the repository could tell.
+    match read_records(&settings.log_directory.join(AUDIT_LOG), &[], &starts, &Authenticator::default()) {
         Ok(records) => Some(records),
         Err(AuditError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Some(vec![]),
         Err(error) => {
@@ -72,6 +73,8 @@ fn found_one(record: &Record) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use chrono::DateTime;
     use serde_json::json;
 
@@ -86,7 +89,9 @@ mod tests {
         let settings = Settings::load(&sources).unwrap();
         std::fs::create_dir_all(&settings.log_directory).unwrap();
         assert_eq!(known_here(&settings), Known::Never);
-        let mut log = AuditLog::open(&settings.log_directory.join(AUDIT_LOG), None).unwrap().0;
+        let mut log = AuditLog::open(&settings.log_directory.join(AUDIT_LOG), None, Arc::new(Authenticator::default()))
+            .unwrap()
+            .0;
         let here = settings.backup.backup_directory.display().to_string();
         let entry = |event, details: serde_json::Value| Entry {
             timestamp: DateTime::UNIX_EPOCH,
