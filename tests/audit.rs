@@ -481,6 +481,7 @@ fn a_log_that_was_rewritten_is_told_from_one_that_grew_or_was_rotated_and_what_i
 
 #[test]
 fn a_mode_that_was_asked_for_changes_in_the_name_of_whoever_asked() {
+    let me = format!("uid:{}", rustix::process::geteuid().as_raw());
     let installation = Installation::with_settings("[logging]\nformat = \"json\"\n");
     let daemon = installation.start();
     daemon.settle();
@@ -493,7 +494,7 @@ fn a_mode_that_was_asked_for_changes_in_the_name_of_whoever_asked() {
             let page = daemon.get("/api/audit?event=ModeChanged").json();
             let records = page["records"].as_array().unwrap();
             let theirs: Vec<&Value> = records.iter().filter(|record| record["correlation_id"] == id).collect();
-            assert!(theirs.iter().all(|record| record["principal"] == "http:127.0.0.1"), "{theirs:?}");
+            assert!(theirs.iter().all(|record| record["principal"] == me.as_str()), "{theirs:?}");
             let changed = |record: &&Value| {
                 let details = &record["details"];
                 details["from"] == begins && details["to"] == ends

@@ -268,7 +268,7 @@ fn a_read_only_backup_directory_stops_the_start_and_says_what_to_do() {
 
     files::set_mode(&backups, 0o755);
     if rustix::process::geteuid().is_root() {
-        files::give_away(&backups, 65_534);
+        files::give_away(&backups, common::UNPRIVILEGED);
     }
     let daemon = installation.start();
     daemon.settle();
@@ -284,9 +284,9 @@ fn a_repository_of_a_newer_format_is_left_untouched() {
     let document = installation.path("backups/repository.json");
     let text = String::from_utf8(files::read(&document)).unwrap();
     let (lines, _) = text.trim_end().rsplit_once('\n').unwrap();
-    let newer = format!("{}\n", lines.replacen("\"format\": 1", "\"format\": 2", 1));
+    let newer = format!("{}\n", lines.replacen("\"format\": 2", "\"format\": 3", 1));
     files::write(&document, format!("{newer}  \"sha256\": \"{}\" }}\n", files::sha256(newer.as_bytes())));
-    start_refused::<&str>(&installation, &[], FAILED, &["format 2", "newer fiovana-app"]);
+    start_refused::<&str>(&installation, &[], FAILED, &["format 3", "newer fiovana-app"]);
 }
 
 #[test]

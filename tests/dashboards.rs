@@ -232,16 +232,12 @@ fn a_real_prometheus_sees_recovery_mode_and_failing_backups_and_that_they_are_ov
     prometheus.wait_until_scraped();
     assert_eq!(prometheus.state("RecoveryMode"), None);
     assert_eq!(prometheus.state("BackupFailing"), None);
-    // A directory where a file should be fails the run.
-    let file = installation.path("config/app_config.json");
-    let saved = read(&file);
-    std::fs::remove_file(&file).unwrap();
-    std::fs::create_dir(&file).unwrap();
+    // A source that is not there fails the run.
+    std::fs::rename(installation.path("config"), installation.path("away")).unwrap();
     assert_ne!(daemon.post("/api/backup/application").status, 201);
     prometheus.wait_for("BackupFailing", Some("pending"));
     prometheus.wait_for("BackupFailing", Some("firing"));
-    std::fs::remove_dir(&file).unwrap();
-    write(&file, saved);
+    std::fs::rename(installation.path("away"), installation.path("config")).unwrap();
     daemon.backup_when_free("application");
     prometheus.wait_for("BackupFailing", None);
     assert_eq!(daemon.post("/api/recovery/enter").status, 200);

@@ -160,7 +160,7 @@ fn a_replica_that_cannot_be_written_is_reported_and_no_backup_fails_for_it() {
     std::fs::create_dir(installation.path("usb")).unwrap();
     files::write(&installation.path("config/fiovana.toml"), ELSEWHERE);
     if rustix::process::geteuid().is_root() {
-        files::give_away(installation.root(), 65_534);
+        files::give_away(installation.root(), common::UNPRIVILEGED);
     }
     let daemon = installation.start();
     daemon.settle();

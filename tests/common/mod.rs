@@ -64,6 +64,9 @@ pub fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
     (begun.elapsed().as_secs_f64(), result)
 }
 
+/// The user of an installation without privileges. Not 65534, which stands for users that have no number of their own.
+pub const UNPRIVILEGED: u32 = 64_534;
+
 /// A directory with the sample configuration, in which the program can be started.
 pub struct Installation {
     directory: TempDir,
@@ -100,9 +103,8 @@ impl Installation {
 
     /// One whose programs run without privileges, even if the tests are run by root, whom no permission stops.
     pub fn unprivileged() -> Self {
-        const NOBODY: u32 = 65_534;
         let new = Self::new();
-        if rustix::process::geteuid().is_root() { new.given_to(NOBODY) } else { new }
+        if rustix::process::geteuid().is_root() { new.given_to(UNPRIVILEGED) } else { new }
     }
 
     /// The same with programs that run as this user, whose it is. Only root can do that.
