@@ -208,6 +208,7 @@ async fn serve(
     let mut hangup = watch_signal(SignalKind::hangup())?;
     let (settings, loaded) = (world.settings(), world.rejected_settings().is_none());
     doors::tell(&entrances)?;
+    users::tell(&access);
     let mut running = actors::start(world).await;
     if running.service.mode().name == "recovery" {
         tracing::warn!(

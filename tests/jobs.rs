@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use common::audit::{chained_records, count};
@@ -75,7 +75,10 @@ fn a_stop_lets_work_that_nobody_waits_for_come_to_its_end() {
     let daemon = installation.start();
     daemon.settle();
     daemon.backup("security");
-    drop(connect_and_send(&daemon, &format!("{RESTORE}Prefer: respond-async\r\nContent-Length: 0\r\n\r\n")));
+    let mut client = connect_and_send(&daemon, &format!("{RESTORE}Prefer: respond-async\r\nContent-Length: 0\r\n\r\n"));
+    // Whoever leaves before it was looked who they are is known to nobody.
+    assert!(client.read(&mut [0; 1024]).unwrap() > 0);
+    drop(client);
     daemon.wait("the restore to be under way", |_| installation.path("under-way").exists().then_some(()));
     daemon.signal_to_end();
     files::write(&installation.path("go"), "");

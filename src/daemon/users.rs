@@ -39,14 +39,18 @@ pub fn access(settings: &Settings) -> Result<Access, Failure> {
             Err(error) => return Err(error.into()),
         }
     }
-    if !users.is_somebody(geteuid().as_raw()) {
+    Ok(Access { users: users.trusting(trusted), open_reading: settings.http.open_reading })
+}
+
+/// Warns if this service's own user is nobody in particular, and what follows from that.
+pub fn tell(access: &Access) {
+    if !access.users.is_somebody(geteuid().as_raw()) {
         tracing::warn!(
             "this service runs as {}, which stands for users that have no number of their own, too: on loopback they all \
              need a token: give the service a user of its own",
             User::me()
         );
     }
-    Ok(Access { users: users.trusting(trusted), open_reading: settings.http.open_reading })
 }
 
 /// Whether every user of these settings can be made out.
