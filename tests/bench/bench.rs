@@ -192,7 +192,7 @@ fn replicate(site: &Site, to: &Path) {
     let (sets, mut run, progress) = ([site.set.name.clone()], Run::default(), Progress::default());
     let mut step = || replicate::step(&site.repository, &replica, &sets, &mut run, Utc::now(), &progress);
     while step().expect("replicate") == Next::Step {}
-    replicate::settle(&site.repository, &replica, &sets, None).expect("replicate");
+    replicate::settle(&site.repository, &replica, &sets).expect("replicate");
     assert_eq!(replicate::lag(&site.repository, &replica, &sets), 0);
 }
 

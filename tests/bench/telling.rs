@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::Utc;
 use fiovana_app::actors::view::facts;
 use fiovana_app::actors::{ACTORS, Role, World};
-use fiovana_app::audit::{AuditLog, Entry, Outcome};
+use fiovana_app::audit::{AuditLog, Authenticator, Entry, Key, Outcome};
 use fiovana_app::clock::SystemClock;
 use fiovana_app::core::{BackupKind, SetName};
 use fiovana_app::pipeline::Progress;
@@ -87,7 +87,8 @@ pub fn audit(root: &Path, table: &mut Table) {
     const GROUP: usize = 100;
     std::fs::create_dir_all(root).expect("create");
     let path = root.join("security_audit.log");
-    let (mut log, _) = AuditLog::open(&path, None).expect("open the log");
+    let authenticator = Authenticator::new(Key::generate().expect("a key"), None);
+    let (mut log, _) = AuditLog::open(&path, None, Arc::new(authenticator)).expect("open the log");
     let entries = vec![entry(); GROUP];
     let (ours, ()) = timed(|| (0..GROUPS).for_each(|_| drop(log.append(&entries).expect("append"))));
     let bytes = std::fs::read(&path).expect("read");
