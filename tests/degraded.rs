@@ -88,6 +88,10 @@ fn an_audit_log_that_cannot_be_written_is_told_until_it_can_be() {
     let detail = reason(&daemon, "audit_unwritable");
     assert!(detail.contains("logs/security_audit.log"), "{detail}");
     permit(&logs, 0o700);
+    // It was deleted, which is told until a person has said that it is known.
+    let detail = reason(&daemon, "audit_chain_broken");
+    assert!(detail.contains("logs/security_audit.log") && detail.contains("audit accept"), "{detail}");
+    assert_eq!(daemon.post("/api/audit/accept").status, 200);
     wait_until_normal(&daemon);
     let log = std::fs::read_to_string(logs.join("security_audit.log")).unwrap();
     let completed = |line: &str| line.contains("\"BackupCompleted\"") && line.contains(id.as_str().unwrap());

@@ -162,13 +162,14 @@ impl Replicas {
         entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.replica.clone()?))).collect()
     }
 
-    /// The configured replicas of the original that can be read now: no lock is taken, nothing is written.
+    /// The configured replicas of the original that can be read now: no lock is taken, nothing is written. Where there is no
+    /// original, any replica is one of it.
     pub(super) fn look_at_all(&self, settings: &Settings, original: &Repository) -> Vec<Repository> {
         let look = |replica: &ReplicaSettings| {
             let storage = Local::open(&replica.path).ok()?;
             let (repository, _) = Repository::open(Arc::new(storage), false).ok()?;
             repository.set_keys((*original.keys()).clone());
-            (repository.id() == original.id()).then_some(repository)
+            (original.is_vacant() || repository.id() == original.id()).then_some(repository)
         };
         settings.replicas.iter().filter_map(look).collect()
     }

@@ -597,7 +597,9 @@ impl World {
     /// What is remembered of the audit log now.
     pub(super) fn audit_memory(&self) -> Result<audit_trust::Memory, StorageError> {
         let _one_at_a_time = locked(&self.audit_memory);
-        audit_trust::Memory::of(&self.repository, self.audit().anchor())
+        // While records are kept elsewhere, it is not known yet behind which rotations they come.
+        let head = self.audit().anchor().filter(|_| !self.audit().failing);
+        audit_trust::Memory::of(&self.repository, head)
     }
 
     /// Why the settings that were found are not the ones in force, if so.

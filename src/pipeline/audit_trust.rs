@@ -80,6 +80,17 @@ pub enum KeyError {
     Random(#[from] io::Error),
 }
 
+/// The key that replicas remember, where there is no repository to remember one.
+pub fn lent_key(replicas: &[Repository]) -> Option<KeyDocument> {
+    replicas.iter().find_map(usable_key).map(|(document, _)| document)
+}
+
+/// A key that can be used, and where it is remembered.
+fn usable_key(place: &Repository) -> Option<(KeyDocument, String)> {
+    let document = key(place).ok()?.value()?;
+    document.authenticator().is_some().then(|| (document, place.location()))
+}
+
 /// Makes sure that there is a key: the one that is remembered, or that a replica remembers, or else a new one. A new one
 /// authenticates what follows the log as it is; where no place knows of an earlier one, the log is taken at its word for
 /// what came before. Returns it, and what there is to tell of it. For the repository's only writer.
@@ -97,11 +108,7 @@ pub fn obtain_key(
     }
     let replicas = replicas();
     let places = || std::iter::once(repository).chain(&replicas);
-    let usable = |place: &Repository| {
-        let document = key(place).ok()?.value()?;
-        document.authenticator().is_some().then(|| (document, place.location()))
-    };
-    if let Some((mut document, from)) = places().find_map(usable) {
+    if let Some((mut document, from)) = places().find_map(usable_key) {
         (document.sealed, document.sealed_for) = (None, Vec::new());
         mark(repository, Marks::default(), || places().filter_map(|place| known(place).marks).collect())?;
         repository.save_state(AUDIT_KEY, &document, Durability::Durable)?;

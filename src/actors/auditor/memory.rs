@@ -11,7 +11,7 @@ use super::super::problems::chain;
 use super::super::world::World;
 use crate::audit::{self, Authenticator, Finding, Head, Key, Marks};
 use crate::core::Digest;
-use crate::pipeline::audit_trust::{KeyError, obtain_key};
+use crate::pipeline::audit_trust::{KeyError, lent_key, obtain_key};
 
 /// The key, and where rotations are marked.
 pub struct Memory {
@@ -29,14 +29,18 @@ impl std::fmt::Debug for Memory {
     }
 }
 
-/// The key that is remembered, or a new one; and what there is to tell of it.
-pub fn remember_key(world: &Arc<World>, log: &Path) -> Result<(Memory, Option<Finding>), KeyError> {
+/// The key that is remembered, or a new one; and what there is to tell of it. `None` where there is no repository, and
+/// no replica that remembers one.
+pub fn remember_key(world: &Arc<World>, log: &Path) -> Result<Option<(Memory, Option<Finding>)>, KeyError> {
     let replicas = || world.replicas.look_at_all(&world.settings(), &world.repository);
-    let (document, told) =
-        world.obtain_audit_key(|| obtain_key(&world.repository, replicas, log, world.clock.now()))?;
+    let obtained = world.obtain_audit_key(|| match world.repository.is_vacant() {
+        true => Ok(lent_key(&replicas()).map(|document| (document, None))),
+        false => obtain_key(&world.repository, replicas, log, world.clock.now()).map(Some),
+    });
+    let Some((document, told)) = obtained? else { return Ok(None) };
     let authenticator = document.authenticator().unwrap_or_default();
     let memory = Memory { world: world.clone(), authenticator, key_id: document.id, unmarked: Mutex::default() };
-    Ok((memory, told))
+    Ok(Some((memory, told)))
 }
 
 impl Memory {
@@ -53,7 +57,7 @@ impl Memory {
     /// Whether every rotation is marked; those that are not are tried again.
     pub fn is_marked(&self) -> bool {
         let mut unmarked = self.unmarked.lock().unwrap_or_else(PoisonError::into_inner);
-        if !unmarked.is_empty() {
+        if !unmarked.is_empty() && !self.world.repository.is_vacant() {
             match self.world.mark_audit(|_| Marks { rotations: unmarked.clone(), ..Marks::default() }) {
                 Ok(()) => unmarked.clear(),
                 Err(error) => tracing::warn!("a rotation of the audit log was not remembered: {}", chain(&error)),

@@ -13,6 +13,7 @@ use super::super::problems::chain;
 use super::super::world::{AuditView, World};
 use super::memory::{Memory, remember_key};
 use crate::audit::{self, AuditError, AuditLog, Batch, Entry, Finding, Head, MaxBySeq, Unwritten, kept};
+use crate::core::repeated::Repeated;
 use crate::pipeline::audit_trust::{kept_in, remembered};
 use crate::repository::MAX_KEPT_BYTES;
 use crate::repository::wire::AuditHead;
@@ -36,6 +37,8 @@ pub struct Writer {
     memory: Option<Arc<Memory>>,
     /// When it is tried again to have a key, in uptime.
     next_key: Duration,
+    /// Why there is none.
+    keyless: Repeated,
 }
 
 /// Where the chain goes on while the log cannot be written.
@@ -237,11 +240,9 @@ impl Writer {
         let mut told = None;
         if self.may_have_key(world) {
             match remember_key(world, path) {
-                Ok((memory, finding)) => (self.memory, told) = (Some(Arc::new(memory)), finding),
-                Err(error) => {
-                    tracing::error!("audit records are not authenticated: {}", chain(&error));
-                    self.next_key = world.clock.uptime() + RETRY_KEY;
-                }
+                Ok(Some((memory, finding))) => (self.memory, told) = (Some(Arc::new(memory)), finding),
+                Ok(None) => self.do_without_key(world, "there is no repository"),
+                Err(error) => self.do_without_key(world, &chain(&error)),
             }
         }
         let memory: Arc<dyn audit::Memory> = match &self.memory {
@@ -272,7 +273,14 @@ impl Writer {
 
     /// Whether there is no key, and it is time to see to that.
     fn may_have_key(&self, world: &World) -> bool {
-        self.memory.is_none() && self.next_key <= world.clock.uptime() && !world.repository.is_vacant()
+        self.memory.is_none() && self.next_key <= world.clock.uptime()
+    }
+
+    fn do_without_key(&mut self, world: &World, why: &str) {
+        if let Some(times) = self.keyless.again(why) {
+            tracing::error!(times, "audit records are not authenticated, and will have to be accepted: {why}");
+        }
+        self.next_key = world.clock.uptime() + RETRY_KEY;
     }
 
     fn anchor(&self, head: Head) -> AuditHead {
