@@ -422,7 +422,8 @@ fn a_torn_line_and_lines_of_the_application_are_no_forgery() {
 
 #[test]
 fn a_log_that_is_deleted_or_no_file_any_more_is_told_at_once_and_never_waited_for() {
-    let obstacles: [(&str, fn(&Path)); 4] = [
+    type PutThere = fn(&Path);
+    let obstacles: [(&str, PutThere); 4] = [
         ("deleted", |_| ()),
         ("a directory", |log| fs::create_dir(log).unwrap()),
         ("a pipe", |log| {
@@ -562,7 +563,8 @@ fn whoever_rewrites_the_log_and_the_state_of_the_repository_is_found_by_a_replic
     let as_it_was = tempfile::tempdir().unwrap();
     copy(installation.root(), as_it_was.path());
     let [key, marks, head] = &memory(&installation, "backups")[..] else { unreachable!() };
-    let forge: [(&str, &dyn Fn(&mut Vec<String>)); 4] = [
+    type Forge<'a> = &'a dyn Fn(&mut Vec<String>);
+    let forge: [(&str, Forge<'_>); 4] = [
         ("an acceptance", &|lines| {
             lines[3] = altered(&lines[3]);
             let accepted = format!("altered:4:{}", sha256(lines[3].as_bytes()));
