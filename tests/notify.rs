@@ -22,20 +22,19 @@ fn notify_by(installation: &Installation, section: &str) {
     write(&installation.path("config/fiovana.toml"), format!("[notify]\n{section}"));
 }
 
-/// Puts a directory in the place of a file, which fails every backup of its set, and puts the file back.
+/// Moves all files of a set away, which fails every backup of it, and puts them back.
 fn with_failing_backups(installation: &Installation, daemon: &Daemon, body: impl FnOnce()) {
-    let file = installation.path("config/app_config.json");
-    let saved = read(&file);
-    std::fs::remove_file(&file).unwrap();
-    std::fs::create_dir(&file).unwrap();
+    let (config, away) = (installation.path("config"), installation.path("away"));
+    std::fs::create_dir_all(&away).unwrap();
+    let files = || common::APPLICATION.iter();
+    files().for_each(|file| std::fs::rename(config.join(file), away.join(file)).unwrap());
     daemon.wait("a failed backup", |daemon| {
         let answer = daemon.post("/api/backup/application");
         assert_ne!(answer.status, 201, "{}", answer.text);
         (answer.status != 409).then_some(())
     });
     body();
-    std::fs::remove_dir(&file).unwrap();
-    write(&file, saved);
+    files().for_each(|file| std::fs::rename(away.join(file), config.join(file)).unwrap());
 }
 
 /// Waits until the program was told something with all of these variables, and returns all it was told with it.
