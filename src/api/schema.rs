@@ -15,18 +15,18 @@ pub mod patterns {
     /// A set's name, and a replica's.
     pub const NAME: &str = "^[a-z][a-z0-9_-]{0,31}$";
     /// A backup's id.
-    pub const ID: &str = "^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$";
+    pub const ID: &str = "^[0-9]{8}T[0-9]{6}Z-([0-9a-f]{8}|[0-9a-f]{32})$";
     /// A file's path: a text without controls.
     pub const FILE: &str = r"^[^\u0000-\u001f\u007f-\u009f]+$";
     /// A job's name.
     pub const JOB: &str = "^[0-9a-f]{16}$";
     /// What a backup is referred to by: the beginning of an id.
-    pub const REFERENCE: &str = "^([0-9]{1,8}|[0-9]{8}T[0-9]{0,6}|[0-9]{8}T[0-9]{6}Z(-[0-9a-f]{0,8})?)$";
+    pub const REFERENCE: &str = "^([0-9]{1,8}|[0-9]{8}T[0-9]{0,6}|[0-9]{8}T[0-9]{6}Z(-[0-9a-f]{0,32})?)$";
     /// The same where the set is known.
-    pub const RESTORABLE: &str = "^([0-9]{1,8}|[0-9]{8}T[0-9]{0,6}|[0-9]{8}T[0-9]{6}Z(-[0-9a-f]{0,8})?|latest)$";
+    pub const RESTORABLE: &str = "^([0-9]{1,8}|[0-9]{8}T[0-9]{0,6}|[0-9]{8}T[0-9]{6}Z(-[0-9a-f]{0,32})?|latest)$";
     /// The same, or the place of a lost backup.
     pub const FORGETTABLE: &str =
-        "^([0-9]{1,8}|[0-9]{8}T[0-9]{0,6}|[0-9]{8}T[0-9]{6}Z(-[0-9a-f]{0,8})?|[a-z][a-z0-9_-]{0,31}:[0-9]{1,18})$";
+        "^([0-9]{1,8}|[0-9]{8}T[0-9]{0,6}|[0-9]{8}T[0-9]{6}Z(-[0-9a-f]{0,32})?|[a-z][a-z0-9_-]{0,31}:[0-9]{1,18})$";
 }
 
 fn word(pattern: &str, example: &str, description: &str) -> RefOr<Schema> {
