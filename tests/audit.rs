@@ -286,6 +286,8 @@ fn no_acknowledged_record_is_lost_or_repeated_by_kill_9_whether_the_log_can_be_w
     println!("FIOVANA_TEST_SEED={seed}");
     let mut rng = fastrand::Rng::with_seed(seed);
     let installation = Installation::with_settings("[backup]\nmax_backups = 1000000\n");
+    // The repository and the log are begun, so that a log that cannot be written is known to have been there.
+    drop(installation.start());
     let acknowledged = Mutex::new(Vec::new());
     let mut obstructed = false;
     for _round in 0..if common::long() { 400 } else { 25 } {
