@@ -9,6 +9,7 @@ mod guard;
 pub mod keys;
 mod opening;
 pub mod owner;
+mod signals;
 mod switch_user;
 mod systemd;
 mod twin;
@@ -19,8 +20,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::actors::problems::chain;
 use crate::actors::service::{Caller, Service};
@@ -42,6 +41,7 @@ use crate::tokens::Tokens;
 use opening::Opened;
 pub use opening::{Missing, Need};
 use owner::OwnerError;
+use signals::Signals;
 pub use switch_user::keep_memory_private;
 use users::UserError;
 
@@ -179,6 +179,8 @@ pub fn run(options: Options) -> Result<(), Failure> {
     let need = if settings.recovery_mode { Need::Emergency } else { Need::Ordinary };
     let Opened { mut lock, repository, mut opening } = opening::open(&settings, clock.as_ref(), Role::Daemon, need)?;
     let commands_at = doors::for_commands(&entrances)?.to_string();
+    let system = actix::System::new();
+    let signals = system.block_on(async { Signals::watch() })?;
     if let Some(Err(error)) = lock.as_mut().map(|lock| lock.announce(commands_at)) {
         // Commands will say that they cannot reach us; backups go on.
         tracing::warn!("{}", chain(&error));
@@ -192,7 +194,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
     if rejected.is_some() {
         world.set_rejected_settings(rejected);
     }
-    actix::System::new().block_on(serve(world, (entrances, access), tokens, clock, options.sources))
+    system.block_on(serve(world, (entrances, access), tokens, clock, options.sources, signals))
 }
 
 async fn serve(
@@ -201,11 +203,8 @@ async fn serve(
     tokens: Tokens,
     clock: Arc<dyn Clock>,
     sources: Sources,
+    mut signals: Signals,
 ) -> Result<(), Failure> {
-    let watch_signal = |kind| signal(kind).map_err(|error| Failure::System("watch signals", error));
-    let mut terminate = watch_signal(SignalKind::terminate())?;
-    let mut interrupt = watch_signal(SignalKind::interrupt())?;
-    let mut hangup = watch_signal(SignalKind::hangup())?;
     let (settings, loaded) = (world.settings(), world.rejected_settings().is_none());
     doors::tell(&entrances)?;
     users::tell(&access);
@@ -232,9 +231,9 @@ async fn serve(
     systemd::ready(&guard::status(&running.service));
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => {
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hangup.recv() => {
                 reload(&running, &sources).await;
                 certificate.as_ref().inspect(|certificate| renew(certificate));
             }
@@ -250,7 +249,7 @@ async fn serve(
     tokio::select! {
         () = stop => {}
         // Whatever is under way is whole or absent at the next start.
-        _ = interrupt.recv() => tracing::warn!("stopped at once"),
+        _ = signals.interrupt.recv() => tracing::warn!("stopped at once"),
     }
     Ok(())
 }

@@ -111,6 +111,18 @@ fn settings_that_cannot_be_understood_are_refused_and_those_in_force_stay() {
 }
 
 #[test]
+fn a_stop_that_comes_as_soon_as_the_address_is_known_is_orderly() {
+    const STARTS: usize = 10;
+    let installation = Installation::new();
+    for _ in 0..STARTS {
+        let daemon = installation.start_listening::<&str>(&[]);
+        assert_eq!(code(daemon.terminate()), 0);
+    }
+    assert_eq!(records(&installation, "ServiceStarted").len(), STARTS);
+    assert_eq!(records(&installation, "ServiceStopped").len(), STARTS);
+}
+
+#[test]
 fn a_second_interrupt_stops_at_once_and_leaves_everything_whole() {
     let installation = Installation::with_settings("[sets.large]\nsource = \"large\"\nfiles = [\"*\"]\n");
     std::fs::create_dir(installation.path("large")).unwrap();
