@@ -139,7 +139,13 @@ fn work_that_outlives_its_actor_keeps_the_write_lane_and_the_actor_is_shown_as_s
     });
     assert_eq!(reasons[0]["code"], "actor_stuck");
     // Waits for the lane, and is done beside nobody.
-    daemon.backup_when_free("security");
+    std::thread::scope(|scope| {
+        let backup = scope.spawn(|| daemon.backup("security"));
+        daemon.wait("the backup to wait", |daemon| (!daemon.set("security")["running_since"].is_null()).then_some(()));
+        assert!(!backup.is_finished() && actor(&daemon, "archiver")["state"] == "stuck");
+        writeln!(input, "ghosts end").unwrap();
+        backup.join().unwrap();
+    });
     assert_eq!(actor(&daemon, "archiver")["state"], "up");
     daemon.wait("mode normal", |daemon| (daemon.status()["mode"]["name"] == "normal").then_some(()));
 }

@@ -3,9 +3,9 @@
 //! Hazard: supervision that was never seen to work does not. A test can make each actor fail in each of the ways in
 //! which actors fail.
 
-use actix::{ActorContext, AsyncContext, Handler, Message};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use futures_util::FutureExt;
+use actix::{ActorContext, AsyncContext, Handler, Message};
 
 use super::archiver::Archiver;
 use super::auditor::Auditor;
@@ -29,26 +29,40 @@ pub enum Fault {
     Stop,
     /// A wait that does not end, in which the actor takes no messages.
     Hang,
-    /// Blocking work that holds the write lane for a while, whatever becomes of the actor.
-    Ghost(WriteLane),
+    /// Blocking work that holds the write lane until it is told to end, whatever becomes of the actor.
+    Ghost(WriteLane, Ghosts),
 }
 
 impl Fault {
     /// The fault of this name: `panic`, `error`, `stop`, `hang` or `ghost`.
-    pub(super) fn named(name: &str, lane: &WriteLane) -> Option<Self> {
+    pub(super) fn named(name: &str, lane: &WriteLane, ghosts: &Ghosts) -> Option<Self> {
         match name {
             "panic" => Some(Self::Panic),
             "error" => Some(Self::Error),
             "stop" => Some(Self::Stop),
             "hang" => Some(Self::Hang),
-            "ghost" => Some(Self::Ghost(lane.clone())),
+            "ghost" => Some(Self::Ghost(lane.clone(), ghosts.clone())),
             _ => None,
         }
     }
 }
 
-/// How long a ghost holds the lane.
-const HAUNTING: std::time::Duration = std::time::Duration::from_secs(4);
+/// Ghosts under way, and whether they are to end.
+#[derive(Clone, Debug, Default)]
+pub struct Ghosts(Arc<(Mutex<bool>, Condvar)>);
+
+impl Ghosts {
+    /// Lets all of them end, and those that come.
+    pub fn end(&self) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.1.notify_all();
+    }
+
+    fn wait_for_end(&self) {
+        let ended = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.0.1.wait_while(ended, |ended| !*ended));
+    }
+}
 
 macro_rules! victims {
     ($($actor:ident),+) => {
@@ -60,12 +74,12 @@ macro_rules! victims {
                     Fault::Panic => panic!("asked to"),
                     Fault::Error => fail(ctx, "asked to"),
                     Fault::Stop => ctx.stop(),
-                    Fault::Ghost(lane) => {
-                        // At once, or never: the next message may be the end of this instance.
-                        if let Some(Ok(pass)) = lane.enter().now_or_never() {
-                            tokio::task::spawn_blocking(move || (std::thread::sleep(HAUNTING), drop(pass)));
+                    // The next message, which may be the end of this instance, is handled once the ghost has begun.
+                    Fault::Ghost(lane, ghosts) => ctx.wait(actix::fut::wrap_future(async move {
+                        if let Ok(pass) = lane.enter().await {
+                            tokio::task::spawn_blocking(move || (ghosts.wait_for_end(), drop(pass)));
                         }
-                    }
+                    })),
                     Fault::Hang => ctx.wait(actix::fut::wrap_future(std::future::pending())),
                 }
             }
@@ -95,6 +109,7 @@ pub struct Victims {
     pub(super) scheduler: Option<Post<Scheduler>>,
     pub(super) supervisor: Post<Supervisor>,
     pub(super) verifier: Post<Verifier>,
+    pub(super) ghosts: Ghosts,
 }
 
 impl Victims {
@@ -123,10 +138,13 @@ pub(super) fn being_made(actor: &str) {
     }
 }
 
-/// Obeys lines such as `archiver panic` on standard input.
+/// Obeys lines such as `archiver panic` on standard input; `ghosts end` lets those end.
 pub fn obey_standard_input(service: super::service::Service) {
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {
+            if line == "ghosts end" {
+                service.end_ghosts();
+            }
             let struck = line.split_once(' ').is_some_and(|(actor, fault)| service.strike(actor, fault));
             tracing::info!(line, struck, "chaos");
         }

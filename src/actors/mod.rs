@@ -116,6 +116,7 @@ pub async fn start(world: World) -> Running {
         scheduler: scheduler.clone(),
         supervisor: supervisor.clone(),
         verifier: verifier.clone(),
+        ghosts: chaos::Ghosts::default(),
     };
     supervisor.do_send(Meet { herald: herald("supervisor"), verifier: verifier.clone(), scheduler: scheduler.clone() });
     let service = Service::new(

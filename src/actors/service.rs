@@ -100,8 +100,14 @@ impl Service {
     /// Makes an actor fail, for chaos tests; whether there is such an actor.
     #[cfg(feature = "chaos")]
     pub fn strike(&self, actor: &str, fault: &str) -> bool {
-        let fault = super::chaos::Fault::named(fault, &self.world.lane);
+        let fault = super::chaos::Fault::named(fault, &self.world.lane, &self.victims.ghosts);
         fault.is_some_and(|fault| self.victims.strike(actor, fault))
+    }
+
+    /// Lets the work end that outlives its actor.
+    #[cfg(feature = "chaos")]
+    pub fn end_ghosts(&self) {
+        self.victims.ghosts.end();
     }
 
     /// Backs up a set now; answered after it was read back.
