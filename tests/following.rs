@@ -18,6 +18,7 @@ use serde_json::Value;
 /// A restore that is under way until the test says otherwise: its health check waits for a file.
 const HEALTH: &str = "\
 [recovery]
+health_timeout = \"10m\"
 health_command = [\"/bin/sh\", \"-c\", \"touch ../under-way; until [ -e ../go ]; do sleep 0.01; done\"]
 ";
 
@@ -158,10 +159,25 @@ fn progress_is_shown_on_a_terminal_and_neither_in_a_pipe_nor_beside_a_document()
     assert_eq!(serde_json::from_str::<Value>(&shown).unwrap()["restored"].as_array().unwrap().len(), 4);
 }
 
+/// The same command, which heeds SIGINT whether these tests do or not: what a shell runs in the background ignores it, and so
+/// does whatever that starts (POSIX, Shell Command Language, 2.11).
+fn interruptible(command: Command) -> Command {
+    let mut heeding = Command::new("env");
+    heeding.arg("--default-signal=INT").arg(command.get_program()).args(command.get_args());
+    heeding.current_dir(command.get_current_dir().unwrap()).stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => heeding.env(name, value),
+            None => heeding.env_remove(name),
+        };
+    }
+    heeding
+}
+
 #[test]
 fn an_interrupted_command_leaves_its_work_to_the_service() {
     let restoring = Restoring::new();
-    let mut running = Running::start(restoring.installation.command::<&str>(&RESTORE, &[]));
+    let mut running = Running::start(interruptible(restoring.installation.command::<&str>(&RESTORE, &[])));
     restoring.daemon.wait("the job to be asked for", |_| (restoring.looks() > 0).then_some(()));
     running.signal(Signal::INT);
     assert_eq!(running.status().signal(), Some(Signal::INT.as_raw()));

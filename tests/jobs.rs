@@ -14,6 +14,7 @@ use serde_json::Value;
 /// A restore that is under way until the test says otherwise: its health check waits for a file.
 const HEALTH: &str = "\
 [recovery]
+health_timeout = \"10m\"
 health_command = [\"/bin/sh\", \"-c\", \"touch ../under-way; until [ -e ../go ]; do sleep 0.01; done\"]
 ";
 

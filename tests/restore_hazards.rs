@@ -163,7 +163,7 @@ fn a_target_disk_that_is_full_costs_the_restore_and_nothing_else() {
 }
 
 /// Restores wait, their files in place and not accepted yet, until the file `go` is there.
-const HELD: &str = "[recovery]\nhealth_command = [\"/bin/sh\", \"-c\", \"until [ -e ../go ]; do sleep 0.05; done\"]\n";
+const HELD: &str = "[recovery]\nhealth_timeout = \"10m\"\nhealth_command = [\"/bin/sh\", \"-c\", \"until [ -e ../go ]; do sleep 0.05; done\"]\n";
 
 /// An installation whose restores are held, with a backup of what is not live any more: that, and where it belongs.
 fn held(settings: &str) -> (Installation, String, Vec<u8>, PathBuf) {
