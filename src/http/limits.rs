@@ -10,6 +10,9 @@ use super::connections::Most;
 pub(super) const BACKLOG: i32 = 1024;
 
 /// What requests may take. Heads are bounded by actix: 96 headers, 128 KiB.
+///
+/// `head_timeout`, `keep_alive` and `linger` are timers of actix, which counts from a time that it looks up every half
+/// second, and forgets a timer that is over when it is set (actix-http 3.20, `h1/timer.rs`): none may be as short as that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Threads that answer.
@@ -71,7 +74,7 @@ impl Limits {
         head_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(10),
         keep_alive: Duration::from_secs(30),
-        linger: Duration::from_secs(1),
+        linger: Duration::from_secs(2),
         delivery: Duration::from_secs(30),
         shutdown_seconds: 30,
     };

@@ -13,6 +13,9 @@ use super::super::limits::Limits;
 use super::fake::{ID, Stage};
 use super::{Door, PATIENCE, Reply, request};
 
+/// Short for a timer of actix's own: see [`Limits`].
+const SHORT: Duration = Duration::from_secs(2);
+
 /// Hangs up so hard that the server cannot miss it: closing with an answer unread resets the connection.
 fn begin_and_hang_up(door: &Door, line: &str) {
     let mut stream = door.connect();
@@ -100,13 +103,13 @@ fn a_body_that_never_ends_is_not_waited_for() {
 
 #[test]
 fn a_head_that_never_ends_is_not_waited_for() {
-    let door = Door::with(Limits { head_timeout: Duration::from_millis(50), ..Limits::DEFAULT });
+    let door = Door::with(Limits { head_timeout: SHORT, ..Limits::DEFAULT });
     assert_eq!(door.raw(b"GET /healthz HTTP/1.1\r\nHost: local").status, 408);
 }
 
 #[test]
 fn an_idle_connection_is_closed() {
-    let door = Door::with(Limits { keep_alive: Duration::from_millis(50), ..Limits::DEFAULT });
+    let door = Door::with(Limits { keep_alive: SHORT, ..Limits::DEFAULT });
     let mut stream = door.connect();
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut answer = Vec::new();
@@ -126,14 +129,14 @@ fn unwanted_body(door: &Door) -> TcpStream {
 
 #[test]
 fn a_body_that_goes_on_after_its_answer_is_not_read_for_ever() {
-    let door = Door::with(Limits { linger: Duration::from_millis(50), ..Limits::DEFAULT });
+    let door = Door::with(Limits { linger: SHORT, ..Limits::DEFAULT });
     let mut silent = unwanted_body(&door);
     assert_eq!(Reply::read(&mut silent).status, 404, "closed, though its end never came");
 
     let mut endless = unwanted_body(&door);
     endless.set_write_timeout(Some(PATIENCE)).unwrap();
     let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
-    let refused = (0..1 << 14).find_map(|_| endless.write_all(&chunk).err()).expect("a gigabyte was read");
+    let refused = (0..1 << 17).find_map(|_| endless.write_all(&chunk).err()).expect("8 GiB were read");
     assert!(matches!(refused.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{refused}");
 }
 
