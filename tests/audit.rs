@@ -303,6 +303,7 @@ fn no_acknowledged_record_is_lost_or_repeated_by_kill_9_whether_the_log_can_be_w
         let delay = Duration::from_micros(rng.u64(..60_000));
         let (toggle, enough) = (rng.bool(), acknowledged.lock().unwrap().len() + rng.usize(..4));
         std::thread::scope(|scope| {
+            let kill = daemon.killed_when_dropped();
             scope.spawn(|| back_up_until_gone(&daemon, &acknowledged));
             // Sleeps that are meant: they choose the moment of what happens.
             std::thread::sleep(delay);
@@ -316,7 +317,7 @@ fn no_acknowledged_record_is_lost_or_repeated_by_kill_9_whether_the_log_can_be_w
             }
             daemon.wait("backups", |_| (acknowledged.lock().unwrap().len() >= enough).then_some(()));
             std::thread::sleep(delay);
-            daemon.kill_by_reference();
+            drop(kill);
         });
         let (exit, report) = verify(&installation);
         // A log out of reach cannot be judged; what is there must be whole.

@@ -132,11 +132,12 @@ fn every_acknowledged_backup_survives_kill_9_at_any_moment_with_nobodys_help() {
         let (writer, delay) = (rng.fork(), Duration::from_micros(rng.u64(..60_000)));
         let enough = all.len() + rng.usize(..4);
         std::thread::scope(|scope| {
+            let kill = daemon.killed_when_dropped();
             scope.spawn(|| back_up_until_killed(&installation, &daemon, writer, &acknowledged));
             daemon.wait("backups", |_| (acknowledged.lock().unwrap().len() >= enough).then_some(()));
             // A sleep that is meant: it chooses the moment of the crash.
             std::thread::sleep(delay);
-            daemon.kill_by_reference();
+            drop(kill);
         });
     }
     let daemon = installation.start();

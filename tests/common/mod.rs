@@ -404,6 +404,18 @@ impl Daemon {
         self.child.wait().unwrap();
     }
 
+    /// kill -9 when what is returned is dropped, by a test that fails too: clients that go on until the service is gone
+    /// would do so for ever.
+    pub fn killed_when_dropped(&self) -> impl Drop {
+        struct Kill<'d>(&'d Daemon);
+        impl Drop for Kill<'_> {
+            fn drop(&mut self) {
+                let _ = kill_process(self.0.pid(), Signal::KILL);
+            }
+        }
+        Kill(self)
+    }
+
     /// kill -9, and with it the clients that still wait for an answer.
     pub fn kill_by_reference(&self) {
         kill_process(self.pid(), Signal::KILL).unwrap();
