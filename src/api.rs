@@ -20,7 +20,9 @@ mod status;
 mod verify;
 
 pub use audit::{AcceptOutcome, AuditPage, AuditQuery, MAX_RECORDS};
-pub use backups::{BackupDetails, BackupList, BackupSummary, FileDocument, ListQuery, MAX_LIST, UnreadableDocument};
+pub use backups::{
+    BackupDetails, BackupList, BackupSummary, FileDocument, ListQuery, MAX_LIST, SymlinkDocument, UnreadableDocument,
+};
 pub use damage::{DamageStatus, DamagedPlace, MAX_DAMAGED_SHOWN, ScrubStatus};
 pub use diff::{DiffDocument, DiffQuery, FileChange, FileDiff};
 pub use drill::{DrillOutcome, DrillVerdict};

@@ -151,17 +151,21 @@ fn an_invalid_file_is_restored_only_when_that_is_wanted() {
 }
 
 #[test]
-fn a_symlink_in_the_way_is_neither_followed_nor_replaced() {
+fn a_symlink_in_the_way_is_replaced_and_never_followed_and_an_undo_brings_it_back() {
     let installation = Installation::new();
     back_up(&installation);
     let (target, outside) = (installation.path("config/security_config.json"), installation.path("outside.json"));
     files::write(&outside, "untouched");
     std::fs::remove_file(&target).unwrap();
     symlink(&outside, &target).unwrap();
-    let refused = installation.run(&["restore", "security", "latest"]);
-    assert_eq!(code(refused.status), 1, "{refused:?}");
+    let restored = installation.run(&["restore", "security", "latest", "--json"]);
+    assert_eq!(code(restored.status), 0, "{restored:?}");
     assert_eq!(files::read(&outside), b"untouched");
-    assert!(std::fs::symlink_metadata(&target).unwrap().is_symlink());
+    assert!(std::fs::symlink_metadata(&target).unwrap().is_file());
+    let safety = json(&restored)["safety_backup"].as_str().unwrap().to_owned();
+    assert_eq!(code(installation.run(&["restore", "security", &safety]).status), 0);
+    assert_eq!(std::fs::read_link(&target).unwrap(), outside);
+    assert_eq!(files::read(&outside), b"untouched");
     assert_eq!(beside(&installation), Vec::<PathBuf>::new());
 }
 

@@ -137,8 +137,8 @@ fn alternatives(
 ) -> Vec<BackupId> {
     let catalogue = repository.catalogue();
     let has_wanted = |backup: &&Backup| {
-        let mut files = backup.content.iter().flat_map(|content| content.manifest.files());
-        wanted.is_none_or(|path| files.any(|file| file.path == path))
+        let mut kept = backup.content.iter().flat_map(|content| content.manifest.kept());
+        wanted.is_none_or(|path| kept.any(|kept| *kept.path() == path))
     };
     let backups = catalogue.set(set).map_or(&[][..], |index| index.backups());
     let others = backups.iter().rev().filter(|backup| backup.is_good_version() && !instead_of.contains(&backup.id));

@@ -13,8 +13,8 @@ use super::{problems, reasons};
 use crate::api::{
     ActorStatus, AuditStatus, BackupDetails, BackupList, BackupSummary, DamageDocument, FileDocument, HeldDocument,
     ListQuery, MAX_LIST, ModeDocument, Problem, ProblemKind, ReasonDocument, ReplicaStatus, RepositoryStatus,
-    RestoreOutcome, RestoredDocument, SetStatus, SkippedDocument, StateCounts, Status, UnreadableDocument,
-    VerifyOutcome, VerifyVerdict,
+    RestoreOutcome, RestoredDocument, SetStatus, SkippedDocument, StateCounts, Status, SymlinkDocument,
+    UnreadableDocument, VerifyOutcome, VerifyVerdict,
 };
 use crate::core::drill::Access;
 use crate::core::mode::{DegradedReason, RecoveryPhase};
@@ -24,7 +24,7 @@ use crate::pipeline::restore::{Restored, Rules};
 use crate::pipeline::verify::{Damage, Verdict, Verification};
 use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Catalogue, Finding, SetIndex};
-use crate::repository::wire::FileEntry;
+use crate::repository::wire::{FileEntry, SymlinkEntry};
 use crate::settings::{SetSettings, Settings};
 use crate::telemetry::dropped_lines;
 use crate::telemetry::facts::{Facts, ReplicaFacts, SetFacts};
@@ -121,6 +121,10 @@ pub fn details(repository: &Repository, settings: &Settings, backup: &Backup) ->
         summary: summary(backup),
         manifest_sha256: backup.content.as_ref().map(|content| content.digest),
         files: files.iter().map(file).collect(),
+        symlinks: body.map_or_else(Vec::new, |body| {
+            let link = |link: &SymlinkEntry| (link.path.to_string(), link.target.clone());
+            symlinks(body.symlinks.iter().map(link))
+        }),
         missing: body.map_or_else(Vec::new, |body| body.missing.iter().map(ToString::to_string).collect()),
         unreadable: unreadable
             .iter()
@@ -156,6 +160,10 @@ fn left_out(index: &SetIndex, set: &SetSettings) -> Vec<String> {
 
 /// The most files that a status names of those that a backup lacks.
 const MAX_LEFT_OUT: usize = 10;
+
+fn symlinks(links: impl Iterator<Item = (String, String)>) -> Vec<SymlinkDocument> {
+    links.map(|(path, target)| SymlinkDocument { path, target }).collect()
+}
 
 /// A file of a backup.
 pub fn file(file: &FileEntry) -> FileDocument {
@@ -223,6 +231,7 @@ pub fn restored(
             .into_iter()
             .map(|file| RestoredDocument { path: file.path, size_bytes: file.size_bytes, sha256: file.sha256 })
             .collect(),
+        symlinks: symlinks(restored.symlinks.into_iter()),
         removed: restored.removed,
         skipped: documents(restored.skipped),
         unsaved: documents(restored.unsaved),

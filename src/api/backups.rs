@@ -51,6 +51,9 @@ pub struct BackupDetails {
     pub manifest_sha256: Option<Digest>,
     /// Its files, by path.
     pub files: Vec<FileDocument>,
+    /// Its symlinks, by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub symlinks: Vec<SymlinkDocument>,
     /// Files that the set names and that were not there, and patterns that matched none.
     pub missing: Vec<String>,
     /// Files of the set that could not be read.
@@ -76,6 +79,15 @@ pub struct FileDocument {
     /// Why its content is not valid, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+}
+
+/// A symlink.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SymlinkDocument {
+    /// Its path below the set's source.
+    pub path: String,
+    /// Where it points, escaped as paths are.
+    pub target: String,
 }
 
 /// A file that could not be read.

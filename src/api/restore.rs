@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::backups::SymlinkDocument;
 use crate::core::{BackupId, Digest, SetName};
 
 /// How to restore.
@@ -53,6 +54,9 @@ pub struct RestoreOutcome {
     pub target: String,
     /// The files that are back.
     pub restored: Vec<RestoredDocument>,
+    /// The symlinks that are back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub symlinks: Vec<SymlinkDocument>,
     /// Files that were removed again, as a safety backup that was restored says that they were not there.
     #[serde(default)]
     pub removed: Vec<String>,

@@ -74,6 +74,7 @@ pub fn details() -> BackupDetails {
         files: vec![file],
         missing: vec!["safe_mode_config.json".into()],
         fewer: vec![],
+        symlinks: vec![],
         unreadable: vec![UnreadableDocument {
             path: "magic_number_rules.json".into(),
             reason: "permission denied".into(),
@@ -90,6 +91,7 @@ pub fn restored() -> RestoreOutcome {
         backups: vec![id('3')],
         target: "/srv/app/config".into(),
         restored: vec![file],
+        symlinks: vec![],
         removed: vec!["safe_mode_config.json".into()],
         unsaved: vec![],
         left_alone: vec!["magic_number_rules.json".into()],

@@ -160,6 +160,14 @@ fn has_sha_instructions() -> bool {
     return false;
 }
 
+impl Digest {
+    /// What tells a symlink to this target from any other, and from a file: the SHA-256 of the target after a word that
+    /// says what it is.
+    pub fn of_symlink(target: &[u8]) -> Self {
+        Self::of(&[b"symlink\0", target].concat())
+    }
+}
+
 impl ChunkKey {
     /// The BLAKE3 of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {

@@ -20,7 +20,7 @@ use crate::repository::encryption::{Fingerprint, Keys, Sealing};
 use crate::repository::object::{Encoded, Encoder};
 use crate::repository::reserve::MIN_FREE_BYTES;
 use crate::repository::wire::{
-    Attributes, AuditHead, Body, Chunk, Envelope, FORMAT, FileEntry, Manifest, ObjectReference,
+    Attributes, AuditHead, Body, Chunk, Envelope, FORMAT, FileEntry, Manifest, ObjectReference, SymlinkEntry,
 };
 use crate::repository::{Note, ReadError, ReadFrom, Repository, StoredFile, WriteError, backup_time};
 use crate::settings::SetSettings;
@@ -162,7 +162,7 @@ fn make(
     let ancestors = Ancestors::of(repository, request.set);
     let writer = ObjectWriter::new(repository, &keys, &memory, &ancestors, request.now);
     let mut captured = capture(source, request.set, request.kind, &writer, progress)?;
-    if captured.files.is_empty() && request.kind != BackupKind::PreRestore {
+    if captured.files.is_empty() && captured.symlinks.is_empty() && request.kind != BackupKind::PreRestore {
         return Err(ArchiveError::NoFiles {
             missing: captured.missing.len(),
             unreadable: captured.unreadable.len(),
@@ -220,9 +220,12 @@ fn unchanged(
     let same = |backup: &&Backup| {
         let manifest = backup.content.as_ref().map(|content| &content.manifest);
         let manifest = manifest.filter(|manifest| manifest.envelope.recipients == recipients);
+        let manifest = manifest.filter(|manifest| manifest.envelope.valid == is_valid(captured));
         manifest.and_then(|manifest| manifest.body.as_ref()).is_some_and(|body| {
             captured.missing == body.missing
                 && captured.unreadable.iter().map(|file| &file.path).eq(body.unreadable.iter().map(|file| &file.path))
+                && captured.symlinks.len() == body.symlinks.len()
+                && captured.symlinks.iter().zip(&body.symlinks).all(|(new, old)| same_symlink(new, old))
                 && captured.files.len() == body.files.len()
                 && captured.files.iter().zip(&body.files).all(|(new, old)| same_file(new, old))
         })
@@ -238,10 +241,19 @@ fn same_file(a: &FileEntry, b: &FileEntry) -> bool {
         && same_attributes(&a.attributes, &b.attributes)
 }
 
+fn same_symlink(a: &SymlinkEntry, b: &SymlinkEntry) -> bool {
+    (&a.path, &a.target) == (&b.path, &b.target) && same_attributes(&a.attributes, &b.attributes)
+}
+
 /// Whether an entry would come back the same, its modification time aside. Names of owners are those that the ids have at
 /// the moment, and known only since format 2.
 fn same_attributes(a: &Attributes, b: &Attributes) -> bool {
     (a.mode, a.uid, a.gid, &a.xattrs) == (b.mode, b.uid, b.gid, &b.xattrs)
+}
+
+/// Whether all content is there that the set names, and valid.
+fn is_valid(captured: &Captured) -> bool {
+    !captured.lacks_content && captured.files.iter().all(|file| file.fault.is_none())
 }
 
 fn compose(
@@ -265,7 +277,7 @@ fn compose(
         clock_suspect: request.clock_suspect,
         kind: request.kind,
         consistent: captured.consistent,
-        valid: captured.files.iter().all(|file| file.fault.is_none()),
+        valid: is_valid(&captured),
         size_bytes: captured.files.iter().map(|file| file.size_bytes).sum(),
         stored_bytes: objects.values().sum(),
         objects: objects.into_iter().map(|(name, stored_bytes)| ObjectReference { name, stored_bytes }).collect(),
@@ -273,8 +285,8 @@ fn compose(
         generation: if recipients.is_empty() { 0 } else { generation(&catalogue, request, &captured) },
         recipients,
     };
-    let Captured { files, missing, unreadable, .. } = captured;
-    let body = Body { files, missing, unreadable, ..Body::default() };
+    let Captured { files, symlinks, missing, unreadable, .. } = captured;
+    let body = Body { files, symlinks, missing, unreadable, ..Body::default() };
     Manifest { envelope, body: Some(body), lines: Vec::new() }
 }
 
@@ -284,8 +296,9 @@ fn generation(catalogue: &Catalogue, request: &Request<'_>, captured: &Captured)
     let backups = catalogue.set(&request.set.name).map_or(&[][..], |index| index.backups());
     let before = backups.iter().rev().find_map(|backup| backup.content.as_deref());
     let Some(before) = before.map(|content| &content.manifest) else { return 1 };
-    let has = |path: &str| captured.files.iter().any(|file| file.path == *path && file.fault.is_none());
-    let has_all = before.body.as_ref().is_some_and(|body| body.files.iter().all(|file| has(&file.path)));
+    let files = captured.files.iter().filter(|file| file.fault.is_none()).map(|file| file.path.as_str());
+    let has: HashSet<&str> = files.chain(captured.symlinks.iter().map(|link| link.path.as_str())).collect();
+    let has_all = before.body.as_ref().is_some_and(|body| body.kept().all(|kept| has.contains(kept.path().as_str())));
     before.envelope.generation + u64::from(!has_all || before.envelope.generation == 0)
 }
 

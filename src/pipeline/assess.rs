@@ -9,10 +9,10 @@ use std::io::{self, BufReader, ErrorKind, Read};
 use std::sync::Arc;
 
 use crate::core::content::is_validated;
-use crate::core::entry_path::escape;
+use crate::core::entry_path::bytes_of;
 use crate::core::recovery_plan::{Ask, BackupFacts, FileCopy, FileFacts, Live, LiveState, SetFacts, plan};
 use crate::core::{Digest, SetName, Sha256};
-use crate::pipeline::source::{Found, SourceDirectory, SourceError, is_directory};
+use crate::pipeline::source::{Found, SourceDirectory, SourceError, is_directory, plain};
 use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Content, SetIndex};
 use crate::settings::SetSettings;
@@ -78,19 +78,20 @@ fn set_facts(repository: &Repository, set: &SetSettings, depth: Depth) -> SetFac
         let told: Vec<(BackupFacts, Arc<Content>)> = all.iter().filter_map(backup_facts).collect();
         (told, all.iter().any(|backup| backup.content.is_none()))
     };
-    let literals = set.files.literals().map(|name| (escape(name.as_bytes()), Vec::new()));
+    let literals = set.files.literal_paths().map(|name| (name, Vec::new()));
     let mut files: BTreeMap<String, Vec<FileCopy>> = literals.collect();
     for (at, (_, content)) in backups.iter().enumerate() {
-        for file in
-            content.manifest.files().iter().filter(|file| set.files.is_match(&file.path.to_path().to_string_lossy()))
-        {
+        for kept in content.manifest.kept() {
+            if !set.files.is_match(&plain(kept.path())) {
+                continue;
+            }
             let copy = FileCopy {
                 backup: at,
-                sha256: file.sha256,
-                size_bytes: file.size_bytes,
-                is_valid: file.fault.is_none() && !is_refused(set, &file.sha256),
+                sha256: kept.digest(),
+                size_bytes: kept.size_bytes(),
+                is_valid: kept.is_valid() && !is_refused(set, &kept.digest()),
             };
-            files.entry(file.path.to_string()).or_default().push(copy);
+            files.entry(kept.path().to_string()).or_default().push(copy);
         }
     }
     let named = named_files(set, &backups);
@@ -139,7 +140,7 @@ fn named_files(set: &SetSettings, backups: &[(BackupFacts, Arc<Content>)]) -> BT
     let body = newest.and_then(|(_, content)| content.manifest.body.as_ref());
     let unread = body.into_iter().flat_map(|body| &body.unreadable);
     let unread = unread.map(|file| file.path.to_string()).filter(|path| !is_directory(path));
-    set.files.literals().map(|name| escape(name.as_bytes())).chain(unread).collect()
+    set.files.literal_paths().chain(unread).collect()
 }
 
 /// What is where a file should be.
@@ -154,11 +155,24 @@ fn live(source: &Result<SourceDirectory, SourceError>, set: &SetSettings, path: 
         // What is there now may be a stranger's: it says nothing of the files.
         Err(error) => return Live::Unreadable(error.to_string()),
     };
-    match source.look_at(path) {
-        Ok(Found::Missing) => return Live::Missing,
-        Ok(Found::Unreadable(why)) => return Live::Unreadable(why),
-        Err(error) => return Live::Obstructed(error.to_string()),
-        Ok(Found::File(_)) => {}
+    let at = source.look_at(path);
+    // A file that the set names is what its links lead to.
+    let (place, leads_to) = match set.files.literal_paths().any(|name| name == path) {
+        true => source.look_at_named(path),
+        false => (path.to_owned(), at.clone()),
+    };
+    let link = match (leads_to, at) {
+        (Found::Missing, _) => return Live::Missing,
+        (Found::Unreadable(why), _) => return Live::Unreadable(why),
+        (Found::NoContent(what), _) => return Live::Obstructed(what),
+        (_, Found::Symlink(_, target)) => Some(Digest::of_symlink(&bytes_of(&target))),
+        // Of a file beyond a link to a directory, the backup has the link and the file, each by its own path.
+        (_, Found::NoContent(_)) => return Live::Whole(None),
+        _ => None,
+    };
+    if let Some(link) = link {
+        let fault = (place != path).then(|| fault_of(source, set, &place)).flatten();
+        return fault.map_or(Live::Whole(Some(link)), |fault| Live::Invalid { fault, sha256: link });
     }
     let parsed = is_validated(path, set.validate);
     if set.kind.is_logs() || (depth == Depth::Faults && !parsed && set.refused.is_none()) {
@@ -175,6 +189,15 @@ fn live(source: &Result<SourceDirectory, SourceError>, set: &SetSettings, path: 
         Ok(Err(error)) => Live::Unreadable(error.to_string()),
         Err(error) => Live::Obstructed(error.to_string()),
     }
+}
+
+/// Why what a link leads to is not valid, if it is read and is not.
+fn fault_of(source: &SourceDirectory, set: &SetSettings, place: &str) -> Option<String> {
+    if set.kind.is_logs() || !is_validated(place, set.validate) {
+        return None;
+    }
+    let (file, _) = source.open_file(place).ok()?.ok()?;
+    parse(BufReader::with_capacity(BUFFER_BYTES, file)).ok()?
 }
 
 /// Reads a file to its end: hashes it, and parses it where that is asked for.

@@ -10,9 +10,11 @@ use super::content::{ChunkReader, ContentFault, FileSink, read_files};
 use super::source::{Found, SourceDirectory, SourceError};
 use super::{Cancelled, Progress};
 use crate::core::diff::{Difference, MAX_BYTES, difference};
+use crate::core::entry_path::bytes_of;
 use crate::core::secrets::Secrets;
 use crate::core::{Digest, Sha256};
-use crate::repository::wire::FileEntry;
+use crate::repository::kept::Kept;
+use crate::repository::wire::{Body, FileEntry};
 use crate::repository::{ReadError, ReadFrom, Repository, catalogue::Backup};
 use crate::settings::SetSettings;
 
@@ -65,7 +67,7 @@ pub fn compare(
     Wanted { only, secrets }: Wanted<'_>,
 ) -> Result<Vec<FileDifference>, CompareError> {
     let (before, after) = (Files::of(repository, before, only)?, Files::of(repository, after, only)?);
-    let paths: BTreeSet<&String> = before.paths().chain(after.paths()).collect();
+    let paths: BTreeSet<&str> = before.paths().chain(after.paths()).collect();
     Ok(paths.into_iter().filter_map(|path| compare_file(path, &before, &after, secrets)).collect())
 }
 
@@ -75,7 +77,7 @@ fn compare_file(path: &str, before: &Files<'_>, after: &Files<'_>, secrets: Secr
     let (difference, hidden) = match (a, b) {
         (State::Absent, State::Absent) => return None,
         (State::Unreadable(reason), _) | (_, State::Unreadable(reason)) => (Difference::Unshown { reason }, 0),
-        (State::Held(a), State::Held(b)) if a.sha256 == b.sha256 => return None,
+        (State::Held(a), State::Held(b)) if (a.sha256, a.is_symlink) == (b.sha256, b.is_symlink) => return None,
         (a, b) => match (before.content(path, &a), after.content(path, &b)) {
             (Ok(a), Ok(b)) => difference(path, &a, &b, secrets),
             (Err(reason), _) | (_, Err(reason)) => (Difference::Unshown { reason }, 0),
@@ -96,11 +98,22 @@ struct Held {
     size_bytes: u64,
     /// At hand already; else it is in the backup.
     content: Option<Vec<u8>>,
+    /// Whether it is a symlink, and the content says where to.
+    is_symlink: bool,
+}
+
+impl Held {
+    /// A symlink, as a line that says so.
+    fn symlink(target: &str) -> Self {
+        let content = format!("symlink to {target}\n").into_bytes();
+        let sha256 = Digest::of_symlink(&bytes_of(target));
+        Self { sha256, size_bytes: content.len() as u64, content: Some(content), is_symlink: true }
+    }
 }
 
 /// One side's files.
 enum Files<'a> {
-    Stored { reader: ChunkReader<'a>, files: BTreeMap<String, FileEntry> },
+    Stored { reader: ChunkReader<'a>, body: Box<Body>, only: Option<String> },
     Live { source: SourceDirectory, paths: BTreeMap<String, Found> },
 }
 
@@ -108,16 +121,14 @@ impl<'a> Files<'a> {
     fn of(repository: &'a Repository, side: &Side<'_>, only: Option<&str>) -> Result<Self, CompareError> {
         match side {
             Side::Backup(backup) => {
-                let files =
-                    repository.read_opened_manifest(backup)?.manifest.body.unwrap_or_default().files.into_iter();
-                let wanted = files.filter(|file| only.is_none_or(|only| file.path == *only));
-                let files = wanted.map(|file| (file.path.to_string(), file)).collect();
-                Ok(Self::Stored { reader: ChunkReader::new(repository, ReadFrom::Anywhere), files })
+                let body = Box::new(repository.read_opened_manifest(backup)?.manifest.body.unwrap_or_default());
+                let (reader, only) = (ChunkReader::new(repository, ReadFrom::Anywhere), only.map(str::to_owned));
+                Ok(Self::Stored { reader, body, only })
             }
             Side::Live(set) => {
                 let source = SourceDirectory::open(&set.source)?;
                 let paths = match only {
-                    Some(path) => BTreeMap::from([(path.to_owned(), source.look_at(path)?)]),
+                    Some(path) => BTreeMap::from([(path.to_owned(), source.look_at(path))]),
                     None => source.look(&set.files)?,
                 };
                 Ok(Self::Live { source, paths })
@@ -125,21 +136,30 @@ impl<'a> Files<'a> {
         }
     }
 
-    fn paths(&self) -> Box<dyn Iterator<Item = &String> + '_> {
+    fn paths(&self) -> Box<dyn Iterator<Item = &str> + '_> {
         match self {
-            Self::Stored { files, .. } => Box::new(files.keys()),
-            Self::Live { paths, .. } => Box::new(paths.keys()),
+            Self::Stored { body, only, .. } => {
+                let paths = body.kept().map(|kept| kept.path().as_str());
+                Box::new(paths.filter(move |path| only.as_ref().is_none_or(|only| only == path)))
+            }
+            Self::Live { paths, .. } => Box::new(paths.keys().map(String::as_str)),
         }
     }
 
     fn state(&self, path: &str) -> State {
         match self {
-            Self::Stored { files, .. } => files.get(path).map_or(State::Absent, |file| {
-                State::Held(Held { sha256: file.sha256, size_bytes: file.size_bytes, content: None })
+            Self::Stored { body, .. } => State::Held(match body.kept_at(path) {
+                None => return State::Absent,
+                Some(Kept::Symlink(link)) => Held::symlink(&link.target),
+                Some(kept) => {
+                    let (sha256, size_bytes) = (kept.digest(), kept.size_bytes());
+                    Held { sha256, size_bytes, content: None, is_symlink: false }
+                }
             }),
             Self::Live { source, paths } => match paths.get(path) {
                 None | Some(Found::Missing) => State::Absent,
-                Some(Found::Unreadable(why)) => State::Unreadable(why.clone()),
+                Some(Found::Unreadable(why) | Found::NoContent(why)) => State::Unreadable(why.clone()),
+                Some(Found::Symlink(_, target)) => State::Held(Held::symlink(target)),
                 Some(Found::File(_)) => match source.open_file(path) {
                     Ok(Ok((file, _))) => {
                         read_live(file).map_or_else(|why| State::Unreadable(why.to_string()), State::Held)
@@ -159,7 +179,7 @@ impl<'a> Files<'a> {
         }
         match (self, &held.content) {
             (_, Some(content)) => Ok(content.clone()),
-            (Self::Stored { reader, files }, None) => match files.get(path) {
+            (Self::Stored { reader, body, .. }, None) => match body.kept_at(path).and_then(Kept::file) {
                 Some(file) => stored_content(reader, file),
                 None => Ok(Vec::new()),
             },
@@ -186,7 +206,7 @@ fn read_live(file: std::fs::File) -> std::io::Result<Held> {
         }
     }
     let sha256 = hasher.finish();
-    Ok(Held { sha256, size_bytes, content: (size_bytes <= MAX_BYTES as u64).then_some(content) })
+    Ok(Held { sha256, size_bytes, content: (size_bytes <= MAX_BYTES as u64).then_some(content), is_symlink: false })
 }
 
 /// The content of a file in a backup, checked as in a restore.

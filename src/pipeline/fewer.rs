@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::source::plain;
 use crate::core::{BackupId, BackupKind, BackupState};
 use crate::repository::catalogue::{Backup, SetIndex};
 use crate::repository::wire::Body;
@@ -57,12 +58,12 @@ pub fn fewer(index: &SetIndex, set: &SetSettings, backup: &Backup) -> Option<Few
     let earlier = index.backups().iter().rev().filter(|other| other.sequence().is_some_and(|other| other < sequence));
     let before = earlier.into_iter().find(|other| is_version(other))?;
     let (body, earlier) = (body(backup)?, body_of_intact(before)?);
-    let there: BTreeSet<&str> = body.files.iter().map(|file| file.path.as_str()).collect();
+    let there: BTreeSet<&str> = body.kept().map(|kept| kept.path().as_str()).collect();
     // Unreadable, and whatever is in a directory that is, is told by itself.
     let unread: Vec<&str> = body.unreadable.iter().map(|file| file.path.as_str()).collect();
     let is_unread =
         |path: &str| unread.iter().any(|unread| *unread == path || unread.ends_with('/') && path.starts_with(unread));
-    let had = || earlier.files.iter().map(|file| file.path.as_str()).filter(|path| set.files.is_match(path));
+    let had = || earlier.kept().map(|kept| kept.path().as_str()).filter(|path| set.files.is_match(&plain(path)));
     let gone: Vec<String> = had().filter(|path| !there.contains(path) && !is_unread(path)).map(str::to_owned).collect();
     (!gone.is_empty()).then(|| Fewer { before: before.id, files_before: had().count(), gone })
 }

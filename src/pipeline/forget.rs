@@ -78,8 +78,8 @@ pub fn plan(repository: &Repository, what: &Forgettable) -> Result<Surrender, Re
             let mut gives_up = vec![format!("backup {} of {} ({})", backup.id, backup.set, backup.created())];
             let sequences = match backup.sequence() {
                 Some(sequence) => {
-                    let files = backup.content.iter().flat_map(|content| content.manifest.files());
-                    gives_up.extend(files.map(|file| format!("what is left of {}", file.path)));
+                    let kept = backup.content.iter().flat_map(|content| content.manifest.kept());
+                    gives_up.extend(kept.map(|kept| format!("what is left of {}", kept.path())));
                     vec![sequence]
                 }
                 None => {

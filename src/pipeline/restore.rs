@@ -17,6 +17,7 @@ mod sweep;
 mod tests;
 pub mod transaction;
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,12 +26,13 @@ use chrono::{DateTime, Utc};
 
 use super::content::{ChunkReader, read_files};
 use super::source::SourceDirectory;
-use super::stage::{Stage, Staged};
+use super::stage::{Stage, Staged, in_the_way};
 use super::{Progress, parallel};
 use crate::core::content::{SetKind, is_validated};
 use crate::core::entry_path::path_of;
 use crate::core::{BackupId, BackupKind, Digest};
 use crate::repository::catalogue::{Backup, Content};
+use crate::repository::kept::Kept;
 use crate::repository::object::CHUNK_BYTES;
 use crate::repository::wire::FileEntry;
 use crate::repository::{ReadFrom, Repository};
@@ -94,6 +96,8 @@ pub struct Live<'a> {
 pub struct Restored {
     /// The files that are back, by path.
     pub files: Vec<RestoredFile>,
+    /// The symlinks that are back, by path, and their targets.
+    pub symlinks: Vec<(String, String)>,
     /// Files that are gone, as they were when the safety backup that was restored was made.
     pub removed: Vec<String>,
     /// Files that are not back, and why.
@@ -137,7 +141,7 @@ pub fn restore_to(
     let mut stage = Stage::new(open_target(directory)?, directory, Token::new(repository.id()));
     fill(&mut stage, repository, &selection, progress)?;
     stage.place_all()?;
-    Ok(Restored { files: restored_files(&selection), ..Restored::default() })
+    Ok(Restored { files: restored_files(&selection), symlinks: restored_symlinks(&selection), ..Restored::default() })
 }
 
 /// Restores over the live files of a set. The caller holds the write lane, and keeps the set occupied, until the
@@ -227,7 +231,7 @@ fn prepare(
     let mut journal = Journal::new(repository.id(), &live.set.name, asked, backups, safety.id, token);
     journal.changes = changes(live.set.kind, stage.files(), &removals, &safety);
     restored.unsaved = unsaved(&journal, &safety);
-    restored.files = restored_files(&selection);
+    (restored.files, restored.symlinks) = (restored_files(&selection), restored_symlinks(&selection));
     restored.removed = removals;
     restored.safety_backup = Some(safety.id);
     let transaction = Transaction::begin(disk, root, journal)?;
@@ -246,26 +250,57 @@ fn read_manifests(repository: &Repository, picks: &[Pick]) -> Result<Vec<Content
     picks.iter().map(read).collect()
 }
 
-/// Reads every file, checks it, and writes it beside its target, durably.
+/// Reads every file, checks it, and writes it beside its target, durably; then links, which need no reading.
 fn fill(
     stage: &mut Stage,
     repository: &Repository,
     selection: &Selection<'_>,
     progress: &Progress,
 ) -> Result<(), RestoreError> {
-    let files: Vec<&FileEntry> = selection.files.values().map(|(_, file)| *file).collect();
-    progress.expect(files.iter().map(|file| file.size_bytes).fold(0, u64::saturating_add));
-    read_files(&ChunkReader::new(repository, ReadFrom::Anywhere), &files, parallel::threads(), progress, stage)?;
-    stage.sync()
+    let has = |backup: BackupId, path: &str| selection.entries.get(path).is_some_and(|(of, _)| *of == backup);
+    let (mut files, mut hard_links, mut symlinks) = (Vec::new(), Vec::new(), Vec::new());
+    for (backup, kept) in selection.entries.values().copied() {
+        match kept {
+            Kept::Symlink(link) => symlinks.push(link),
+            Kept::HardLink(link, _) if has(backup, &link.to) => hard_links.push((link, kept)),
+            Kept::File(_) | Kept::HardLink(..) => files.extend(kept.as_file()),
+        }
+    }
+    let size = |files: &[Cow<'_, FileEntry>]| files.iter().map(|file| file.size_bytes).fold(0, u64::saturating_add);
+    progress.expect(size(&files));
+    let reader = ChunkReader::new(repository, ReadFrom::Anywhere);
+    let read = |stage: &mut Stage, files: &[Cow<'_, FileEntry>]| {
+        let files: Vec<&FileEntry> = files.iter().map(AsRef::as_ref).collect();
+        read_files(&reader, &files, parallel::threads(), progress, stage)
+    };
+    read(stage, &files)?;
+    stage.sync()?;
+    let mut apart = Vec::new();
+    for (link, kept) in hard_links {
+        if !stage.hard_link(link, kept.digest())? {
+            apart.extend(kept.as_file());
+        }
+    }
+    // Where a file can have one name only, each name gets a file.
+    read(stage, &apart)?;
+    stage.sync()?;
+    symlinks.into_iter().try_for_each(|link| stage.symlink(link))
 }
 
 fn restored_files(selection: &Selection<'_>) -> Vec<RestoredFile> {
-    let restored = |(_, file): &(BackupId, &FileEntry)| RestoredFile {
-        path: file.path.to_string(),
-        size_bytes: file.size_bytes,
-        sha256: file.sha256,
+    let restored = |(_, kept): &(BackupId, Kept<'_>)| {
+        let path = kept.path().to_string();
+        kept.file().map(|file| RestoredFile { path, size_bytes: file.size_bytes, sha256: file.sha256 })
     };
-    selection.files.values().map(restored).collect()
+    selection.entries.values().filter_map(restored).collect()
+}
+
+fn restored_symlinks(selection: &Selection<'_>) -> Vec<(String, String)> {
+    let symlink = |(_, kept): &(BackupId, Kept<'_>)| match kept {
+        Kept::Symlink(link) => Some((link.path.to_string(), link.target.clone())),
+        _ => None,
+    };
+    selection.entries.values().filter_map(symlink).collect()
 }
 
 fn open_target(root: &Path) -> Result<Arc<dyn Disk>, RestoreError> {
@@ -286,8 +321,8 @@ fn refuse_invalid(
         picks.iter().any(|pick| pick.backup.id == id && pick.backup.kind() == Some(BackupKind::PreRestore))
     };
     for staged in stage.files().iter().filter(|staged| is_validated(&staged.target, set.validate)) {
-        let Some((backup, file)) = selection.files.get(staged.target.as_str()).copied() else { continue };
-        if is_safety(backup) {
+        let Some((backup, kept)) = selection.entries.get(staged.target.as_str()).copied() else { continue };
+        if is_safety(backup) || kept.file().is_none() {
             continue;
         }
         let reader =
@@ -298,7 +333,7 @@ fn refuse_invalid(
                 return Err(stage.failed("read", &staged.temporary, error.into()));
             }
             Err(error) => {
-                return Err(RestoreError::Invalid { backup, path: file.path.to_string(), fault: error.to_string() });
+                return Err(RestoreError::Invalid { backup, path: staged.target.clone(), fault: error.to_string() });
             }
         }
     }
@@ -325,8 +360,8 @@ fn removable(selection: &Selection<'_>, disk: &dyn Disk, root: &Path) -> Result<
     let mut removable = Vec::new();
     for path in &selection.removals {
         match disk.metadata(&path_of(path)) {
-            Ok(found) if found.kind == DiskKind::File => removable.push((*path).to_owned()),
-            Ok(_) => return Err(failed(path, std::io::Error::other("what is there is no plain file"))),
+            Ok(found) if matches!(found.kind, DiskKind::File | DiskKind::Symlink) => removable.push((*path).to_owned()),
+            Ok(found) => return Err(failed(path, in_the_way(found.kind))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(path, error)),
         }
@@ -335,12 +370,12 @@ fn removable(selection: &Selection<'_>, disk: &dyn Disk, root: &Path) -> Result<
 }
 
 fn changes(kind: SetKind, staged: &[Staged], removals: &[String], safety: &Backup) -> Vec<Change> {
-    let files = safety.content.as_ref().map_or(&[][..], |content| content.manifest.files());
+    let body = safety.content.as_ref().and_then(|content| content.manifest.body.as_ref());
     let change = |target: &str, new: Option<Digest>, replaces: bool| {
-        let old = files.iter().find(|file| file.path == *target);
+        let old = body.and_then(|body| body.kept_at(target));
         // A log may go on growing.
-        let old_bytes = old.filter(|_| kind.is_logs()).map(|file| file.size_bytes);
-        Change { target: target.to_owned(), new, replaces, old: old.map(|file| file.sha256), old_bytes }
+        let old_bytes = old.and_then(Kept::file).filter(|_| kind.is_logs()).map(|file| file.size_bytes);
+        Change { target: target.to_owned(), new, replaces, old: old.map(Kept::digest), old_bytes }
     };
     let replacements = staged.iter().map(|file| change(&file.target, Some(file.sha256), file.replaces));
     let removals = removals.iter().map(|path| change(path, None, true));

@@ -124,7 +124,7 @@ impl SeenFiles {
             let Ok(Ok((file, look))) = source.open_file(path) else { return false };
             let same = |look: &Look| seen.is_same(&look.identity);
             let differs = same(&look) && hash_of(file).is_ok_and(|hash| hash != expected);
-            differs && matches!(source.look_at(path), Ok(Found::File(look)) if same(&look))
+            differs && matches!(source.look_at(path), Found::File(look) if same(&look))
         });
         changed.map(|(path, _)| path.clone()).collect()
     }

@@ -2,7 +2,10 @@
 //!
 //! Hazard: whoever can plant a symlink below the source could have any file of the machine copied into a backup.
 //! Every path is opened beneath the source with no symlink followed (openat2(2), `RESOLVE_BENEATH`); the source itself, as
-//! [`crate::source_path`] says.
+//! [`crate::source_path`] says. A symlink that a pattern matches is kept as what it is; one that the set names stands for what
+//! it leads to, beneath the source ([`follow`]).
+
+mod follow;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -24,9 +27,6 @@ use crate::storage::beneath::Root;
 const MAX_FILES: usize = 100_000;
 const MAX_DEPTH: usize = 32;
 
-/// What a symlink is called.
-const SYMLINK: &str = "a symlink";
-
 /// Why a set's files could not be told.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -37,7 +37,7 @@ pub enum SourceError {
     #[error("read the source directory {}", .0.display())]
     Directory(PathBuf, #[source] io::Error),
     /// A file of the set is no plain file.
-    #[error("{} is {what}: only plain files are backed up, and no symlink is followed", .path.display())]
+    #[error("{} is {what}, not a plain file", .path.display())]
     WrongType {
         /// The file.
         path: PathBuf,
@@ -82,10 +82,14 @@ pub struct Look {
 pub enum Found {
     /// A plain file.
     File(Look),
+    /// A symlink, and its target, escaped as paths are.
+    Symlink(Look, String),
     /// Nothing.
     Missing,
-    /// Something that cannot be looked at: why.
+    /// Something that cannot be looked at, or is of a kind that is not backed up: why.
     Unreadable(String),
+    /// Nothing that has the content of the file that the set names: what is there instead.
+    NoContent(String),
 }
 
 /// Whether this path of something that could not be read is a directory's, whose files nobody knows.
@@ -94,7 +98,7 @@ pub fn is_directory(path: &str) -> bool {
 }
 
 /// A path, given as text, as patterns see it: what is no UTF-8 has a replacement character.
-fn plain(path: &str) -> String {
+pub fn plain(path: &str) -> String {
     String::from_utf8_lossy(&bytes_of(path)).into_owned()
 }
 
@@ -116,20 +120,24 @@ impl SourceDirectory {
         Self { beneath: Root::of(source.into()), path }
     }
 
-    /// Looks at every file of the set: those it names, and those its patterns match, by path; and at directories that they
-    /// reach and that cannot be looked into, by paths with a slash at their end ([`is_directory`]).
+    /// Looks at every file of the set: those it names, with the links that lead to them, and those its patterns match, by
+    /// path; and at directories that they reach and that cannot be looked into, by paths with a slash at their end
+    /// ([`is_directory`]).
     pub fn look(&self, files: &FilePatterns) -> Result<BTreeMap<String, Found>, SourceError> {
         let mut found = BTreeMap::new();
-        for name in files.literals().map(|name| escape(name.as_bytes())) {
-            let at = self.find(&name);
-            found.insert(name, at);
+        for name in files.literal_paths() {
+            if files.is_exact() {
+                let at = self.look_at_any(&name);
+                found.insert(name, at);
+            } else {
+                self.find_named(name, &mut found);
+            }
         }
         // A file that is spelt like a glob is that file.
         for name in files.globs().iter().filter(|name| !files.is_excluded(name)) {
             let name = escape(name.as_bytes());
-            match self.find(&name) {
-                Found::Missing => {}
-                is_there => drop(found.insert(name, is_there)),
+            if self.look_at(&name) != Found::Missing {
+                self.find_named(name, &mut found);
             }
         }
         if files.has_globs() {
@@ -138,37 +146,54 @@ impl SourceDirectory {
         Ok(found)
     }
 
-    /// What is at the path of a file of the set. What is no plain file keeps nothing else from being backed up.
-    fn find(&self, path: &str) -> Found {
-        self.look_at(path).unwrap_or_else(|error| match error {
-            SourceError::WrongType { what, .. } => Found::Unreadable(self.not_kept(path, what)),
-            error => Found::Unreadable(error.to_string()),
-        })
-    }
-
-    fn not_kept(&self, path: &str, what: &str) -> String {
-        let link =
-            if what == SYMLINK { self.beneath.open_at(&path_of(path), OFlags::PATH, Mode::empty()).ok() } else { None };
-        match link.and_then(|link| rustix::fs::readlinkat(&link, "", Vec::new()).ok()) {
-            Some(target) => format!("a symlink to {}, and none is followed", target.to_string_lossy()),
-            None => format!("{what}: only plain files are backed up"),
+    /// Looks at a file that the set names.
+    fn find_named(&self, name: String, found: &mut BTreeMap<String, Found>) {
+        match self.follow(&name) {
+            Ok(reached) => {
+                found.extend(reached.links);
+                found.insert(reached.path, reached.at);
+            }
+            Err(instead) => drop(found.insert(name, Found::NoContent(format!("missing content: {instead}")))),
         }
     }
 
-    /// Looks at one file.
-    pub fn look_at(&self, path: &str) -> Result<Found, SourceError> {
+    /// Looks at what is at a path, and follows no link.
+    pub fn look_at(&self, path: &str) -> Found {
+        let unreadable = |error: Errno| Found::Unreadable(io::Error::from(error).to_string());
         let file = match self.open_beneath(path, OFlags::PATH) {
             Ok(file) => file,
-            Err(Errno::NOENT) => return Ok(Found::Missing),
-            Err(Errno::LOOP | Errno::XDEV) => {
-                return Err(self.wrong(path, "reached by a symlink"));
-            }
-            Err(Errno::NOTDIR) => return Err(self.wrong(path, "inside something that is no directory")),
-            Err(error) => return Ok(Found::Unreadable(io::Error::from(error).to_string())),
+            Err(Errno::NOENT) => return Found::Missing,
+            Err(Errno::LOOP | Errno::XDEV) => return Found::NoContent("reached by a symlink".into()),
+            Err(Errno::NOTDIR) => return Found::NoContent("inside something that is no directory".into()),
+            Err(error) => return unreadable(error),
         };
-        match rustix::fs::fstat(&file) {
-            Ok(stat) => self.plain(path, &stat).map(Found::File),
-            Err(error) => Ok(Found::Unreadable(io::Error::from(error).to_string())),
+        let stat = match rustix::fs::fstat(&file) {
+            Ok(stat) => stat,
+            Err(error) => return unreadable(error),
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Found::File(look_of(&stat)),
+            FileType::Symlink => match rustix::fs::readlinkat(&file, "", Vec::new()) {
+                Ok(target) => Found::Symlink(look_of(&stat), escape(target.to_bytes())),
+                Err(error) => unreadable(error),
+            },
+            kind => Found::NoContent(what_is(kind).into()),
+        }
+    }
+
+    /// The same where no file is expected: what is none is not backed up.
+    fn look_at_any(&self, path: &str) -> Found {
+        match self.look_at(path) {
+            Found::NoContent(what) => Found::Unreadable(format!("{what}, which is not backed up")),
+            at => at,
+        }
+    }
+
+    /// Looks at a file that the set names: where it is after all links, and what is there.
+    pub fn look_at_named(&self, path: &str) -> (String, Found) {
+        match self.follow(path) {
+            Ok(reached) => (reached.path, reached.at),
+            Err(instead) => (path.to_owned(), Found::NoContent(instead)),
         }
     }
 
@@ -179,7 +204,7 @@ impl SourceDirectory {
         let opened = self.open_beneath(path, flags).and_then(|file| Ok((rustix::fs::fstat(&file)?, file)));
         match opened {
             Ok((stat, file)) => Ok(Ok((File::from(file), self.plain(path, &stat)?))),
-            Err(Errno::LOOP) => Err(self.wrong(path, "a symlink")),
+            Err(Errno::LOOP) => Err(self.wrong(path, what_is(FileType::Symlink))),
             Err(error) => Ok(Err(error.into())),
         }
     }
@@ -206,9 +231,7 @@ impl SourceDirectory {
     fn plain(&self, path: &str, stat: &rustix::fs::Stat) -> Result<Look, SourceError> {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(look_of(stat)),
-            FileType::Symlink => Err(self.wrong(path, SYMLINK)),
-            FileType::Directory => Err(self.wrong(path, "a directory")),
-            _ => Err(self.wrong(path, "a device, a pipe or a socket")),
+            kind => Err(self.wrong(path, what_is(kind))),
         }
     }
 
@@ -252,7 +275,7 @@ impl SourceDirectory {
                 }
                 FileType::Directory => {}
                 _ if files.is_match(&plain) => {
-                    let at = self.find(&path);
+                    let at = self.look_at_any(&path);
                     found.entry(path).or_insert(at);
                 }
                 FileType::Symlink if is_reached() && self.leads_to_a_directory(&path) => {
@@ -295,6 +318,17 @@ impl SourceDirectory {
     fn leads_to_a_directory(&self, path: &str) -> bool {
         let target = statat(self.beneath.directory(), path_of(path), AtFlags::empty());
         target.is_ok_and(|target| FileType::from_raw_mode(target.st_mode) == FileType::Directory)
+    }
+}
+
+/// What a file that is no plain one is called.
+const fn what_is(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Symlink => "a symlink",
+        FileType::Directory => "a directory",
+        FileType::Fifo => "a pipe",
+        FileType::Socket => "a socket",
+        _ => "a device",
     }
 }
 

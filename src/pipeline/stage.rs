@@ -8,11 +8,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use super::content::{ContentFault, FileSink};
 use super::restore::{RestoreError, Token};
-use crate::core::Digest;
-use crate::core::entry_path::path_of;
-use crate::repository::wire::FileEntry;
+use crate::core::entry_path::{bytes_of, path_of};
+use crate::core::{Digest, EntryPath};
+use crate::repository::wire::{Attributes, FileEntry, HardLinkEntry, SymlinkEntry};
 use crate::storage::disk::{Disk, DiskFile, DiskKind};
 
 /// How the names of files begin that are on their way to their places; such a file belongs to no set.
@@ -42,7 +44,7 @@ pub struct Staged {
     pub target: String,
     /// Where it is.
     pub temporary: PathBuf,
-    /// Its hash.
+    /// Its hash, or what tells a symlink.
     pub sha256: Digest,
     /// Whether there was a file when this one was written.
     pub replaces: bool,
@@ -95,24 +97,67 @@ impl Stage {
         Ok(())
     }
 
-    fn finish(&mut self, file: &FileEntry) -> Result<(), (&'static str, io::Error)> {
-        let Some(mut open) = self.open.take() else { return Ok(()) };
-        match open.set_owner(file.attributes.uid, file.attributes.gid) {
+    /// Gives what was made its owner, mode, attributes and times.
+    fn attribute(&self, made: &mut dyn DiskFile, kept: &Attributes) -> Result<(), (&'static str, io::Error)> {
+        match made.set_owner(kept.uid, kept.gid) {
             Err(error) if self.ownership || error.kind() != io::ErrorKind::PermissionDenied => {
                 return Err(("keep the owner of", error));
             }
             _ => {}
         }
-        open.set_mode(file.attributes.mode).map_err(|error| ("keep the mode of", error))?;
-        for (name, value) in &file.attributes.xattrs {
+        made.set_mode(kept.mode).map_err(|error| ("keep the mode of", error))?;
+        for (name, value) in &kept.xattrs {
             let value = base16ct::lower::decode_vec(value)
                 .map_err(|_| ("keep the extended attributes of", io::ErrorKind::InvalidData.into()))?;
-            open.set_xattr(name, &value).map_err(|error| ("keep the extended attributes of", error))?;
+            made.set_xattr(name, &value).map_err(|error| ("keep the extended attributes of", error))?;
         }
-        let modified = file.attributes.modified;
-        open.set_modified(modified).map_err(|error| ("keep the modification time of", error))?;
-        self.unsynced.push((self.files.len() - 1, open));
-        Ok(())
+        made.set_modified(kept.modified).map_err(|error| ("keep the modification time of", error))
+    }
+
+    /// Makes a symlink beside its target.
+    pub fn symlink(&mut self, link: &SymlinkEntry) -> Result<(), RestoreError> {
+        let failed = |stage: &Self, action, error| stage.failed(action, &link.path.to_path(), error);
+        let digest = Digest::of_symlink(&bytes_of(&link.target));
+        let temporary = self.claim(&link.path, digest, &link.attributes)?;
+        let made = self.disk.symlink(&path_of(&link.target), &temporary);
+        let mut made = made.map_err(|error| failed(self, "make the symlink", error))?;
+        self.attribute(made.as_mut(), &link.attributes).map_err(|(action, error)| failed(self, action, error))
+    }
+
+    /// Makes a further name of a file that is staged; whether that can be done here.
+    pub fn hard_link(&mut self, link: &HardLinkEntry, digest: Digest) -> Result<bool, RestoreError> {
+        let Some(of) = self.files.iter().find(|staged| link.to == staged.target) else { return Ok(false) };
+        let (of, attributes) = (of.temporary.clone(), Attributes::default());
+        let temporary = self.claim(&link.path, digest, &attributes)?;
+        match self.disk.link(&of, &temporary) {
+            Ok(()) => Ok(true),
+            // link(2): the filesystem has none, or no more of this file.
+            Err(error) if is_no_link(&error) => {
+                self.files.pop();
+                Ok(false)
+            }
+            Err(error) => Err(self.failed("link", &link.path.to_path(), error)),
+        }
+    }
+
+    /// Sees what is at the place of an entry, and makes the directories that it is in; where to write it meanwhile.
+    fn claim(&mut self, path: &EntryPath, sha256: Digest, attributes: &Attributes) -> Result<PathBuf, RestoreError> {
+        let target = &*path.to_path();
+        self.create_parents(target)?;
+        let replaces = match self.disk.metadata(target) {
+            Ok(_) if self.fresh => return Err(self.failed("write", target, io::ErrorKind::AlreadyExists.into())),
+            Ok(there) if !matches!(there.kind, DiskKind::File | DiskKind::Symlink) => {
+                return Err(self.failed("replace", target, in_the_way(there.kind)));
+            }
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(self.failed("look at", target, error)),
+        };
+        let temporary = target.with_file_name(self.token.new_name(self.files.len()));
+        let (target, owner) = (path.to_string(), (attributes.uid, attributes.gid));
+        let mode = attributes.mode;
+        self.files.push(Staged { target, temporary: temporary.clone(), sha256, replaces, mode, owner });
+        Ok(temporary)
     }
 
     /// Makes what was written durable, several files at once: the filesystem's journal takes them together.
@@ -166,6 +211,22 @@ impl Stage {
     }
 }
 
+/// Why something that is there is not replaced.
+pub fn in_the_way(kind: DiskKind) -> io::Error {
+    io::Error::other(match kind {
+        DiskKind::Directory => "a directory is in its place: move it away first",
+        _ => "what is in its place is no file: move it away first",
+    })
+}
+
+/// Whether a file cannot be given a further name here.
+fn is_no_link(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| {
+        matches!(errno, Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK | Errno::XDEV)
+    })
+}
+
 impl Drop for Stage {
     fn drop(&mut self) {
         self.open = None;
@@ -180,23 +241,10 @@ impl FileSink for Stage {
     type Error = RestoreError;
 
     fn begin(&mut self, file: &FileEntry) -> Result<(), RestoreError> {
-        let target = &*file.path.to_path();
-        self.create_parents(target)?;
-        let replaces = match self.disk.metadata(target) {
-            Ok(_) if self.fresh => return Err(self.failed("write", target, io::ErrorKind::AlreadyExists.into())),
-            Ok(there) if there.kind != DiskKind::File => {
-                return Err(self.failed("replace", target, io::Error::other("what is there is no plain file")));
-            }
-            Ok(_) => true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(self.failed("look at", target, error)),
-        };
-        let temporary = target.with_file_name(self.token.new_name(self.files.len()));
+        let temporary = self.claim(&file.path, file.sha256, &file.attributes)?;
         // Readable by nobody else until its own permissions are set.
         let open = self.disk.create(&temporary, 0o600).map_err(|error| self.failed("create", &temporary, error))?;
         self.open = Some(open);
-        let (target, owner) = (file.path.to_string(), (file.attributes.uid, file.attributes.gid));
-        self.files.push(Staged { target, temporary, sha256: file.sha256, replaces, mode: file.attributes.mode, owner });
         Ok(())
     }
 
@@ -209,7 +257,10 @@ impl FileSink for Stage {
     }
 
     fn end(&mut self, file: &FileEntry) -> Result<(), RestoreError> {
-        self.finish(file).map_err(|(action, error)| self.failed(action, &file.path.to_path(), error))?;
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let kept = self.attribute(open.as_mut(), &file.attributes);
+        kept.map_err(|(action, error)| self.failed(action, &file.path.to_path(), error))?;
+        self.unsynced.push((self.files.len() - 1, open));
         if self.unsynced.len() >= MAX_UNSYNCED { self.sync() } else { Ok(()) }
     }
 

@@ -3,7 +3,7 @@
 //! Hazard: a pattern with a slip in it backs up nothing, or the wrong files, and the settings are valid all the same.
 //! What each one matches is shown before it is relied on.
 
-use super::source::{Found, SourceDirectory, SourceError};
+use super::source::{Found, SourceDirectory, SourceError, plain};
 use crate::settings::SetSettings;
 
 /// The most names that a survey lists of one kind; the rest is counted.
@@ -31,22 +31,25 @@ pub fn survey(set: &SetSettings) -> Result<Survey, SourceError> {
     let mut files: Vec<&str> = Vec::new();
     for (path, found) in &found {
         match found {
-            Found::File(_) if set.files.is_excluded(path) => {
+            Found::File(_) | Found::Symlink(..) if set.files.is_excluded(&plain(path)) => {
                 survey.excluded.1 += 1;
                 if survey.excluded.0.len() < MAX_LISTED {
                     survey.excluded.0.push(path.clone());
                 }
             }
-            Found::File(_) => files.push(path),
+            Found::File(_) | Found::Symlink(..) => files.push(path),
             Found::Missing => {}
-            Found::Unreadable(why) if survey.unreadable.len() < MAX_LISTED && !set.files.is_excluded(path) => {
-                survey.unreadable.push((path.clone(), why.clone()));
+            Found::Unreadable(why) | Found::NoContent(why) if survey.unreadable.len() < MAX_LISTED => {
+                if !set.files.is_excluded(&plain(path)) {
+                    survey.unreadable.push((path.clone(), why.clone()));
+                }
             }
-            Found::Unreadable(_) => {}
+            Found::Unreadable(_) | Found::NoContent(_) => {}
         }
     }
     survey.files = files.len();
-    let counts = set.files.counts(files.iter().copied());
+    let plain: Vec<String> = files.iter().map(|path| plain(path)).collect();
+    let counts = set.files.counts(plain.iter().map(String::as_str));
     survey.patterns = counts.into_iter().map(|(pattern, count)| (pattern.to_owned(), count)).collect();
     if !set.kind.is_logs() {
         let like_logs = files.iter().filter(|path| looks_like_a_log(path)).take(MAX_LISTED);

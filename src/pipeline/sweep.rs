@@ -83,9 +83,7 @@ fn candidate(backup: &Backup, pruned: &Pruned, files_before: Option<&Arc<BTreeSe
 /// as good: the newest of a generation has the newest copies of whatever later ones lack.
 fn valid_files(manifest: &Manifest) -> Vec<Cow<'_, str>> {
     match &manifest.body {
-        Some(body) => {
-            body.files.iter().filter(|file| file.fault.is_none()).map(|file| file.path.as_str().into()).collect()
-        }
+        Some(body) => body.kept().filter(|kept| kept.is_valid()).map(|kept| kept.path().as_str().into()).collect(),
         None if manifest.envelope.valid => vec![format!("generation {}", manifest.envelope.generation).into()],
         None => Vec::new(),
     }
@@ -98,10 +96,10 @@ fn version(manifest: &Manifest) -> Digest {
         manifest.envelope.objects.iter().for_each(|object| hasher.update(object.name.as_bytes()));
         return hasher.finish();
     };
-    for file in &body.files {
-        hasher.update(file.path.as_bytes());
+    for kept in body.kept() {
+        hasher.update(kept.path().as_bytes());
         hasher.update([0]);
-        hasher.update(file.sha256.as_bytes());
+        hasher.update(kept.digest().as_bytes());
     }
     hasher.finish()
 }

@@ -10,6 +10,7 @@ pub mod body;
 pub mod catalogue;
 pub mod encryption;
 mod format_1;
+pub mod kept;
 pub mod layout;
 pub mod lock;
 mod losses;

@@ -45,6 +45,11 @@ impl Manifest {
         self.lines.iter().chain(self.files().iter().flat_map(|file| &file.chunks))
     }
 
+    /// Everything but directories, as far as it can be read.
+    pub fn kept(&self) -> impl Iterator<Item = super::kept::Kept<'_>> {
+        self.body.iter().flat_map(Body::kept)
+    }
+
     /// The files, as far as they can be read: for whoever gains by each it knows, and loses nothing by the others.
     pub fn files(&self) -> &[FileEntry] {
         self.body.as_ref().map_or(&[], |body| &body.files)

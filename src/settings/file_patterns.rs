@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::origin::Shown;
+use crate::core::entry_path::escape;
 
 /// The most patterns a set may name.
 pub const MAX_PATTERNS: usize = 1000;
@@ -28,6 +29,8 @@ pub struct FilePatterns {
     matcher: GlobSet,
     /// Whether it is no news if a glob matches nothing.
     may_match_nothing: bool,
+    /// Whether the names are texts of paths, and what is at each is meant, whatever it is.
+    exact: bool,
     excluded: Option<Box<FilePatterns>>,
 }
 
@@ -72,12 +75,13 @@ impl FilePatterns {
             fault: format!("and the other globs cannot be used together: {}", error.kind()),
         };
         let matcher = builder.build().map_err(unusable)?;
-        Ok(Self { literals, globs, matcher, may_match_nothing: false, excluded: None })
+        Ok(Self { literals, globs, matcher, may_match_nothing: false, exact: false, excluded: None })
     }
 
     /// Literal names only.
-    const fn of_literals(literals: Vec<String>) -> Self {
-        Self { literals, globs: Vec::new(), matcher: GlobSet::empty(), may_match_nothing: false, excluded: None }
+    fn of_literals(literals: Vec<String>) -> Self {
+        let (globs, matcher) = (Vec::new(), GlobSet::empty());
+        Self { literals, globs, matcher, may_match_nothing: false, exact: false, excluded: None }
     }
 
     /// The same, for globs that need not match anything.
@@ -102,9 +106,19 @@ impl FilePatterns {
         }
     }
 
-    /// Exactly these files, by paths that a manifest vouches for; each is meant literally.
-    pub const fn exactly(paths: Vec<String>) -> Self {
-        Self::of_literals(paths)
+    /// Exactly what is at these paths, given as the texts that manifests have; a symlink is meant itself.
+    pub fn exactly(paths: Vec<String>) -> Self {
+        Self { exact: true, ..Self::of_literals(paths) }
+    }
+
+    /// Whether what is at each path is meant, whatever it is.
+    pub const fn is_exact(&self) -> bool {
+        self.exact
+    }
+
+    /// The names that are no globs, as the texts of paths.
+    pub fn literal_paths(&self) -> impl Iterator<Item = String> {
+        self.literals().map(|name| if self.exact { name.to_owned() } else { escape(name.as_bytes()) })
     }
 
     /// The names that are no globs, in the order given.

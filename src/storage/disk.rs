@@ -5,7 +5,7 @@
 
 use crate::core::Timestamp;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A directory tree. Paths are relative to its root; no symlink is followed on the way, and nothing leads outside.
 pub trait Disk: Send + Sync + 'static {
@@ -35,6 +35,13 @@ pub trait Disk: Send + Sync + 'static {
 
     /// Removes a file.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Creates a symlink to `target`, whatever that is; `AlreadyExists` if there is anything of that name. Durable with its
+    /// name. What is returned changes the symlink itself, and has no content of its own.
+    fn symlink(&self, target: &Path, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// The target of a symlink.
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf>;
 
     /// Creates one directory; `AlreadyExists` if there is anything of that name.
     fn create_directory(&self, path: &Path, mode: u32) -> io::Result<()>;
@@ -87,7 +94,9 @@ pub enum DiskKind {
     File,
     /// A directory.
     Directory,
-    /// A symlink, device, socket or pipe.
+    /// A symlink.
+    Symlink,
+    /// A device, socket or pipe.
     Other,
 }
 

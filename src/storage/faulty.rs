@@ -300,6 +300,18 @@ impl Disk for Simulated {
         self.operate(|image| image.remove_file(path))
     }
 
+    fn symlink(&self, target: &Path, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let id = self.operate(|image| image.create_symlink(path, target))?;
+        Ok(Box::new(SimulatedFile { disk: self.clone(), id }))
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        self.look(|image| {
+            let bytes = image.file(image.find(path)?)?.live.bytes.clone();
+            Ok(PathBuf::from(String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData)?))
+        })
+    }
+
     fn create_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
         self.operate(|image| image.create_directory(path, mode))
     }

@@ -3,11 +3,13 @@
 //! Hazard: a path that is resolved twice may lead to two places. Nothing here ever follows a symlink or leaves the
 //! directory it was opened on.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{self as sys, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
@@ -44,7 +46,7 @@ impl RealDisk {
         match kind_of(&sys::fstat(&file)?) {
             DiskKind::File => Ok(File::from(file)),
             DiskKind::Directory => Err(Errno::ISDIR.into()),
-            DiskKind::Other => Err(io::Error::new(io::ErrorKind::IsADirectory, "not a plain file")),
+            DiskKind::Symlink | DiskKind::Other => Err(io::Error::new(io::ErrorKind::IsADirectory, "not a plain file")),
         }
     }
 
@@ -111,6 +113,19 @@ impl Disk for RealDisk {
         may_die_here();
         let (directory, name) = self.root.open_parent(path)?;
         Ok(sys::unlinkat(&directory, name, AtFlags::empty())?)
+    }
+
+    fn symlink(&self, target: &Path, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        may_die_here();
+        let (directory, name) = self.root.open_parent(path)?;
+        sys::symlinkat(target, &directory, name)?;
+        Ok(Box::new(RealSymlink { directory, name: name.to_owned() }))
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        let link = self.root.open_at(path, OFlags::PATH, Mode::empty())?;
+        let target = sys::readlinkat(&link, "", Vec::new())?;
+        Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
     }
 
     fn create_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
@@ -195,6 +210,7 @@ fn kind_of(stat: &Stat) -> DiskKind {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => DiskKind::File,
         FileType::Directory => DiskKind::Directory,
+        FileType::Symlink => DiskKind::Symlink,
         _ => DiskKind::Other,
     }
 }
@@ -226,9 +242,7 @@ impl DiskFile for RealFile {
     }
 
     fn set_modified(&mut self, modified: Timestamp) -> io::Result<()> {
-        let last_modification = Timespec { tv_sec: modified.seconds(), tv_nsec: modified.nanoseconds().into() };
-        let last_access = Timespec { tv_sec: 0, tv_nsec: sys::UTIME_OMIT };
-        Ok(sys::futimens(&self.0, &Timestamps { last_access, last_modification })?)
+        Ok(sys::futimens(&self.0, &modified_at(modified))?)
     }
 
     fn set_xattr(&mut self, name: &str, value: &[u8]) -> io::Result<()> {
@@ -239,6 +253,45 @@ impl DiskFile for RealFile {
         may_die_here();
         self.0.sync_all()
     }
+}
+
+/// A symlink, named in the directory that it is in.
+struct RealSymlink {
+    directory: OwnedFd,
+    name: OsString,
+}
+
+impl DiskFile for RealSymlink {
+    fn write_all(&mut self, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn set_owner(&mut self, uid: u32, gid: u32) -> io::Result<()> {
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        Ok(sys::chownat(&self.directory, &self.name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    fn set_mode(&mut self, _: u32) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_modified(&mut self, modified: Timestamp) -> io::Result<()> {
+        let times = modified_at(modified);
+        Ok(sys::utimensat(&self.directory, &self.name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    fn set_xattr(&mut self, _: &str, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn modified_at(modified: Timestamp) -> Timestamps {
+    let last_modification = Timespec { tv_sec: modified.seconds(), tv_nsec: modified.nanoseconds().into() };
+    Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: sys::UTIME_OMIT }, last_modification }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Backups as text.
 
 use super::{remark, tone};
-use crate::api::{BackupDetails, BackupList, BackupSummary};
+use crate::api::{BackupDetails, BackupList, BackupSummary, SymlinkDocument};
 use crate::cli::facts::Facts;
 use crate::cli::output::{Look, plain};
 use crate::cli::table::{Align, Cell, Table};
@@ -65,7 +65,12 @@ pub fn details(backup: &BackupDetails, look: &Look) -> String {
         text.push('\n');
         text += &files(backup, look);
     }
-    text + &absent_files(backup)
+    text + &symlinks(&backup.symlinks) + &absent_files(backup)
+}
+
+/// Symlinks, one line each.
+pub(super) fn symlinks(links: &[SymlinkDocument]) -> String {
+    links.iter().map(|link| format!("  {} -> {}\n", plain(&link.path), plain(&link.target))).collect()
 }
 
 fn facts(backup: &BackupDetails, look: &Look) -> String {

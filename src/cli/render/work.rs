@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::backups::absent_files;
+use super::backups::{absent_files, symlinks};
 use super::remark;
 use crate::api::{
     BackupDetails, DamageDocument, DrillOutcome, DrillVerdict, RestoreOutcome, VerifyOutcome, VerifyVerdict,
@@ -16,8 +16,12 @@ use crate::core::BackupState;
 /// A backup that was made.
 pub fn backed_up(backup: &BackupDetails, _: &Look) -> String {
     let summary = &backup.summary;
+    let links = match backup.symlinks.len() {
+        0 => String::new(),
+        links => format!(" and {}", count(links, "symlink")),
+    };
     let mut text = format!(
-        "backed up {}: {} ({})\n  {}, {}, stored as {}\n",
+        "backed up {}: {} ({})\n  {}{links}, {}, stored as {}\n",
         summary.set,
         summary.id,
         summary.state,
@@ -51,6 +55,7 @@ pub fn restored(outcome: &RestoreOutcome, look: &Look) -> String {
         files.row([format!("  {}", file.path).into(), size(file.size_bytes).into()]);
     }
     text += &files.render(look);
+    text += &symlinks(&outcome.symlinks);
     text.extend(outcome.skipped.iter().map(|file| remark("skipped", &format!("{}: {}", file.path, file.reason))));
     text.extend(outcome.removed.iter().map(|path| remark("removed", &format!("{path}: it was not there then either"))));
     let unsaved = outcome.unsaved.iter().map(|file| format!("{}: {}", file.path, file.reason));

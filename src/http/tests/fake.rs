@@ -201,6 +201,7 @@ impl Api for Fake {
             unsaved: vec![],
             left_alone: vec![],
             undo_call: None,
+            symlinks: vec![],
             skipped: vec![],
             safety_backup: Some(id()),
             undo: None,
@@ -404,6 +405,7 @@ fn details() -> BackupDetails {
         files: vec![],
         missing: vec![],
         fewer: vec![],
+        symlinks: vec![],
         unreadable: vec![],
     }
 }

@@ -65,7 +65,7 @@ fn clear(disk: &dyn Disk, directory: &Path, repository: &str, depth: usize, seen
         }
         let path = directory.join(&entry.name);
         match entry.kind {
-            DiskKind::File if is_staged_by(repository, &entry.name) => disk.remove_file(&path)?,
+            DiskKind::File | DiskKind::Symlink if is_staged_by(repository, &entry.name) => disk.remove_file(&path)?,
             // What cannot be entered holds nothing of ours.
             DiskKind::Directory if depth < MAX_DEPTH => drop(clear(disk, &path, repository, depth + 1, seen)),
             _ => {}

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Live, Pick, RestoreError, Restored, Rules};
 use crate::core::content::SetKind;
-use crate::core::{BackupId, BackupKind};
+use crate::core::{BackupId, BackupKind, EntryPath};
 use crate::pipeline::source::{Found, SourceDirectory};
 use crate::pipeline::stage::STAGED_PREFIX;
 use crate::repository::Repository;
-use crate::repository::wire::{FileEntry, Manifest};
+use crate::repository::kept::Kept;
+use crate::repository::wire::Manifest;
 
 /// The audit log of this service: never replaced in place.
 const OWN_AUDIT_LOG: &str = "security_audit.log";
@@ -20,7 +21,7 @@ const OWN_AUDIT_LOG: &str = "security_audit.log";
 #[derive(Default)]
 pub(super) struct Selection<'m> {
     /// Those that are restored, and the backup each comes from.
-    pub files: BTreeMap<&'m str, (BackupId, &'m FileEntry)>,
+    pub entries: BTreeMap<&'m str, (BackupId, Kept<'m>)>,
     /// Those that were absent when a safety backup was made, and will be again.
     pub removals: BTreeSet<&'m str>,
 }
@@ -36,27 +37,30 @@ impl<'m> Selection<'m> {
     }
 
     fn add(&mut self, pick: &Pick, manifest: &'m Manifest) -> Result<(), RestoreError> {
-        let files = manifest.files();
         // What was absent before a restore is absent again after it is undone; of any other backup it says nothing.
         let is_safety = manifest.envelope.kind == BackupKind::PreRestore;
-        let missing = manifest.body.as_ref().map_or(&[][..], |body| &body.missing);
-        let absent = if is_safety { missing } else { &[] };
-        let wanted = |path: &str| pick.paths.as_ref().is_none_or(|paths| paths.iter().any(|wanted| wanted == path));
+        let Some(body) = &manifest.body else { return Ok(()) };
+        let absent = if is_safety { &body.missing[..] } else { &[] };
+        let mut meant: BTreeSet<&str> = BTreeSet::new();
         for path in pick.paths.iter().flatten() {
-            if !files.iter().any(|file| file.path == *path) && !absent.iter().any(|absent| absent == path) {
+            let reached = body.reached_by(path);
+            if reached.is_empty() && !absent.iter().any(|absent| absent == path) {
                 return Err(RestoreError::NoSuchFile { backup: pick.backup.id, path: path.clone() });
             }
+            meant.extend(reached.into_iter().map(EntryPath::as_str).chain([path.as_str()]));
         }
-        for file in files.iter().filter(|file| wanted(&file.path)) {
-            refuse_reserved(&file.path)?;
-            let twice = self.files.insert(&file.path, (pick.backup.id, file)).is_some();
-            if twice || self.removals.contains(file.path.as_str()) {
-                return Err(RestoreError::Twice(file.path.to_string()));
+        let wanted = |path: &str| pick.paths.is_none() || meant.contains(path);
+        for kept in body.kept().filter(|kept| wanted(kept.path())) {
+            let path = kept.path();
+            refuse_reserved(path)?;
+            let twice = self.entries.insert(path, (pick.backup.id, kept)).is_some();
+            if twice || self.removals.contains(path.as_str()) {
+                return Err(RestoreError::Twice(path.to_string()));
             }
         }
         for path in absent.iter().filter(|path| wanted(path)) {
             refuse_reserved(path)?;
-            if !self.removals.insert(path) || self.files.contains_key(path.as_str()) {
+            if !self.removals.insert(path) || self.entries.contains_key(path.as_str()) {
                 return Err(RestoreError::Twice(path.to_string()));
             }
         }
@@ -65,7 +69,7 @@ impl<'m> Selection<'m> {
 
     /// Takes out what is never replaced in place, and refuses what is not replaced unasked.
     pub fn spare_logs(&mut self, kind: SetKind, rules: Rules, restored: &mut Restored) -> Result<(), RestoreError> {
-        let all = || self.files.keys().chain(&self.removals);
+        let all = || self.entries.keys().chain(&self.removals);
         if kind.is_logs()
             && !rules.replace_logs
             && let Some(log) = all().next()
@@ -76,14 +80,14 @@ impl<'m> Selection<'m> {
         let spared = all().filter(|path| own(path));
         let why = || "the audit log is never replaced in place".to_owned();
         restored.skipped.extend(spared.map(|path| ((*path).to_owned(), why())));
-        self.files.retain(|path, _| !own(path));
+        self.entries.retain(|path, _| !own(path));
         self.removals.retain(|path| !own(path));
         Ok(())
     }
 
     /// Every path.
     pub fn paths(&self) -> Vec<String> {
-        self.files.keys().chain(&self.removals).map(|path| (*path).to_owned()).collect()
+        self.entries.keys().chain(&self.removals).map(|path| (*path).to_owned()).collect()
     }
 
     /// Tells of the set's files that none of these whole backups has: they are left as they are.
@@ -103,9 +107,10 @@ impl<'m> Selection<'m> {
         let Ok(found) = source.look(&live.set.files) else { return };
         let catalogue = repository.catalogue();
         let backups = catalogue.set(&live.set.name).map_or(&[][..], |index| index.backups());
-        let has = |backup: &Manifest, path: &str| backup.files().iter().any(|file| file.path == path);
+        let has = |backup: &Manifest, path: &str| backup.kept().any(|kept| *kept.path() == path);
         for (path, found) in found {
-            if self.files.contains_key(path.as_str()) || restored.skipped.iter().any(|(skipped, _)| *skipped == path) {
+            if self.entries.contains_key(path.as_str()) || restored.skipped.iter().any(|(skipped, _)| *skipped == path)
+            {
                 continue;
             }
             let holder = backups

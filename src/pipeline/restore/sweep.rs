@@ -63,6 +63,12 @@ impl Disk for Part {
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.0.remove_file(&self.at(path))
     }
+    fn symlink(&self, target: &Path, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.0.symlink(target, &self.at(path))
+    }
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        self.0.read_link(&self.at(path))
+    }
     fn create_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
         self.0.create_directory(&self.at(path), mode)
     }

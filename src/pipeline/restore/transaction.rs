@@ -14,6 +14,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use super::journal::Journal;
 use crate::core::entry_path::path_of;
 use crate::core::{Digest, Sha256};
 use crate::repository::object::CHUNK_BYTES;
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, DiskKind};
 
 /// A restore whose journal is in force.
 pub struct Transaction {
@@ -272,13 +273,16 @@ fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     }
 }
 
-/// The hash of a file.
+/// The hash of a file, or what tells a symlink.
 fn hash_of(disk: &dyn Disk, path: &Path) -> io::Result<Digest> {
     hash_of_beginning(disk, path, u64::MAX)
 }
 
-/// The hash of at most the first `length` bytes of a file.
+/// The hash of at most the first `length` bytes of a file, or what tells a symlink.
 fn hash_of_beginning(disk: &dyn Disk, path: &Path, length: u64) -> io::Result<Digest> {
+    if disk.metadata(path)?.kind == DiskKind::Symlink {
+        return Ok(Digest::of_symlink(disk.read_link(path)?.as_os_str().as_bytes()));
+    }
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut offset = 0;

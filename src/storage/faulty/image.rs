@@ -26,6 +26,8 @@ enum Node {
 
 #[derive(Clone, Default)]
 pub(super) struct FileNode {
+    /// Whether it is a symlink, and its bytes are the target.
+    is_symlink: bool,
     pub(super) live: Content,
     pub(super) durable: Content,
     /// A sync failed. As on Linux, the next one will claim success for content that is not on the disk.
@@ -76,6 +78,13 @@ impl Image {
 
     pub(super) fn create_directory(&mut self, path: &Path, mode: u32) -> io::Result<()> {
         self.create(path, Node::directory(mode)).map(drop)
+    }
+
+    pub(super) fn create_symlink(&mut self, path: &Path, target: &Path) -> io::Result<NodeId> {
+        let bytes = target.as_os_str().as_encoded_bytes().to_vec();
+        let content = Content { bytes, ..Content::default() };
+        let node = FileNode { is_symlink: true, live: content.clone(), durable: content, sync_failed: false };
+        self.create(path, Node::File(node))
     }
 
     fn create(&mut self, path: &Path, node: Node) -> io::Result<NodeId> {
@@ -172,9 +181,10 @@ impl Image {
             Node::Directory { mode, .. } => {
                 DiskMetadata { kind: DiskKind::Directory, size_bytes: 0, mode: *mode, uid: 0, gid: 0 }
             }
-            Node::File(FileNode { live, .. }) => {
-                let size_bytes = live.bytes.len() as u64;
-                DiskMetadata { kind: DiskKind::File, size_bytes, mode: live.mode, uid: live.uid, gid: live.gid }
+            Node::File(FileNode { is_symlink, live, .. }) => {
+                let kind = if *is_symlink { DiskKind::Symlink } else { DiskKind::File };
+                let size_bytes = if *is_symlink { 0 } else { live.bytes.len() as u64 };
+                DiskMetadata { kind, size_bytes, mode: live.mode, uid: live.uid, gid: live.gid }
             }
         })
     }
@@ -247,7 +257,8 @@ impl Image {
                 Node::Directory { live, durable, .. } => live.clone_from(durable),
                 Node::File(file) => {
                     let content = file.surviving(random, keep);
-                    *file = FileNode { live: content.clone(), durable: content, sync_failed: false };
+                    file.live.clone_from(&content);
+                    (file.durable, file.sync_failed) = (content, false);
                 }
             }
         }
@@ -255,7 +266,11 @@ impl Image {
     }
 
     fn kind(&self, id: NodeId) -> DiskKind {
-        if self.file(id).is_ok() { DiskKind::File } else { DiskKind::Directory }
+        match &self.nodes[id.0] {
+            Node::Directory { .. } => DiskKind::Directory,
+            Node::File(file) if file.is_symlink => DiskKind::Symlink,
+            Node::File(_) => DiskKind::File,
+        }
     }
 
     fn live_names(&self, id: NodeId) -> io::Result<&Names> {
