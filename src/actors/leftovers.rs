@@ -33,11 +33,21 @@ pub(super) async fn settle(world: &Arc<World>, herald: &Herald, sources: Vec<Sou
             if !told.contains(&transaction.journal().correlation_id) {
                 tell(herald, &transaction, source.display().to_string()).await;
             }
-            let closed = tokio::task::spawn_blocking(move || transaction.close()).await;
-            if let Ok(Err(error)) = closed {
-                tracing::warn!(source = %source.display(), "the journal of a restore could not be removed: {error}");
-            }
+            close(transaction).await;
         }
+    }
+}
+
+/// Ends a restore that was told of. What stays is removed at the next start, and then not told of again.
+pub(super) async fn close(transaction: Transaction) {
+    let set = transaction.journal().set.clone();
+    match tokio::task::spawn_blocking(move || transaction.close()).await {
+        Ok(Ok(set_aside)) => set_aside.iter().for_each(|path| {
+            let path = path.display();
+            tracing::warn!(%set, "another program wrote to a file while it was restored: what it wrote is in {path}");
+        }),
+        Ok(Err(error)) => tracing::warn!(%set, "the journal of a restore could not be removed: {error}"),
+        Err(panic) => tracing::warn!(%set, "the journal of a restore could not be removed: {panic}"),
     }
 }
 
@@ -57,7 +67,7 @@ fn look(world: &World, source: &SourcePath) -> (Found, HashSet<String>) {
             return Default::default();
         }
     };
-    match leftover::settle(&disk, root, world.repository.id()) {
+    match leftover::settle(&disk, root, world.repository.id(), rustix::process::geteuid().as_raw()) {
         Ok(found) if found.settled.is_empty() => (found, HashSet::new()),
         Ok(found) => (found, ended(&records(world), false)),
         // A source that cannot be looked at is told of when it is backed up.

@@ -9,6 +9,7 @@ mod error;
 mod health;
 mod journal;
 pub mod leftover;
+mod replacement;
 mod safety;
 mod selection;
 #[cfg(test)]

@@ -29,6 +29,9 @@ pub trait Disk: Send + Sync + 'static {
     /// Renames, replacing the file at `to`.
     fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Swaps what is at two names in one step; `Unsupported` where the filesystem cannot.
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()>;
+
     /// Gives a file a second name; `AlreadyExists` if there is anything at `to`. Not every filesystem can, nor every user
     /// for every file. Renaming one of a file's names over another of them does nothing (rename(2)).
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -48,6 +51,9 @@ pub trait Disk: Send + Sync + 'static {
 
     /// Reads into `buffer` from `offset` until it is full or the file ends; returns how many bytes it read.
     fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// What is known of a plain file, and all its bytes, by one descriptor; `FileTooLarge` beyond `limit_bytes`.
+    fn read_known(&self, path: &Path, limit_bytes: u64) -> io::Result<(DiskMetadata, Vec<u8>)>;
 
     /// Lets go of what memory holds of a file's durable content, so that it is read from the medium next. No promise:
     /// see [`Storage::drop_cache`](super::Storage::drop_cache).
@@ -113,6 +119,19 @@ pub struct DiskMetadata {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+    /// How many names it has.
+    pub links: u64,
+    /// Which file it is.
+    pub file: FileId,
+}
+
+/// Device and inode: the same for two names of one file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileId {
+    /// The number of the filesystem.
+    pub device: u64,
+    /// The number of the file there.
+    pub inode: u64,
 }
 
 /// An entry of a directory. Names that are not UTF-8 are passed over.

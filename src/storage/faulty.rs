@@ -46,8 +46,28 @@ struct State {
     crashed: bool,
     failure: Option<Failure>,
     capacity_bytes: Option<u64>,
+    lacks: Vec<Lacking>,
+    meddling: Option<(usize, Meddling)>,
     /// What reads are answered with until it is dropped, whatever the disk holds.
     cached: HashMap<PathBuf, Vec<u8>>,
+}
+
+/// What a filesystem cannot do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lacking {
+    /// Give a file a second name.
+    Links,
+    /// Swap two names.
+    Exchange,
+}
+
+/// What another program does to a file, durably.
+#[derive(Clone, Debug)]
+pub enum Meddling {
+    /// Writes this into it.
+    Overwrites(PathBuf, Vec<u8>),
+    /// Puts another file with this in its place, as editors do.
+    Replaces(PathBuf, Vec<u8>),
 }
 
 struct Failure {
@@ -69,9 +89,17 @@ impl Simulated {
     }
 
     fn of(image: Image, capacity_bytes: Option<u64>) -> Self {
-        let cached = HashMap::new();
-        let state =
-            State { image, operations: 0, crash_at: None, crashed: false, failure: None, capacity_bytes, cached };
+        let state = State {
+            image,
+            operations: 0,
+            crash_at: None,
+            crashed: false,
+            failure: None,
+            capacity_bytes,
+            lacks: Vec::new(),
+            meddling: None,
+            cached: HashMap::new(),
+        };
         Self { state: Arc::new(Mutex::new(state)), waiting: Arc::default() }
     }
 
@@ -112,6 +140,17 @@ impl Simulated {
         self.lock().failure = None;
     }
 
+    /// This disk as one that cannot do these things; also after a crash, which is told again.
+    pub fn lacking(self, lacks: &[Lacking]) -> Self {
+        self.lock().lacks = lacks.to_vec();
+        self
+    }
+
+    /// Right before operation number `operation` another program does this.
+    pub fn meddle_at(&self, operation: usize, meddling: Meddling) {
+        self.lock().meddling = Some((operation, meddling));
+    }
+
     /// How much content fits; a write beyond it writes what fits and fails with `ENOSPC`.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().capacity_bytes = bytes;
@@ -150,21 +189,7 @@ impl Simulated {
 
     /// Puts a file there, with the directories above it, or replaces its content: durably, and no operation.
     pub fn write_raw(&self, path: impl AsRef<Path>, content: &[u8]) -> io::Result<()> {
-        let path = path.as_ref();
-        let image = &mut self.lock().image;
-        let above: Vec<&Path> = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()).collect();
-        for directory in above.into_iter().rev() {
-            match image.create_directory(directory, 0o700) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => image.settle(directory)?,
-            }
-        }
-        let id = match image.find(path) {
-            Ok(id) => id,
-            Err(_) => image.create_file(path, 0o600)?,
-        };
-        image.file_mut(id)?.live.bytes = content.to_vec();
-        image.settle(path)
+        self.lock().image.write(path.as_ref(), content)
     }
 
     /// Takes a file away, durably, and no operation.
@@ -218,6 +243,20 @@ impl Simulated {
     }
 }
 
+impl Meddling {
+    fn carry_out(self, image: &mut Image) -> io::Result<()> {
+        match self {
+            Self::Overwrites(path, bytes) => image.write(&path, &bytes),
+            Self::Replaces(path, bytes) => {
+                if image.find(&path).is_ok() {
+                    image.remove_file(&path)?;
+                }
+                image.write(&path, &bytes)
+            }
+        }
+    }
+}
+
 impl State {
     fn alive(&self) -> io::Result<()> {
         if self.crashed { Err(io::Error::other("the machine is down")) } else { Ok(()) }
@@ -229,6 +268,9 @@ impl State {
         self.alive()?;
         let number = self.operations;
         self.operations += 1;
+        if let Some((_, meddling)) = self.meddling.take_if(|(at, _)| *at == number) {
+            meddling.carry_out(&mut self.image)?;
+        }
         match &self.failure {
             Some(failure) if number == failure.from || (number > failure.from && !failure.once) => {
                 Err(failure.errno.into())
@@ -292,7 +334,17 @@ impl Disk for Simulated {
         self.operate(|image| image.rename(from, to, true))
     }
 
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        if self.lock().lacks.contains(&Lacking::Exchange) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.operate(|image| image.exchange(one, other))
+    }
+
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.lock().lacks.contains(&Lacking::Links) {
+            return Err(Errno::PERM.into());
+        }
         self.operate(|image| image.link(from, to))
     }
 
@@ -324,6 +376,16 @@ impl Disk for Simulated {
             let count = rest.len().min(buffer.len());
             buffer[..count].copy_from_slice(&rest[..count]);
             Ok(count)
+        })
+    }
+
+    fn read_known(&self, path: &Path, limit_bytes: u64) -> io::Result<(DiskMetadata, Vec<u8>)> {
+        self.look(|image| {
+            let bytes = &image.file(image.find(path)?)?.live.bytes;
+            if bytes.len() as u64 > limit_bytes {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            Ok((image.metadata(path)?, bytes.clone()))
         })
     }
 

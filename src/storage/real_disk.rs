@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
@@ -15,7 +15,7 @@ use rustix::fs::{self as sys, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags,
 use rustix::io::Errno;
 
 use super::beneath::Root;
-use super::disk::{Disk, DiskEntry, DiskFile, DiskKind, DiskMetadata};
+use super::disk::{Disk, DiskEntry, DiskFile, DiskKind, DiskMetadata, FileId};
 use crate::core::Timestamp;
 
 /// A directory of the real filesystem and what is beneath it.
@@ -102,6 +102,16 @@ impl Disk for RealDisk {
         Ok(sys::renameat(&from_directory, from, &to_directory, to)?)
     }
 
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        may_die_here();
+        let (one_directory, one) = self.root.open_parent(one)?;
+        let (other_directory, other) = self.root.open_parent(other)?;
+        match sys::renameat_with(&one_directory, one, &other_directory, other, RenameFlags::EXCHANGE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Err(io::ErrorKind::Unsupported.into()),
+            exchanged => Ok(exchanged?),
+        }
+    }
+
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         may_die_here();
         let (from_directory, from) = self.root.open_parent(from)?;
@@ -148,6 +158,16 @@ impl Disk for RealDisk {
         Ok(filled)
     }
 
+    fn read_known(&self, path: &Path, limit_bytes: u64) -> io::Result<(DiskMetadata, Vec<u8>)> {
+        let file = self.open_to_read(path)?;
+        let mut bytes = Vec::new();
+        (&file).take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit_bytes {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok((metadata_of(&sys::fstat(&file)?), bytes))
+    }
+
     fn drop_cache(&self, path: &Path) {
         // Whatever is wrong with it, reading it will say.
         if let Ok(file) = self.open_to_read(path) {
@@ -156,10 +176,7 @@ impl Disk for RealDisk {
     }
 
     fn metadata(&self, path: &Path) -> io::Result<DiskMetadata> {
-        let stat = sys::fstat(self.root.open_at(path, OFlags::PATH, Mode::empty())?)?;
-        let kind = kind_of(&stat);
-        let mode = stat.st_mode & 0o7777;
-        Ok(DiskMetadata { kind, size_bytes: size_of(kind, &stat), mode, uid: stat.st_uid, gid: stat.st_gid })
+        Ok(metadata_of(&sys::fstat(self.root.open_at(path, OFlags::PATH, Mode::empty())?)?))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DiskEntry>> {
@@ -204,6 +221,19 @@ fn link_and_unlink(
 ) -> io::Result<()> {
     sys::linkat(from_directory, from, to_directory, to, AtFlags::empty())?;
     Ok(sys::unlinkat(from_directory, from, AtFlags::empty())?)
+}
+
+fn metadata_of(stat: &Stat) -> DiskMetadata {
+    let kind = kind_of(stat);
+    DiskMetadata {
+        kind,
+        size_bytes: size_of(kind, stat),
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        links: stat.st_nlink,
+        file: FileId { device: stat.st_dev, inode: stat.st_ino },
+    }
 }
 
 fn kind_of(stat: &Stat) -> DiskKind {

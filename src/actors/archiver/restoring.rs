@@ -54,11 +54,7 @@ impl Tools {
         let event = self.told(&result, target, (self.world.clock.uptime() - begun).as_secs_f64());
         let _ = self.herald.tell(event, &about).await;
         if let Some(transaction) = transaction {
-            // What stays is removed at the next start, and then not told of again.
-            let closed = tokio::task::spawn_blocking(move || transaction.close()).await;
-            if let Ok(Err(error)) = closed {
-                tracing::warn!("the journal of a restore could not be removed: {error}");
-            }
+            leftovers::close(transaction).await;
         }
         drop(held);
         let result = result.map_err(|error| {

@@ -2,8 +2,8 @@
 //!
 //! Hazard: a process that dies among several renames leaves files of two times, and nobody knows which are which. One
 //! small file in the source directory lists every change and is durable before the first; whoever starts next reads it
-//! and brings all files to one side. What it says is obeyed, so it is believed only if its hash is right and nothing it
-//! names can lie elsewhere.
+//! and brings all files to one side. What it says is obeyed, so it is believed only if nobody but this user can have
+//! written it, its hash is right, and nothing it names can lie elsewhere.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,16 @@ use serde::{Deserialize, Serialize};
 use crate::core::entry_path::{is_safe_text, path_of};
 use crate::core::{BackupId, Digest, SetName};
 use crate::pipeline::stage::STAGED_PREFIX;
-use crate::storage::disk::{Disk, DiskKind};
+use crate::storage::StorageErrorKind;
+use crate::storage::disk::Disk;
 
 const VERSION: u32 = 1;
 const JOURNAL: &str = "journal-";
 const MAX_JOURNAL_BYTES: u64 = 64 << 20;
+/// Permission to write, for the group and everybody else.
+const OTHERS_WRITE: u32 = 0o022;
+/// The longest identifier or name in a journal.
+const MAX_WORD_BYTES: usize = 256;
 
 /// The files that a restore changes, and how to tell what it is a part of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +84,11 @@ impl Token {
         format!("{STAGED_PREFIX}{}-{number}.old", self.0)
     }
 
+    /// Never cleared: it is somebody's file.
+    fn spare_name(&self, number: usize) -> String {
+        format!("{STAGED_PREFIX}{}-{number}.changed", self.0)
+    }
+
     fn draft_name(&self) -> String {
         format!("{STAGED_PREFIX}{}.new", self.0)
     }
@@ -112,6 +122,12 @@ pub enum JournalError {
     /// It is not what was written.
     #[error("{0}")]
     Damaged(&'static str),
+    /// Somebody else may have written it.
+    #[error("user number {owner} owns it, or others may write it")]
+    Distrusted {
+        /// Whose it is.
+        owner: u32,
+    },
 }
 
 impl Journal {
@@ -148,6 +164,11 @@ impl Journal {
         path_of(&self.changes[number].target).with_file_name(self.token.old_name(number))
     }
 
+    /// Where a file is kept that somebody else wrote to the target of a change, if no better name is free.
+    pub fn spare_path(&self, number: usize) -> PathBuf {
+        path_of(&self.changes[number].target).with_file_name(self.token.spare_name(number))
+    }
+
     /// Where the journal itself is.
     pub fn path(&self) -> PathBuf {
         journal_name(&self.set).into()
@@ -167,16 +188,21 @@ impl Journal {
         file.sync()
     }
 
-    /// Reads the journal of this name.
-    pub fn read(disk: &dyn Disk, name: &str) -> Result<Self, JournalError> {
-        let found = disk.metadata(Path::new(name))?;
-        if found.kind != DiskKind::File || found.size_bytes > MAX_JOURNAL_BYTES {
-            return Err(JournalError::Damaged("it is no plain file of a journal's size"));
+    /// Reads the journal of this name, as user number `me`.
+    pub fn read(disk: &dyn Disk, name: &str, me: u32) -> Result<Self, JournalError> {
+        let (found, bytes) = match disk.read_known(Path::new(name), MAX_JOURNAL_BYTES) {
+            Err(error)
+                if matches!(StorageErrorKind::of(&error), StorageErrorKind::WrongType | StorageErrorKind::TooLarge) =>
+            {
+                return Err(JournalError::Damaged("it is no plain file of a journal's size"));
+            }
+            read => read?,
+        };
+        match () {
+            () if found.uid != me => Err(JournalError::Distrusted { owner: found.uid }),
+            () if found.mode & OTHERS_WRITE != 0 || found.links != 1 => Err(JournalError::Distrusted { owner: me }),
+            () => Self::parse(&bytes, name).map_err(JournalError::Damaged),
         }
-        let mut bytes = vec![0; usize::try_from(found.size_bytes).unwrap_or(0)];
-        let read = disk.read_at(Path::new(name), 0, &mut bytes)?;
-        bytes.truncate(read);
-        Self::parse(&bytes, name).map_err(JournalError::Damaged)
     }
 
     fn parse(bytes: &[u8], name: &str) -> Result<Self, &'static str> {
@@ -189,9 +215,15 @@ impl Journal {
         let sound = journal.version == VERSION
             && journal_name(&journal.set) == name
             && journal.token.is_plain()
+            && [&journal.repository, &journal.correlation_id, &journal.principal].into_iter().all(|word| is_word(word))
             && journal.changes.iter().all(|change| is_safe_text(&change.target));
         if sound { Ok(journal) } else { Err("it says what no journal says") }
     }
+}
+
+/// Whether a word may stand in a log: short, and of printable ASCII.
+fn is_word(word: &str) -> bool {
+    word.len() <= MAX_WORD_BYTES && word.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
 /// The names of the journals in a source directory.

@@ -28,12 +28,12 @@ pub struct Found {
 }
 
 /// Settles what restores by the service of this repository left in `root`, which is `disk`'s own. The caller holds the
-/// write lane: nobody restores meanwhile.
-pub fn settle(disk: &Arc<dyn Disk>, root: &Path, repository: &str) -> io::Result<Found> {
+/// write lane: nobody restores meanwhile. `me` is the number of the user whose journals are obeyed.
+pub fn settle(disk: &Arc<dyn Disk>, root: &Path, repository: &str, me: u32) -> io::Result<Found> {
     let mut found = Found::default();
     for name in journals_in(disk.as_ref())? {
         let path = root.join(&name);
-        match Journal::read(disk.as_ref(), &name) {
+        match Journal::read(disk.as_ref(), &name, me) {
             Ok(journal) if journal.repository != repository => found.unsettled.push(foreign(&path, &journal)),
             Ok(journal) => {
                 let mut transaction = Transaction::resume(disk.clone(), root, journal);
@@ -47,6 +47,7 @@ pub fn settle(disk: &Arc<dyn Disk>, root: &Path, repository: &str) -> io::Result
                 found.unsettled.push(format!("read the journal of a restore, {}: {error}", path.display()));
             }
             Err(JournalError::Damaged(fault)) => found.unsettled.push(damaged(&path, fault)),
+            Err(JournalError::Distrusted { owner }) => found.unsettled.push(distrusted(&path, owner, me)),
         }
     }
     // While a journal waits, what lies beside it may be needed.
@@ -79,6 +80,18 @@ fn damaged(path: &Path, fault: &str) -> String {
         "{} is the journal of a restore that was interrupted, and it is damaged ({fault}): which files are new and which \
          are not cannot be told, so nothing was changed. The files as they were before are in the set's newest \
          pre_restore backup (fiovana-app list). Move the journal away, then restore that backup or any other",
+        path.display()
+    )
+}
+
+fn distrusted(path: &Path, owner: u32, me: u32) -> String {
+    let whose = match owner == me {
+        true => "others may write it, or it has a second name".to_owned(),
+        false => format!("it belongs to uid {owner}, and this is uid {me}"),
+    };
+    format!(
+        "{} is named like the journal of a restore, and is not believed ({whose}): nothing was changed, and nothing is \
+         restored here until it is moved away",
         path.display()
     )
 }

@@ -12,7 +12,6 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::tests::{KEEPS, seed};
-use super::transaction::Transaction;
 use super::{HealthCheck, Live, Pick, Place, RestoreError, Rules, leftover, restore_on};
 use crate::core::content::{SetKind, Validation};
 use crate::core::retention::Policy;
@@ -57,6 +56,9 @@ impl Disk for Part {
     fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.rename_over(&self.at(from), &self.at(to))
     }
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        self.0.exchange(&self.at(one), &self.at(other))
+    }
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.link(&self.at(from), &self.at(to))
     }
@@ -74,6 +76,9 @@ impl Disk for Part {
     }
     fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read_at(&self.at(path), offset, buffer)
+    }
+    fn read_known(&self, path: &Path, limit_bytes: u64) -> io::Result<(DiskMetadata, Vec<u8>)> {
+        self.0.read_known(&self.at(path), limit_bytes)
     }
     fn drop_cache(&self, path: &Path) {
         self.0.drop_cache(&self.at(path));
@@ -195,10 +200,10 @@ impl Site {
     fn judge(&self, disk: &Simulated, acknowledged: bool, context: &str) {
         let repository = open(disk);
         let target: Arc<dyn Disk> = Arc::new(Part(disk.clone(), "live"));
-        let found = leftover::settle(&target, self.set.source.real(), repository.id()).unwrap();
+        let found = leftover::settle(&target, self.set.source.real(), repository.id(), 0).unwrap();
         assert!(found.unsettled.is_empty() && found.settled.len() <= 1, "{context}: {:?}", found.unsettled);
         let settled = found.settled.len();
-        found.settled.into_iter().try_for_each(Transaction::close).unwrap();
+        found.settled.into_iter().try_for_each(|transaction| transaction.close().map(drop)).unwrap();
         let live: Files = disk
             .files()
             .into_iter()

@@ -17,7 +17,7 @@ use crate::pipeline::content::FileSink;
 use crate::pipeline::stage::{STAGED_PREFIX, Stage};
 use crate::repository::wire::{Attributes, FileEntry};
 use crate::storage::disk::Disk;
-use crate::storage::faulty::{CrashKeep, Simulated};
+use crate::storage::faulty::{CrashKeep, Lacking, Meddling, Simulated};
 
 const REPOSITORY: &str = "0123456789abcdef";
 pub(super) const KEEPS: [CrashKeep; 5] =
@@ -49,8 +49,11 @@ pub(super) fn seed() -> u64 {
 }
 
 fn live(disk: &Simulated) -> Files {
-    let ours = |path: &Path| path.file_name().unwrap().to_string_lossy().starts_with(STAGED_PREFIX);
-    disk.files().into_iter().filter(|(path, _)| !ours(path)).collect()
+    disk.files().into_iter().filter(|(path, _)| !is_ours(path)).collect()
+}
+
+fn is_ours(path: &Path) -> bool {
+    path.file_name().unwrap().to_string_lossy().starts_with(STAGED_PREFIX)
 }
 
 fn stage_all(disk: &Simulated, token: &Token) -> Result<Stage, RestoreError> {
@@ -81,7 +84,8 @@ fn restore(disk: &Simulated, healthy: bool) -> Result<(), RestoreError> {
     let id = BackupId::new(chrono::DateTime::UNIX_EPOCH, Digest::of(b"safety"));
     let set = "security".parse().unwrap();
     let mut journal = Journal::new(REPOSITORY, &set, ("c0ffee", "cli:0"), vec![id], id, token);
-    let old = |path: &str| earlier().get(Path::new(path)).map(|content| Digest::of(content));
+    let saved: Files = disk.files().into_iter().collect();
+    let old = |path: &str| saved.get(Path::new(path)).map(|content| Digest::of(content));
     let staged = stage.files().iter().map(|file| (file.target.as_str(), Some(file.sha256), file.replaces));
     journal.changes = staged
         .chain([("gone.json", None, true)])
@@ -107,12 +111,12 @@ fn restore(disk: &Simulated, healthy: bool) -> Result<(), RestoreError> {
 /// What the next start does; how many restores it settled.
 fn start(disk: &Simulated) -> std::io::Result<usize> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let found = leftover::settle(&disk, Path::new("/source"), REPOSITORY)?;
+    let found = leftover::settle(&disk, Path::new("/source"), REPOSITORY, 0)?;
     if let Some(what) = found.unsettled.first() {
         return Err(std::io::Error::other(what.clone()));
     }
     let count = found.settled.len();
-    found.settled.into_iter().try_for_each(Transaction::close)?;
+    found.settled.into_iter().try_for_each(|transaction| transaction.close().map(drop))?;
     Ok(count)
 }
 
@@ -149,25 +153,29 @@ fn a_restore_that_is_not_accepted_is_rolled_back_to_the_very_files() {
     assert_eq!(live(&disk.after_crash(0, CrashKeep::Lose)), earlier(), "rolled back and not durable");
 }
 
+/// Filesystems, by what they cannot do.
+const FILESYSTEMS: [&[Lacking]; 4] =
+    [&[], &[Lacking::Exchange], &[Lacking::Links], &[Lacking::Links, Lacking::Exchange]];
+
 #[test]
 fn a_crash_at_any_operation_becomes_all_earlier_or_all_new_at_the_next_start() {
-    for healthy in [true, false] {
-        let whole = before();
+    for (healthy, lacks) in [true, false].into_iter().flat_map(|healthy| FILESYSTEMS.map(|lacks| (healthy, lacks))) {
+        let whole = before().lacking(lacks);
         let _ = restore(&whole, healthy);
         for crash in 0..=whole.operations() {
-            let dying = before();
+            let dying = before().lacking(lacks);
             dying.crash_after(crash);
             let acknowledged = match restore(&dying, healthy) {
                 Ok(()) => Some(true),
                 _ if !healthy => Some(false),
                 Err(_) => None,
             };
-            let context = format!("healthy {healthy}, crash after {crash} of {} operations", whole.operations());
-            assert_settled(&dying.after_kill(), acknowledged, &format!("{context}, killed"));
+            let context = format!("{lacks:?}, healthy {healthy}, crash after {crash} of {}", whole.operations());
+            assert_settled(&dying.after_kill().lacking(lacks), acknowledged, &format!("{context}, killed"));
             for (number, keep) in KEEPS.into_iter().enumerate() {
                 let seed = seed().wrapping_add((crash * KEEPS.len() + number) as u64);
                 let context = format!("{context}, {keep:?}, seed {seed}");
-                assert_settled(&dying.after_crash(seed, keep), acknowledged, &context);
+                assert_settled(&dying.after_crash(seed, keep).lacking(lacks), acknowledged, &context);
             }
         }
     }
@@ -175,21 +183,26 @@ fn a_crash_at_any_operation_becomes_all_earlier_or_all_new_at_the_next_start() {
 
 #[test]
 fn a_start_that_settles_a_restore_may_itself_die_anywhere() {
-    let whole = before();
+    FILESYSTEMS.into_iter().for_each(a_start_may_die_anywhere);
+}
+
+fn a_start_may_die_anywhere(lacks: &[Lacking]) {
+    let whole = before().lacking(lacks);
     restore(&whole, true).unwrap();
     for crash in 0..whole.operations() {
-        let dying = before();
+        let dying = before().lacking(lacks);
         dying.crash_after(crash);
         let _ = restore(&dying, true);
         let left = dying.after_crash(seed().wrapping_add(crash as u64), CrashKeep::Torn);
         for second in 0.. {
-            let starting = left.after_kill();
+            let starting = left.after_kill().lacking(lacks);
             starting.crash_after(second);
             let done = start(&starting).is_ok();
             let seed = seed().wrapping_add((crash * 1000 + second) as u64);
             for keep in [CrashKeep::Lose, CrashKeep::Torn] {
-                let context = format!("crash after {crash}, then after {second} of the start, {keep:?}, seed {seed}");
-                assert_settled(&starting.after_crash(seed, keep), None, &context);
+                let context =
+                    format!("{lacks:?}, crash after {crash}, then {second} of the start, {keep:?}, seed {seed}");
+                assert_settled(&starting.after_crash(seed, keep).lacking(lacks), None, &context);
             }
             if done {
                 break;
@@ -247,6 +260,48 @@ fn half_done() -> Simulated {
 }
 
 #[test]
+fn what_another_program_writes_during_a_restore_is_never_lost() {
+    let written = b"written by the application".to_vec();
+    let ways: [fn(PathBuf, Vec<u8>) -> Meddling; 2] = [Meddling::Overwrites, Meddling::Replaces];
+    for (lacks, healthy) in FILESYSTEMS.into_iter().flat_map(|lacks| [(lacks, true), (lacks, false)]) {
+        let whole = before().lacking(lacks);
+        let _ = restore(&whole, healthy);
+        let staged = before();
+        let stage = stage_all(&staged, &Token::new(REPOSITORY)).unwrap();
+        let begun = staged.operations();
+        drop(stage);
+        for (target, way) in ["a.json", "gone.json", "d/came.json"].into_iter().flat_map(|to| ways.map(|way| (to, way)))
+        {
+            // What was written before the live files are backed up is in that backup.
+            for operation in begun..whole.operations() {
+                let disk = before().lacking(lacks);
+                let meddling = way(target.into(), written.clone());
+                let context = format!("{lacks:?}, healthy {healthy}, {meddling:?} at {operation}");
+                disk.meddle_at(operation, meddling);
+                let result = restore(&disk, healthy);
+                assert!(!matches!(result, Err(RestoreError::Unsettled { .. })), "{context}: {result:?}");
+                let found = disk.files();
+                let beside = format!("{target}.changed-during-restore");
+                let places: Vec<_> =
+                    found.iter().filter(|(_, bytes)| *bytes == written).map(|(path, _)| path).collect();
+                assert!(
+                    places.iter().any(|path| **path == *target || **path == *beside),
+                    "{context}: {result:?}: {found:?}"
+                );
+                assert_eq!(start(&disk).unwrap(), 0, "{context}");
+                assert!(disk.files().iter().all(|(path, _)| !is_ours(path)), "{context}: {found:?}");
+                // What it did not touch is of one time.
+                let others = |files: Files| -> Files {
+                    files.into_iter().filter(|(path, _)| !path.to_string_lossy().starts_with(target)).collect()
+                };
+                let expected = if result.is_ok() { new() } else { earlier() };
+                assert_eq!(others(live(&disk)), others(expected), "{context}: {result:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_somebody_wrote_meanwhile_is_set_aside_and_not_lost() {
     let disk = half_done();
     disk.write_raw("a.json", b"written by the application").unwrap();
@@ -266,7 +321,7 @@ fn a_damaged_journal_is_not_obeyed_and_everything_stays() {
         damaged.flip_bit(&journal, at, 0).unwrap();
         let before = damaged.files();
         let there: Arc<dyn Disk> = Arc::new(damaged.clone());
-        let found = leftover::settle(&there, Path::new("/source"), REPOSITORY).unwrap();
+        let found = leftover::settle(&there, Path::new("/source"), REPOSITORY, 0).unwrap();
         assert_eq!((found.settled.len(), found.unsettled.len()), (0, 1), "byte {at}");
         assert!(found.unsettled[0].contains("pre_restore"), "{}", found.unsettled[0]);
         assert_eq!(damaged.files(), before, "byte {at}");
@@ -274,11 +329,27 @@ fn a_damaged_journal_is_not_obeyed_and_everything_stays() {
 }
 
 #[test]
+fn a_journal_that_somebody_else_may_have_written_is_not_obeyed() {
+    let disk = half_done();
+    let before = disk.files();
+    let there: Arc<dyn Disk> = Arc::new(disk.clone());
+    let found = leftover::settle(&there, Path::new("/source"), REPOSITORY, 1000).unwrap();
+    assert_eq!((found.settled.len(), found.unsettled.len()), (0, 1));
+    assert!(found.unsettled[0].contains("it belongs to uid 0, and this is uid 1000"), "{}", found.unsettled[0]);
+    assert_eq!(disk.files(), before);
+    let journal = before.iter().map(|(path, _)| path).find(|path| path.to_string_lossy().contains("journal-")).unwrap();
+    disk.link(journal, Path::new("second-name")).unwrap();
+    let found = leftover::settle(&there, Path::new("/source"), REPOSITORY, 0).unwrap();
+    assert!(found.unsettled[0].contains("it has a second name"), "{}", found.unsettled[0]);
+    assert_eq!(live(&disk).len(), live(&half_done()).len() + 1);
+}
+
+#[test]
 fn the_journal_of_another_repository_is_left_to_its_own_service() {
     let disk = half_done();
     let before = disk.files();
     let there: Arc<dyn Disk> = Arc::new(disk.clone());
-    let found = leftover::settle(&there, Path::new("/source"), "another repository").unwrap();
+    let found = leftover::settle(&there, Path::new("/source"), "another repository", 0).unwrap();
     assert_eq!((found.settled.len(), found.unsettled.len()), (0, 1));
     assert_eq!(disk.files(), before);
 }

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
 use super::CrashKeep;
-use crate::storage::disk::{DiskEntry, DiskKind, DiskMetadata};
+use crate::storage::disk::{DiskEntry, DiskKind, DiskMetadata, FileId};
 
 /// A file or directory, whatever it is called.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,8 @@ enum Change {
     Link(Place, NodeId),
     Unlink(Place),
     Rename(Place, Place, NodeId),
+    /// What is at each of two names from now on.
+    Exchange((Place, NodeId), (Place, NodeId)),
 }
 
 #[derive(Clone, Copy)]
@@ -112,6 +114,16 @@ impl Image {
         Ok(())
     }
 
+    pub(super) fn exchange(&mut self, one: &Path, other: &Path) -> io::Result<()> {
+        let (one, other) = (self.place(one)?, self.place(other)?);
+        let at_one = self.at(&one).ok_or(ErrorKind::NotFound)?;
+        let at_other = self.at(&other).ok_or(ErrorKind::NotFound)?;
+        if at_one != at_other {
+            self.change(Change::Exchange((one, at_other), (other, at_one)));
+        }
+        Ok(())
+    }
+
     pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let (from, to) = (self.place(from)?, self.place(to)?);
         let linked = self.at(&from).ok_or(ErrorKind::NotFound)?;
@@ -155,8 +167,8 @@ impl Image {
                 continue;
             }
             // A rename across directories is durable with either; what was to happen at its two places before is over.
-            if let Change::Rename(from, to, _) = &change {
-                later.retain(|earlier| !earlier.is_at(from) && !earlier.is_at(to));
+            if matches!(change, Change::Rename(..) | Change::Exchange(..)) {
+                later.retain(|earlier| !change.places().any(|place| earlier.is_at(place)));
             }
             self.apply(&change, Side::Durable);
         }
@@ -176,16 +188,39 @@ impl Image {
         Ok(())
     }
 
+    /// Puts a file there, with the directories above it, or replaces its content: durably.
+    pub(super) fn write(&mut self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let above: Vec<&Path> = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()).collect();
+        for directory in above.into_iter().rev() {
+            match self.create_directory(directory, 0o700) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+                _ => self.settle(directory)?,
+            }
+        }
+        let id = match self.find(path) {
+            Ok(id) => id,
+            Err(_) => self.create_file(path, 0o600)?,
+        };
+        self.file_mut(id)?.live.bytes = content.to_vec();
+        self.settle(path)
+    }
+
     pub(super) fn metadata(&self, path: &Path) -> io::Result<DiskMetadata> {
-        Ok(match &self.nodes[self.find(path)?.0] {
+        let id = self.find(path)?;
+        let file = FileId { device: 1, inode: id.0 as u64 };
+        Ok(match &self.nodes[id.0] {
             Node::Directory { mode, .. } => {
-                DiskMetadata { kind: DiskKind::Directory, size_bytes: 0, mode: *mode, uid: 0, gid: 0 }
+                DiskMetadata { kind: DiskKind::Directory, size_bytes: 0, mode: *mode, uid: 0, gid: 0, links: 1, file }
             }
-            Node::File(FileNode { is_symlink, live, .. }) => {
-                let kind = if *is_symlink { DiskKind::Symlink } else { DiskKind::File };
-                let size_bytes = if *is_symlink { 0 } else { live.bytes.len() as u64 };
-                DiskMetadata { kind, size_bytes, mode: live.mode, uid: live.uid, gid: live.gid }
-            }
+            Node::File(FileNode { is_symlink, live: Content { bytes, mode, uid, gid }, .. }) => DiskMetadata {
+                kind: self.kind(id),
+                size_bytes: if *is_symlink { 0 } else { bytes.len() as u64 },
+                mode: *mode,
+                uid: *uid,
+                gid: *gid,
+                links: self.files().iter().filter(|(_, named)| *named == id).count() as u64,
+                file,
+            },
         })
     }
 
@@ -312,6 +347,10 @@ impl Image {
                 set(from, None);
                 set(to, Some(*id));
             }
+            Change::Exchange((one, at_one), (other, at_other)) => {
+                set(one, Some(*at_one));
+                set(other, Some(*at_other));
+            }
         }
     }
 }
@@ -347,7 +386,7 @@ impl Change {
     fn places(&self) -> impl Iterator<Item = &Place> {
         let (first, second) = match self {
             Self::Link(place, _) | Self::Unlink(place) => (place, None),
-            Self::Rename(from, to, _) => (from, Some(to)),
+            Self::Rename(from, to, _) | Self::Exchange((from, _), (to, _)) => (from, Some(to)),
         };
         std::iter::once(first).chain(second)
     }
