@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::key::Key;
+use crate::core::printable;
 use crate::core::{BackupId, Digest, SetName};
 
 /// The longest line, its newline included. Longer texts in a record are shortened, and say so.
@@ -177,9 +178,8 @@ impl Record {
     }
 
     fn line(&self) -> serde_json::Result<Vec<u8>> {
-        let mut line = serde_json::to_vec(self)?;
-        line.push(b'\n');
-        Ok(line)
+        let line = serde_json::to_string(self)?;
+        Ok(format!("{}\n", printable::json(&line)).into_bytes())
     }
 }
 

@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::failure::Failure;
-use super::output::{Look, Output, plain};
+use super::output::{Look, Output};
 use super::reader::Reader;
 use super::target;
 use super::text::{count, size};
+use crate::core::printable::plain;
 use crate::core::{BackupId, BackupRef, SetName};
 use crate::settings::Settings;
 

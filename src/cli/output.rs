@@ -4,7 +4,6 @@
 //! damaged disk may hold bytes that drive the terminal. A closed pipe is not an error here, and control characters are
 //! shown, never sent.
 
-use std::borrow::Cow;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 
@@ -15,6 +14,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::fold::{fold, sentence};
 use super::progress::Bars;
+use crate::core::printable::{self, plain, plain_lines};
 
 /// The longest reply to a question that is read.
 const MAX_REPLY_BYTES: u64 = 64;
@@ -89,11 +89,10 @@ impl<'a> Output<'a> {
     ) -> Result<(), Failure> {
         if !self.json {
             let text = render(document, &self.look);
-            return self.write(&sentence(&text, self.look.width));
+            return self.write(&sentence(&plain_lines(&text, self.look.colour), self.look.width));
         }
-        let mut text = serde_json::to_string(document).map_err(|error| Failure::Output(error.into()))?;
-        text.push('\n');
-        self.write(&text)
+        let text = serde_json::to_string(document).map_err(|error| Failure::Output(error.into()))?;
+        self.write(&format!("{}\n", printable::json(&text)))
     }
 
     /// Prints text that is for another program, which is the same with `--json` and without.
@@ -108,18 +107,20 @@ impl<'a> Output<'a> {
             return Ok(());
         }
         let text = render(part, &self.look);
-        self.write(&sentence(&text, self.look.width))
+        self.write(&sentence(&plain_lines(&text, self.look.colour), self.look.width))
     }
 
     /// Prints what stands instead of a result, plain or in colours: on standard error if something is wrong.
     pub fn instead(&mut self, is_wrong: bool, text: impl FnOnce(bool) -> String) -> Result<(), Failure> {
         if is_wrong {
-            let text = fold(&text(self.messages_on.colour), self.messages_on.width, 0);
+            let Page { colour, width } = self.messages_on;
+            let text = fold(&plain_lines(&text(colour), colour), width, 0);
             // There is nobody left to tell that it could not be told.
             let _ = self.messages.write_all(text.as_bytes());
             return Ok(());
         }
-        self.write(&fold(&text(self.look.colour), self.look.width, 0))
+        let Look { colour, width, .. } = self.look;
+        self.write(&fold(&plain_lines(&text(colour), colour), width, 0))
     }
 
     /// Whether results are JSON.
@@ -139,7 +140,7 @@ impl<'a> Output<'a> {
 
     /// Asks a person a question on standard error; anything but yes is no.
     pub fn confirm(&mut self, question: &str) -> bool {
-        let question = sentence(&format!("{question} [y/N]"), self.messages_on.width);
+        let question = sentence(&format!("{} [y/N]", plain(question)), self.messages_on.width);
         let _ = write!(self.messages, "{question} ").and_then(|()| self.messages.flush());
         let mut answer = String::new();
         let read = io::stdin().lock().take(MAX_REPLY_BYTES).read_line(&mut answer);
@@ -185,18 +186,6 @@ impl<'a> Output<'a> {
             written => written.map_err(Failure::Output),
         }
     }
-}
-
-/// `text` with its control characters made visible.
-pub fn plain(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() { shown.extend(character.escape_default()) } else { shown.push(character) }
-    }
-    Cow::Owned(shown)
 }
 
 #[cfg(test)]
@@ -249,6 +238,20 @@ mod tests {
 
     #[test]
     fn control_characters_never_reach_the_terminal() {
-        assert_eq!(plain("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        let hostile = "a\u{1b}[2Jb\u{9b}c\u{202e}d";
+        for json in [true, false] {
+            let (mut results, mut messages) = (Vec::new(), Vec::new());
+            let mut output = Output::new(&mut results, &mut messages, Look { colour: true, ..look() }, json);
+            output.document(&hostile, |text, _| format!("\x1b[31m{text}\x1b[0m\n")).unwrap();
+            output.message(hostile);
+            output.instead(false, |_| hostile.into()).unwrap();
+            let shown =
+                String::from_utf8([results, messages].concat()).unwrap().replace("\x1b[31m", "").replace("\x1b[0m", "");
+            assert!(shown.is_ascii() && !shown.contains('\x1b'), "{shown:?}");
+            assert!(
+                shown.contains(if json { "a\\u001b[2Jb\\u009bc\\u202ed" } else { "a\\u{1b}[2Jb\\u{9b}c\\u{202e}d" }),
+                "{shown}"
+            );
+        }
     }
 }

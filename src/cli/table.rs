@@ -5,7 +5,8 @@
 //! where that does not help either.
 
 use super::fold::broken;
-use super::output::{Look, plain};
+use super::output::Look;
+use crate::core::printable::plain;
 
 const GAP: &str = "  ";
 

@@ -17,6 +17,7 @@ pub mod garbage;
 pub mod mode;
 pub mod notices;
 pub mod owner;
+pub mod printable;
 pub mod priority;
 pub mod recovery_plan;
 pub mod repeated;

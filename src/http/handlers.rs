@@ -21,6 +21,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::actors::service::Caller;
 use crate::api::{JobOperation, ListQuery, Problem, ProblemKind, RestoreOptions};
+use crate::core::printable;
 use crate::core::set_name::SetNameError;
 use crate::core::{BackupRef, SetName};
 
@@ -165,8 +166,8 @@ fn ok(content: &impl Serialize) -> Answer {
 
 /// JSON that ends a line, so that a terminal's prompt starts on the next.
 pub(super) fn document(status: StatusCode, content: &impl Serialize) -> Answer {
-    let mut text = serde_json::to_vec(content).map_err(Problem::unexpected)?;
-    text.push(b'\n');
+    let text = serde_json::to_string(content).map_err(Problem::unexpected)?;
+    let text = format!("{}\n", printable::json(&text));
     Ok(HttpResponse::build(status).content_type(ContentType::json()).body(text))
 }
 

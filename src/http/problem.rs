@@ -10,6 +10,7 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHEN
 use actix_web::{HttpResponse, ResponseError};
 
 use crate::api::{Problem, ProblemKind};
+use crate::core::printable;
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
@@ -49,8 +50,7 @@ pub(super) fn tell(response: ServiceResponse, correlation_id: &str) -> ServiceRe
     let Some(error) = response.response().error() else { return response };
     let mut problem = error.as_error::<Problem>().cloned().unwrap_or_else(|| of_actix(error));
     problem.correlation_id = Some(correlation_id.to_owned());
-    let mut text = serde_json::to_vec(&problem).unwrap_or_default();
-    text.push(b'\n');
+    let text = format!("{}\n", printable::json(&serde_json::to_string(&problem).unwrap_or_default()));
     response.map_body(|head, _| {
         head.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         BoxBody::new(text)

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::core::printable;
+
 /// How many bytes may wait to be written.
 const MOST_BYTES: usize = 1 << 20;
 
@@ -144,7 +146,41 @@ impl Write for LogQueue {
     }
 }
 
-impl<'a> MakeWriter<'a> for LogQueue {
+/// Writes each event as one line, whatever is in it.
+#[derive(Clone, Debug)]
+pub(super) struct EventWriter {
+    /// Where lines go.
+    pub queue: LogQueue,
+    /// What they are.
+    pub form: LineForm,
+}
+
+/// What a line of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LineForm {
+    /// A JSON document.
+    Json,
+    /// Text, with the sequences that set colours, or without.
+    Text { colours: bool },
+}
+
+impl Write for EventWriter {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event.strip_suffix(b"\n").unwrap_or(event));
+        let line = match self.form {
+            LineForm::Json => printable::json(&text),
+            LineForm::Text { colours } => printable::plain_lines(&text, colours),
+        };
+        self.queue.push(format!("{}\n", line.replace('\n', "\\n")).as_bytes());
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for EventWriter {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {

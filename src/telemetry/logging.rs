@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::format;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::log_queue::LogQueue;
+use super::log_queue::{EventWriter, LineForm, LogQueue};
 use super::{Event, Occurrence};
 use crate::audit::Outcome;
 use crate::settings::{Change, LogFormat, LoggingSettings};
@@ -50,8 +50,11 @@ pub fn init(settings: &LoggingSettings, format: Option<LogFormat>) -> Result<(),
     let tell = |lines| tracing::warn!(lines, "log lines were lost: for a while they could not be written");
     let queue = LogQueue::start(io::stderr(), tell).map_err(LoggingError::Thread)?;
     // The layer's own complaints would go to standard error directly, and wait there.
-    let layer = tracing_subscriber::fmt::layer().with_writer(queue.clone()).log_internal_errors(false);
-    match format.unwrap_or(settings.format) {
+    let layer = tracing_subscriber::fmt::layer().log_internal_errors(false);
+    let format = format.unwrap_or(settings.format);
+    let form = if format == LogFormat::Json { LineForm::Json } else { LineForm::Text { colours } };
+    let layer = layer.with_writer(EventWriter { queue: queue.clone(), form });
+    match format {
         LogFormat::Json => registry.with(layer.json().flatten_event(true).with_current_span(false)).try_init()?,
         LogFormat::Human => {
             let fields = format::debug_fn(sentence_first).delimited("");

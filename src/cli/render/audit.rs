@@ -5,9 +5,10 @@ use serde_json::Value;
 use super::remark;
 use crate::api::AcceptOutcome;
 use crate::audit::{ChainReport, Record, Unreadable};
-use crate::cli::output::{Look, plain};
+use crate::cli::output::Look;
 use crate::cli::table::{Cell, Tone};
 use crate::cli::text::{count, time};
+use crate::core::printable::plain;
 
 /// What a proof of the chain found.
 pub fn chain(report: &ChainReport, look: &Look) -> String {

@@ -3,9 +3,10 @@
 use super::{remark, tone};
 use crate::api::{BackupDetails, BackupList, BackupSummary, SymlinkDocument};
 use crate::cli::facts::Facts;
-use crate::cli::output::{Look, plain};
+use crate::cli::output::Look;
 use crate::cli::table::{Align, Cell, Table};
 use crate::cli::text::{age, count, size, time};
+use crate::core::printable::plain;
 
 /// As wide as an age gets, so that columns stay where they are from one look to the next.
 const AGE: &str = "       AGE";

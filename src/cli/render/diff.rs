@@ -1,9 +1,10 @@
 //! Differences as text.
 
 use crate::api::{DiffDocument, FileChange, FileDiff};
-use crate::cli::output::{Look, plain};
+use crate::cli::output::Look;
 use crate::cli::table::{Cell, Tone};
 use crate::core::diff::{Difference, KeyChange};
+use crate::core::printable::plain;
 
 /// What differs between two states of a set.
 pub fn diff(document: &DiffDocument, look: &Look) -> String {

@@ -2,9 +2,10 @@
 
 use crate::api::{KeyChange, KeyCheck, KeyList};
 use crate::cli::facts::Facts;
-use crate::cli::output::{Look, plain};
+use crate::cli::output::Look;
 use crate::cli::table::{Align, Cell, Table, Tone};
 use crate::cli::text::count;
+use crate::core::printable::plain;
 
 /// The identity that was made.
 pub fn key_made(made: &KeyChange, look: &Look) -> String {

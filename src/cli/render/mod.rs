@@ -25,9 +25,9 @@ pub use settings::{checked, settings};
 pub use status::{clock_accepted, created, mode, recovery_entered, status};
 pub use work::{backed_up, drilled, restored, verified, verified_all};
 
-use super::output::plain;
 use super::table::Tone;
 use crate::core::BackupState;
+use crate::core::printable::plain;
 
 /// The tone of a state.
 fn tone(state: BackupState) -> Tone {

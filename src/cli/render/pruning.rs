@@ -2,9 +2,10 @@
 
 use super::{remark, to_type};
 use crate::api::{BackupDetails, ForgetOutcome, HeldDocument, PruneOutcome, PrunePlan, SetPlan};
-use crate::cli::output::{Look, plain};
+use crate::cli::output::Look;
 use crate::cli::table::{Align, Cell, Table, Tone};
 use crate::cli::text::{count, size};
+use crate::core::printable::plain;
 
 /// What would become of every backup.
 pub fn prune_plan(plan: &PrunePlan, look: &Look) -> String {

@@ -4,10 +4,11 @@ use super::status::mode;
 use super::work::restored;
 use super::{remark, to_type};
 use crate::api::{ApplyOutcome, PlanDocument, RecoveryDocument};
-use crate::cli::output::{Look, plain};
+use crate::cli::output::Look;
 use crate::cli::recover::Recovered;
 use crate::cli::table::{Align, Cell, Table, Tone};
 use crate::cli::text::{age, count, time};
+use crate::core::printable::plain;
 use crate::core::recovery_plan::{Action, Entry, LiveState};
 
 /// The mode, and what would be done.

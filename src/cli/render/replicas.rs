@@ -4,9 +4,10 @@
 
 use super::remark;
 use crate::api::{ReplicaCreated, ReplicaStatus};
-use crate::cli::output::{Look, plain};
+use crate::cli::output::Look;
 use crate::cli::table::{Align, Cell, Table, Tone};
 use crate::cli::text::{age, count};
+use crate::core::printable::plain;
 
 const SAME_DISK: &str = "on the same disk, lost with it";
 

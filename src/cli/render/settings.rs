@@ -1,9 +1,10 @@
 //! The settings as text.
 
 use crate::cli::config::{Checked, CheckedSet, Explanation, Value};
-use crate::cli::output::{Look, plain};
+use crate::cli::output::Look;
 use crate::cli::table::{Align, Table};
 use crate::cli::text::count;
+use crate::core::printable::plain;
 
 /// Every effective value and who said it.
 pub fn settings(explanation: &Explanation, look: &Look) -> String {

@@ -4,9 +4,10 @@ use super::damage::damage;
 use super::replicas::replicas;
 use super::{remark, to_type};
 use crate::api::{AuditStatus, ModeDocument, RepositoryStatus, SetStatus, StateCounts, Status};
-use crate::cli::output::{Look, plain};
+use crate::cli::output::Look;
 use crate::cli::table::{Align, Cell, Table, Tone};
 use crate::cli::text::{age, count, size, time};
+use crate::core::printable::plain;
 
 /// The most lost sequences that are listed.
 const LOST_SHOWN: usize = 10;

@@ -8,10 +8,11 @@ use crate::api::{
     BackupDetails, DamageDocument, DrillOutcome, DrillVerdict, RestoreOutcome, VerifyOutcome, VerifyVerdict,
 };
 use crate::cli::batch::Batch;
-use crate::cli::output::{Look, plain};
+use crate::cli::output::Look;
 use crate::cli::table::{Align, Cell, Table, Tone};
 use crate::cli::text::{count, size};
 use crate::core::BackupState;
+use crate::core::printable::plain;
 
 /// A backup that was made.
 pub fn backed_up(backup: &BackupDetails, _: &Look) -> String {
