@@ -9,7 +9,7 @@ mod small_disk;
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::os::unix::fs::{FileTypeExt, symlink};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -260,4 +260,56 @@ fn two_commands_restore_one_after_the_other_or_one_is_told_who_is_in_the_way() {
     files::write(&installation.path("go"), "");
     assert!(first.wait().unwrap().success());
     assert_eq!(files::read(&live), good);
+}
+
+/// A journal by which a start would take the live security configuration away, in the name of this repository.
+fn forged_journal(installation: &Installation) -> Vec<u8> {
+    let repository: Value =
+        serde_json::from_slice(&files::read(&installation.path("backups/repository.json"))).unwrap();
+    let live = files::read(&installation.path("config/security_config.json"));
+    let id = newest(installation, "security");
+    let journal = json!({
+        "version": 1, "repository": repository["id"], "set": "security", "correlation_id": "c", "principal": "cli:0",
+        "token": "a".repeat(24), "committed": false, "backups": [id], "safety_backup": id,
+        "changes": [{
+            "target": "security_config.json", "new": files::sha256(&live), "replaces": false, "old": null,
+        }],
+    });
+    let document = serde_json::to_vec(&journal).unwrap();
+    [format!("{}\n", files::sha256(&document)).as_bytes(), &document, b"\n"].concat()
+}
+
+#[test]
+fn the_journal_of_another_user_is_not_obeyed_and_its_words_reach_no_terminal() {
+    let installation = backed_up();
+    let place = installation.path("config/.fiovana-restore-journal-security.json");
+    let live = files::read(&installation.path("config/security_config.json"));
+    let journal = forged_journal(&installation);
+    // Of our own it would be obeyed: the file goes.
+    files::write(&place, &journal);
+    std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o600)).unwrap();
+    installation.start().terminate();
+    assert!(!installation.path("config/security_config.json").exists(), "the forged journal says nothing");
+    for (owner, mode, links) in [(common::UNPRIVILEGED, 0o600, 1), (0, 0o622, 1), (0, 0o600, 2)] {
+        files::write(&installation.path("config/security_config.json"), &live);
+        files::write(&place, &journal);
+        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(mode)).unwrap();
+        if links > 1 {
+            std::fs::hard_link(&place, installation.path("config/another-name")).unwrap();
+        }
+        if owner != 0 && !rustix::process::geteuid().is_root() {
+            continue;
+        }
+        if owner != 0 {
+            std::os::unix::fs::chown(&place, Some(owner), Some(owner)).unwrap();
+        }
+        let daemon = installation.start();
+        let said = daemon.wait("the journal to be told of", |daemon| {
+            Some(daemon.said()).filter(|said| said.contains("is not believed"))
+        });
+        assert!(said.contains("is named like the journal of a restore"), "{said}");
+        assert_eq!(files::read(&installation.path("config/security_config.json")), live, "{owner} {mode:o} {links}");
+        daemon.terminate();
+        std::fs::remove_file(&place).unwrap();
+    }
 }
