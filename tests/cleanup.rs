@@ -22,10 +22,13 @@ fn json(installation: &Installation, arguments: &[&str], expected: i32) -> Value
     serde_json::from_str(&said).unwrap_or(Value::Null)
 }
 
-/// Makes so many versions of the security set; returns their ids, oldest first.
+/// Makes so many versions of the security set, each with nothing of the one before; returns their ids, oldest first.
 fn versions(installation: &Installation, daemon: &Daemon, count: usize) -> Vec<String> {
     let version = |number| {
-        files::write(&installation.path("config/security_config.json"), format!("{{\"version\": {number}}}"));
+        let all = installation.path("config").read_dir().unwrap().map(|entry| entry.unwrap().path());
+        for file in all.filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
+            files::write(&file, format!("{{\"version\": {number}, \"of\": {file:?}}}"));
+        }
         daemon.backup("security")["id"].as_str().unwrap().to_owned()
     };
     (0..count).map(version).collect()

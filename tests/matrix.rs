@@ -79,7 +79,8 @@ impl Site {
         let manifest = |set: &str, id: &str| format!("manifests/{set}/{id}.json");
         let object = |set: &str, id: &str| {
             let document = repository::manifest(&root, set, id);
-            let name = repository::objects(&document)[0].to_owned();
+            let packs = repository::packs(&root, &document);
+            let name = packs.keys().next().expect("small files are in a pack");
             format!("objects/{}/{name}", &name[..2])
         };
         let target = |path: String, other: String| Target { path, other };

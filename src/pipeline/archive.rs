@@ -3,28 +3,29 @@
 //! Hazard: content that is shared with older backups is only as good as what is on the disk now. An object that
 //! would be shared is read and hashed while the content is still in hand, and rewritten at once if it is not right.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod memory;
+mod objects;
+
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
-use super::capture::{Captured, ContentStore, capture};
+use super::capture::{Captured, capture};
 use super::lineage::{Ancestors, rewritten};
-use super::seen::{RECOGNISED_FROM_BYTES, Seen, SeenFiles, seen_of};
-use super::source::{Look, SourceDirectory, SourceError};
-use super::verify::{Damage, damage_of};
+use super::seen::seen_of;
+use super::source::{SourceDirectory, SourceError};
 use super::{Cancelled, Progress};
-use crate::core::{BackupId, BackupKind, BackupState, ChunkKey, Digest, SetName, Timeline};
-use crate::repository::catalogue::{Backup, Catalogue, Content};
-use crate::repository::encryption::{Fingerprint, Keys, Sealing};
-use crate::repository::object::{Encoded, Encoder};
+use crate::core::{BackupKind, BackupState, Digest, SetName, Timeline};
+use crate::repository::catalogue::{Backup, Catalogue};
+use crate::repository::encryption::{Fingerprint, Sealing};
 use crate::repository::reserve::MIN_FREE_BYTES;
 use crate::repository::wire::{
-    Attributes, AuditHead, Body, Chunk, Envelope, FORMAT, FileEntry, Manifest, ObjectReference, SymlinkEntry,
+    Attributes, AuditHead, Body, Envelope, FORMAT, FileEntry, Manifest, ObjectReference, SymlinkEntry,
 };
-use crate::repository::{Note, ReadError, ReadFrom, Repository, StoredFile, WriteError, backup_time};
+use crate::repository::{Repository, WriteError, backup_time};
 use crate::settings::SetSettings;
-use crate::storage::Staged;
+use memory::Memory;
+use objects::ObjectWriter;
 
 /// What is asked for.
 pub struct Request<'a> {
@@ -160,7 +161,7 @@ fn make(
     }
     let memory = Memory::recall(repository, request, source, &keys.fingerprints());
     let ancestors = Ancestors::of(repository, request.set);
-    let writer = ObjectWriter::new(repository, &keys, &memory, &ancestors, request.now);
+    let writer = ObjectWriter::new(repository, request, &keys, &memory, &ancestors);
     let mut captured = capture(source, request.set, request.kind, &writer, progress)?;
     if captured.files.is_empty() && captured.symlinks.is_empty() && request.kind != BackupKind::PreRestore {
         return Err(ArchiveError::NoFiles {
@@ -171,7 +172,7 @@ fn make(
     }
     // What holds the same and has lost some of it is no reason not to make a backup.
     if request.kind == BackupKind::Scheduled
-        && !writer.superseded()
+        && !writer.superseded()?
         && let Some(same) = unchanged(repository, request.set, &keys.fingerprints(), &captured)
     {
         memory.remember(repository, request, same.id, seen_of(&captured));
@@ -181,7 +182,7 @@ fn make(
         ancestors.judge(source, &mut captured);
         pin_what_was_rewritten(repository, &request.set.name, &captured.files)?;
     }
-    let (proven, repaired) = writer.publish(&captured.files)?;
+    let (proven, repaired) = writer.publish(&mut captured.files)?;
     let (seen, changed_unseen) = (seen_of(&captured), memory.seen.changed_unseen(&captured));
     let manifest = compose(repository, request, keys.fingerprints(), captured);
     let backup = repository.publish_manifest(manifest, &keys).map_err(ArchiveError::Write)?;
@@ -301,227 +302,6 @@ fn generation(catalogue: &Catalogue, request: &Request<'_>, captured: &Captured)
     let has_all = before.body.as_ref().is_some_and(|body| body.kept().all(|kept| has.contains(kept.path().as_str())));
     before.envelope.generation + u64::from(!has_all || before.envelope.generation == 0)
 }
-
-/// What is known of files without reading them.
-struct Memory {
-    seen: SeenFiles,
-    /// The backup that has them, if they may be recognised.
-    content: Option<Arc<Content>>,
-    /// The filesystem on which they may be.
-    device: Option<u64>,
-}
-
-impl Memory {
-    fn recall(
-        repository: &Repository,
-        request: &Request<'_>,
-        source: &SourceDirectory,
-        recipients: &[Fingerprint],
-    ) -> Self {
-        let seen = SeenFiles::load(repository, &request.set.name);
-        let believed = !request.read_everything && seen.is_believed(request.read_sources_every_runs, request.now);
-        let device = if believed { source.honest_device() } else { None };
-        let content = if device.is_some() { recognisable(repository, request, seen.backup, recipients) } else { None };
-        Self { seen, content, device }
-    }
-
-    /// The entry of a file that is exactly as it was then.
-    fn entry(&self, path: &str, look: &Look) -> Option<&FileEntry> {
-        let files = self.content.as_ref()?.manifest.files();
-        let same = self.device == Some(look.identity.device) && self.seen.has(path, look);
-        let at = files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()?;
-        if same { files.get(at) } else { None }
-    }
-
-    fn remember(
-        &self,
-        repository: &Repository,
-        request: &Request<'_>,
-        backup: BackupId,
-        files: BTreeMap<String, Seen>,
-    ) {
-        let read = self.content.is_none().then_some(request.now);
-        self.seen.remember(repository, &request.set.name, backup, files, read);
-    }
-}
-
-/// What this backup holds, if files may be taken from it unread.
-fn recognisable(
-    repository: &Repository,
-    request: &Request<'_>,
-    backup: Option<BackupId>,
-    recipients: &[Fingerprint],
-) -> Option<Arc<Content>> {
-    let catalogue = repository.catalogue();
-    let backup = catalogue.get(backup?)?;
-    let content = backup.content.as_ref()?;
-    let envelope = &content.manifest.envelope;
-    let is_ours = envelope.set == request.set.name && envelope.recipients == recipients;
-    (is_ours && backup.state() != BackupState::Damaged).then(|| content.clone())
-}
-
-/// Stores chunks: shares what is stored already and right, stages what is not.
-struct ObjectWriter<'a> {
-    repository: &'a Repository,
-    keys: &'a Keys,
-    recipients: Vec<Fingerprint>,
-    memory: &'a Memory,
-    ancestors: &'a Ancestors,
-    now: DateTime<Utc>,
-    encoders: Mutex<Vec<Encoder<'a>>>,
-    written: Mutex<Written>,
-}
-
-#[derive(Default)]
-struct Written {
-    staged: HashMap<Digest, (Staged, u64)>,
-    stored: HashMap<ChunkKey, Digest>,
-    proven: HashSet<Digest>,
-    repaired: Vec<Digest>,
-    /// Whether an object that should have been shared was not right, and another has its content now.
-    superseded: bool,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl<'a> ObjectWriter<'a> {
-    fn new(
-        repository: &'a Repository,
-        keys: &'a Keys,
-        memory: &'a Memory,
-        ancestors: &'a Ancestors,
-        now: DateTime<Utc>,
-    ) -> Self {
-        let (encoders, written) = (Mutex::default(), Mutex::default());
-        Self { repository, keys, recipients: keys.fingerprints(), memory, ancestors, now, encoders, written }
-    }
-
-    /// The object that holds `content` with this key.
-    fn place(&self, key: ChunkKey, content: &[u8]) -> Result<Digest, ArchiveError> {
-        if let Some(object) = locked(&self.written).stored.get(&key) {
-            return Ok(*object);
-        }
-        let shared = self.repository.catalogue().chunk(&self.recipients, &key);
-        if let Some(shared) = shared
-            && self.repository.read_object(&shared.object, ReadFrom::Disk).is_ok()
-        {
-            let mut written = locked(&self.written);
-            written.proven.insert(shared.object);
-            written.stored.insert(key, shared.object);
-            return Ok(shared.object);
-        }
-        let object = self.write(content)?;
-        let mut written = locked(&self.written);
-        written.superseded |= shared.is_some_and(|shared| shared.object != object);
-        written.stored.insert(key, object);
-        Ok(object)
-    }
-
-    fn write(&self, content: &[u8]) -> Result<Digest, ArchiveError> {
-        let encoder = locked(&self.encoders).pop();
-        let mut encoder =
-            encoder.map_or_else(|| Encoder::new(self.keys.recipients()), Ok).map_err(ArchiveError::Compress)?;
-        let encoded = encoder.encode(content).map_err(ArchiveError::Compress)?;
-        locked(&self.encoders).push(encoder);
-        let known = self.repository.catalogue().object(&encoded.name).is_some();
-        if known {
-            // There is a file of that name: a leftover that is right, or damage that is healed here.
-            let right = match self.repository.read_object(&encoded.name, ReadFrom::Disk) {
-                Ok(_) => true,
-                Err(error) => {
-                    self.mend(&encoded, error).map_err(ArchiveError::Write)?;
-                    false
-                }
-            };
-            let mut written = locked(&self.written);
-            written.proven.insert(encoded.name);
-            if !right {
-                written.repaired.push(encoded.name);
-            }
-            return Ok(encoded.name);
-        }
-        let stored_bytes = encoded.stored.len() as u64;
-        let staged = self.repository.stage(&encoded).map_err(|error| ArchiveError::Write(error.into()))?;
-        let twice = locked(&self.written).staged.insert(encoded.name, (staged, stored_bytes));
-        // The same content, met by two threads at once: one copy is enough.
-        self.repository.discard(twice.into_iter().map(|(staged, _)| staged).collect());
-        Ok(encoded.name)
-    }
-
-    /// Puts the right bytes in the place of an object. What is damaged is kept; what cannot be read can only be replaced.
-    fn mend(&self, right: &Encoded, error: ReadError) -> Result<(), WriteError> {
-        let file = StoredFile::Object(right.name);
-        let Ok(Damage { place, fault }) = damage_of(error) else {
-            return self.repository.put_back(&file, &right.stored);
-        };
-        let note = Note {
-            when: self.now,
-            place,
-            fault,
-            expected_sha256: Some(right.name.to_string()),
-            healed_from: Some("the source, by a backup".into()),
-        };
-        self.repository.mend(&file, &right.stored, &note)
-    }
-
-    /// Whether content that was stored already had to be stored again under another name.
-    fn superseded(&self) -> bool {
-        locked(&self.written).superseded
-    }
-
-    /// The objects that were repaired so far.
-    fn repaired(&self) -> Vec<Digest> {
-        locked(&self.written).repaired.clone()
-    }
-
-    /// Makes the objects of these files durable and visible, and drops what was staged for nothing; returns those that
-    /// were proven, and those that were repaired.
-    fn publish(self, files: &[FileEntry]) -> Result<(HashSet<Digest>, Vec<Digest>), ArchiveError> {
-        let mut written = std::mem::take(&mut *locked(&self.written));
-        let needed: HashSet<Digest> = files.iter().flat_map(|file| &file.chunks).map(|chunk| chunk.object).collect();
-        let (needed, unneeded): (HashMap<_, _>, HashMap<_, _>) =
-            written.staged.drain().partition(|(name, _)| needed.contains(name));
-        self.repository.discard(unneeded.into_values().map(|(staged, _)| staged).collect());
-        let absent = {
-            let catalogue = self.repository.catalogue();
-            catalogue.absent(catalogue.backups())
-        };
-        written.repaired.extend(needed.keys().filter(|name| absent.contains(name)));
-        self.repository.publish_objects(needed).map_err(ArchiveError::Write)?;
-        Ok((written.proven, written.repaired))
-    }
-}
-
-impl Drop for ObjectWriter<'_> {
-    fn drop(&mut self) {
-        let staged = std::mem::take(&mut locked(&self.written).staged);
-        self.repository.discard(staged.into_values().map(|(staged, _)| staged).collect());
-    }
-}
-
-impl ContentStore for ObjectWriter<'_> {
-    fn lengths(&self) -> &BTreeSet<u64> {
-        self.ancestors.lengths()
-    }
-
-    fn store(&self, content: &[u8]) -> Result<Chunk, ArchiveError> {
-        let blake3 = ChunkKey::of(content);
-        Ok(Chunk { object: self.place(blake3, content)?, frame: None, at: 0, size_bytes: content.len() as u64, blake3 })
-    }
-
-    fn recognise(&self, path: &str, look: &Look) -> Option<FileEntry> {
-        if look.identity.size_bytes < RECOGNISED_FROM_BYTES {
-            return None;
-        }
-        let entry = self.memory.entry(path, look)?;
-        let catalogue = self.repository.catalogue();
-        let there = entry.chunks.iter().all(|chunk| catalogue.object(&chunk.object).is_some());
-        there.then(|| entry.clone())
-    }
-}
-
 impl ArchiveError {
     /// Whether it failed for want of space.
     pub const fn is_no_space(&self) -> bool {

@@ -29,8 +29,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
 /// Where the content goes.
 pub trait ContentStore: Sync {
-    /// Stores a chunk of at most [`CHUNK_BYTES`].
+    /// Stores a chunk of a file that is larger than one chunk.
     fn store(&self, content: &[u8]) -> Result<Chunk, ArchiveError>;
+
+    /// Stores the content of a file that is no more than one chunk, together with that of others.
+    fn store_small(&self, content: &[u8]) -> Result<Chunk, ArchiveError>;
 
     /// The entry of a file that is known to be as it was when it was last captured.
     fn recognise(&self, path: &str, look: &Look) -> Option<FileEntry>;

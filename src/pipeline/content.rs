@@ -10,10 +10,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::parallel;
 use super::{Cancelled, Progress};
-use crate::core::{Digest, Sha256};
+use crate::core::{ChunkKey, Digest, Sha256};
 use crate::repository::catalogue::Backup;
 use crate::repository::encryption::Keys;
-use crate::repository::object::{CHUNK_BYTES, Decoder, ObjectFault, decrypt};
+use crate::repository::object::{CHUNK_BYTES, Decoder, ObjectFault, decrypt, decrypt_damaged};
 use crate::repository::wire::{Chunk, FileEntry};
 use crate::repository::{ReadError, ReadFrom, Repository, layout};
 
@@ -52,18 +52,27 @@ impl ContentFault {
     }
 }
 
-/// Reads chunks; one for all threads.
+/// Reads chunks; one for all threads. For who wants the content ([`ReadFrom::Anywhere`]), also those chunks of a damaged pack
+/// that are right.
 pub struct ChunkReader<'a> {
     repository: &'a Repository,
     from: ReadFrom,
     keys: Arc<Keys>,
     decoders: Mutex<Vec<Decoder>>,
     /// The packs that were read last, decrypted, the newest last: their chunks are wanted one after the other.
-    packs: Mutex<VecDeque<(Digest, Arc<Vec<u8>>)>>,
+    packs: Mutex<VecDeque<(Digest, Arc<Pack>)>>,
 }
 
 /// So many packs are kept: one for each thread that may be at work on another, and no more memory than chunks in flight.
 const MAX_PACKS: usize = 8;
+
+/// A pack that was read.
+enum Pack {
+    /// Its frames.
+    Right(Vec<u8>),
+    /// It is absent or damaged: its place, what is wrong with it unless it is absent, and the frames that may be left of it.
+    Damaged { place: String, fault: Option<String>, left: Vec<Vec<u8>> },
+}
 
 impl<'a> ChunkReader<'a> {
     /// A reader of this repository.
@@ -74,37 +83,67 @@ impl<'a> ChunkReader<'a> {
 
     /// The content of a chunk.
     pub fn read(&self, chunk: &Chunk) -> Result<Vec<u8>, ContentFault> {
+        if chunk.frame.is_none() {
+            return self.decode(&self.frames(&chunk.object)?, chunk);
+        }
+        match &*self.pack(&chunk.object)? {
+            Pack::Right(frames) => self.decode(frames, chunk),
+            Pack::Damaged { place, fault, left } => {
+                let mut left = left.iter().filter_map(|frames| self.decode(frames, chunk).ok());
+                // Nothing else vouches for what is in a damaged pack.
+                let right = left.find(|content| ChunkKey::of(content) == chunk.blake3);
+                right.ok_or_else(|| ContentFault::Object(pack_error(place, fault.as_deref())))
+            }
+        }
+    }
+
+    fn decode(&self, frames: &[u8], chunk: &Chunk) -> Result<Vec<u8>, ContentFault> {
         let content_fault = |fault| ContentFault::Content { object: chunk.object, fault };
-        let frames = match chunk.frame {
-            Some(_) => self.pack(&chunk.object)?,
-            None => Arc::new(self.frames(&chunk.object)?),
-        };
         let decoder = self.decoders.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut decoder = decoder.map_or_else(Decoder::new, Ok).map_err(|_| content_fault(ObjectFault::Content))?;
-        let content = decoder.decode(&frames, chunk);
+        let content = decoder.decode(frames, chunk);
         self.decoders.lock().unwrap_or_else(PoisonError::into_inner).push(decoder);
         content.map_err(content_fault)
     }
-}
 
-impl ChunkReader<'_> {
     fn frames(&self, object: &Digest) -> Result<Vec<u8>, ContentFault> {
         let stored = self.repository.read_object(object, self.from)?;
         decrypt(stored, &self.keys).map_err(|fault| ContentFault::Content { object: *object, fault })
     }
 
-    fn pack(&self, object: &Digest) -> Result<Arc<Vec<u8>>, ContentFault> {
+    fn pack(&self, object: &Digest) -> Result<Arc<Pack>, ContentFault> {
         let packs = || self.packs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, frames)) = packs().iter().find(|(name, _)| name == object) {
-            return Ok(frames.clone());
+        if let Some((_, pack)) = packs().iter().find(|(name, _)| name == object) {
+            return Ok(pack.clone());
         }
-        let frames = Arc::new(self.frames(object)?);
+        let pack = Arc::new(match self.frames(object) {
+            Ok(frames) => Pack::Right(frames),
+            Err(ContentFault::Object(ReadError::Absent(place))) => self.damaged(object, place, None),
+            Err(ContentFault::Object(ReadError::Damaged(place, fault))) => self.damaged(object, place, Some(fault)),
+            Err(fault) => return Err(fault),
+        });
         let mut packs = packs();
         if packs.len() == MAX_PACKS {
             packs.pop_front();
         }
-        packs.push_back((*object, frames.clone()));
-        Ok(frames)
+        packs.push_back((*object, pack.clone()));
+        Ok(pack)
+    }
+
+    fn damaged(&self, object: &Digest, place: String, fault: Option<String>) -> Pack {
+        let left = match self.from {
+            ReadFrom::Anywhere => self.repository.read_object_as_it_is(object),
+            ReadFrom::Disk => Vec::new(),
+        };
+        let left = left.into_iter().map(|stored| decrypt_damaged(stored, &self.keys)).collect();
+        Pack::Damaged { place, fault, left }
+    }
+}
+
+fn pack_error(place: &str, fault: Option<&str>) -> ReadError {
+    match fault {
+        None => ReadError::Absent(place.to_owned()),
+        Some(fault) => ReadError::Damaged(place.to_owned(), fault.to_owned()),
     }
 }
 

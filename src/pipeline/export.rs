@@ -12,10 +12,10 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tar::{Builder, EntryType, Header};
 
 use super::Progress;
-use super::content::ContentFault;
+use super::content::{ChunkReader, ContentFault};
 use super::fetch::Fetch;
-use crate::repository::Repository;
 use crate::repository::wire::FileEntry;
+use crate::repository::{ReadFrom, Repository};
 
 /// As for objects: the fastest level that compresses text well.
 const LEVEL: i32 = 1;
@@ -64,8 +64,9 @@ pub fn export(
     let size_bytes = files.iter().map(|file| file.size_bytes).sum();
     progress.expect(size_bytes);
     let mut archive = Builder::new(zstd::Encoder::new(&aside.file, LEVEL).map_err(failed)?);
+    let reader = ChunkReader::new(repository, ReadFrom::Anywhere);
     for file in files {
-        add(&mut archive, repository, file, progress, target)?;
+        add(&mut archive, &reader, file, progress, target)?;
     }
     archive.into_inner().and_then(zstd::Encoder::finish).map_err(failed)?;
     let archive_bytes = aside.file.metadata().map_err(failed)?.len();
@@ -78,7 +79,7 @@ pub fn export(
 
 fn add(
     archive: &mut Builder<impl Write>,
-    repository: &Repository,
+    reader: &ChunkReader<'_>,
     file: FileEntry,
     progress: &Progress,
     target: &Path,
@@ -89,7 +90,7 @@ fn add(
     header.set_mode(file.attributes.mode);
     let fields = fields(&file);
     let path = file.path.clone();
-    let mut content = Content { fetch: Fetch::new(file), repository, progress, chunk: vec![], at: 0, fault: None };
+    let mut content = Content { fetch: Fetch::new(file), reader, progress, chunk: vec![], at: 0, fault: None };
     let written = archive.append_pax_extensions(fields.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
     let written = written.and_then(|()| {
         // What stands in the extended header counts; a name that is too long for this one is in no need of it.
@@ -126,7 +127,7 @@ fn fields(file: &FileEntry) -> Vec<(String, Vec<u8>)> {
 /// The content of a file, chunk by chunk, each checked before it is given.
 struct Content<'a> {
     fetch: Fetch,
-    repository: &'a Repository,
+    reader: &'a ChunkReader<'a>,
     progress: &'a Progress,
     chunk: Vec<u8>,
     at: usize,
@@ -136,7 +137,7 @@ struct Content<'a> {
 impl Read for Content<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.chunk.len() {
-            match self.fetch.next(self.repository) {
+            match self.fetch.next(self.reader) {
                 None => return Ok(0),
                 Some(Ok(chunk)) => {
                     self.progress.advance(chunk.len() as u64).map_err(io::Error::other)?;

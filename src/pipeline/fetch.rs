@@ -6,7 +6,6 @@
 use super::content::{ChunkReader, ContentFault, zeros};
 use crate::core::Sha256;
 use crate::repository::wire::FileEntry;
-use crate::repository::{ReadFrom, Repository};
 
 /// A file that is being handed out.
 pub struct Fetch {
@@ -25,7 +24,7 @@ impl Fetch {
     }
 
     /// The next chunk, or as much of a hole; `None` after the last. After a fault there is no more.
-    pub fn next(&mut self, repository: &Repository) -> Option<Result<Vec<u8>, ContentFault>> {
+    pub fn next(&mut self, reader: &ChunkReader<'_>) -> Option<Result<Vec<u8>, ContentFault>> {
         if self.at == self.file.size_bytes {
             return None;
         }
@@ -34,7 +33,7 @@ impl Fetch {
         let read = match chunk.filter(|_| hole == 0) {
             Some(chunk) => {
                 self.done += 1;
-                ChunkReader::new(repository, ReadFrom::Anywhere).read(chunk)
+                reader.read(chunk)
             }
             None => Ok(zeros(hole).next().unwrap_or_default().to_vec()),
         };

@@ -4,15 +4,15 @@
 //! damaged is put aside, never deleted; and a place counts as healed only after it was read again. The caller holds the
 //! write lane.
 
+mod rebuild;
+
 use chrono::{DateTime, Utc};
 
-use super::source::SourceDirectory;
-use crate::core::entry_path::path_of;
-use crate::core::{ChunkKey, Digest, SetName};
-use crate::repository::object::{CHUNK_BYTES, Encoder};
-use crate::repository::wire::Chunk;
+use crate::core::Digest;
 use crate::repository::{Note, ReadError, ReadFrom, Repository, StoredFile, WriteError};
 use crate::settings::SetSettings;
+use rebuild::holds_something;
+pub use rebuild::rebuild;
 
 /// Another place that may hold the right bytes: a replica, or for a replica the repository.
 pub struct Copy<'a> {
@@ -29,13 +29,15 @@ pub enum Remedy {
     Memory,
     /// A replica, or for a replica the repository; its name.
     Copy(String),
-    /// The live file of this path.
+    /// The live file of this path; and for the rest of a pack, what is left of it.
     LiveFile(String),
+    /// What is left of it, here and in second files.
+    Itself,
 }
 
 impl Remedy {
     /// The kinds of remedies, as metrics and the audit log name them.
-    pub const CODES: [&'static str; 3] = ["memory", "replica", "source"];
+    pub const CODES: [&'static str; 4] = ["memory", "replica", "source", "itself"];
 
     /// The kind, as metrics and the audit log name it.
     pub const fn code(&self) -> &'static str {
@@ -43,6 +45,7 @@ impl Remedy {
             Self::Memory => "memory",
             Self::Copy(_) => "replica",
             Self::LiveFile(_) => "source",
+            Self::Itself => "itself",
         }
     }
 }
@@ -53,6 +56,7 @@ impl std::fmt::Display for Remedy {
             Self::Memory => f.write_str("memory"),
             Self::Copy(name) => f.write_str(name),
             Self::LiveFile(path) => write!(f, "the live file {path}"),
+            Self::Itself => f.write_str("what is left of it"),
         }
     }
 }
@@ -106,7 +110,10 @@ pub fn heal(
     let place = file.path().to_string();
     let note = Note { when: now, place, fault, expected_sha256: expected(repository, file), healed_from: None };
     let Some((right, remedy)) = remedy(repository, file, pharmacy) else {
-        if let StoredFile::Object(name) = file {
+        // A damaged pack stays where it is for what can still be read from it.
+        if let StoredFile::Object(name) = file
+            && !holds_something(repository, name)
+        {
             repository.condemn_object(name, &note)?;
         }
         return Ok(Healing::Lost);
@@ -135,56 +142,7 @@ fn remedy(repository: &Repository, file: &StoredFile, pharmacy: &Pharmacy<'_>) -
         Some((repository.fitted(file, bytes)?, Remedy::Copy(copy.name.clone())))
     });
     copied.or_else(|| match file {
-        StoredFile::Object(name) => from_live_file(repository, name, pharmacy.sets),
+        StoredFile::Object(name) => rebuild(repository, name, pharmacy.copies, pharmacy.sets),
         _ => Some((repository.known_bytes(file)?, Remedy::Memory)),
     })
-}
-
-/// A piece of a file that an object holds.
-struct Piece {
-    set: SetName,
-    path: String,
-    offset: u64,
-    chunk: Chunk,
-}
-
-/// The object's bytes, made anew from a live file that still has the content.
-fn from_live_file(repository: &Repository, name: &Digest, sets: &[SetSettings]) -> Option<(Vec<u8>, Remedy)> {
-    pieces(repository, name).into_iter().find_map(|piece| {
-        let set = sets.iter().find(|set| set.name == piece.set)?;
-        let content = read_piece(set, &piece).filter(|content| ChunkKey::of(content) == piece.chunk.blake3)?;
-        let encoded = Encoder::new(None).ok()?.encode(&content).ok()?;
-        let path = set.source.real().join(path_of(&piece.path)).display().to_string();
-        (encoded.name == *name).then_some((encoded.stored, Remedy::LiveFile(path)))
-    })
-}
-
-/// Where the object's content was, each file once however many backups say so; the newest backups' word first.
-fn pieces(repository: &Repository, name: &Digest) -> Vec<Piece> {
-    let mut pieces: Vec<Piece> = Vec::new();
-    let catalogue = repository.catalogue();
-    let objects = [*name].into();
-    for backup in catalogue.needing(&objects) {
-        let files = backup.content.iter().flat_map(|content| content.manifest.files());
-        for file in files {
-            let Some(chunk) = file.chunks.iter().find(|chunk| chunk.object == *name) else { continue };
-            let offset = chunk.at;
-            let known = |piece: &Piece| piece.set == backup.set && file.path == piece.path && piece.offset == offset;
-            if !pieces.iter().any(known) {
-                let (set, path) = (backup.set.clone(), file.path.to_string());
-                pieces.push(Piece { set, path, offset, chunk: *chunk });
-            }
-        }
-    }
-    pieces.reverse();
-    pieces
-}
-
-fn read_piece(set: &SetSettings, piece: &Piece) -> Option<Vec<u8>> {
-    use std::os::unix::fs::FileExt;
-    let source = SourceDirectory::open(&set.source).ok()?;
-    let (file, _) = source.open_file(&piece.path).ok()?.ok()?;
-    let mut content = vec![0; usize::try_from(piece.chunk.size_bytes).ok()?.min(CHUNK_BYTES)];
-    file.read_exact_at(&mut content, piece.offset).ok()?;
-    Some(content)
 }

@@ -15,7 +15,7 @@ use crate::core::scrub::Shard;
 use crate::core::{BackupId, ChunkKey, Digest};
 use crate::repository::catalogue::{Backup, Finding};
 use crate::repository::object::ObjectFault;
-use crate::repository::wire::{Chunk, Envelope, FileEntry};
+use crate::repository::wire::{Chunk, Envelope, FileEntry, Frame};
 use crate::repository::{ReadError, ReadFrom, Repository, StoredFile, WriteError, layout};
 
 /// What a verification found.
@@ -142,12 +142,12 @@ pub fn read_back(
     if !repository.keys().open_what_is_for(&manifest.envelope.recipients) {
         return verify_stored(repository, &manifest.envelope, progress);
     }
-    let chunks: BTreeMap<Digest, Chunk> = manifest
+    let chunks: BTreeMap<(Digest, Option<Frame>), Chunk> = manifest
         .files()
         .iter()
         .flat_map(|file| &file.chunks)
         .filter(|chunk| !proven.contains(&chunk.object))
-        .map(|chunk| (chunk.object, *chunk))
+        .map(|chunk| ((chunk.object, chunk.frame), *chunk))
         .collect();
     progress.expect(chunks.values().map(|chunk| chunk.size_bytes).sum());
     let reader = ChunkReader::new(repository, ReadFrom::Disk);

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::encryption::Fingerprint;
+use super::pack::{self, Place};
 use super::pruned::Pruned;
-use super::wire::Manifest;
+use super::wire::{Chunk, Manifest};
 use crate::core::garbage::CollectionBlock;
 use crate::core::{BackupId, BackupKind, BackupRef, BackupState, ChunkKey, Digest, Sequence, SetName, Timeline};
 
@@ -115,15 +116,6 @@ impl Backup {
             _ => None,
         }
     }
-}
-
-/// Content that is stored already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredChunk {
-    /// The object that holds it.
-    pub object: Digest,
-    /// How many bytes are stored.
-    pub stored_bytes: u64,
 }
 
 /// One set's backups.
@@ -240,9 +232,12 @@ fn list(ids: &[BackupId]) -> String {
 #[derive(Debug, Default)]
 pub struct Catalogue {
     sets: BTreeMap<SetName, SetIndex>,
-    /// Where content is stored, for each list of recipients: an object is shared only among backups for the same ones.
-    chunks: HashMap<Vec<Fingerprint>, HashMap<ChunkKey, StoredChunk>>,
+    /// Where content is stored, for each list of recipients: an object is shared only among backups for the same ones; and
+    /// what is in packs for each set.
+    chunks: HashMap<(Vec<Fingerprint>, Option<SetName>), HashMap<ChunkKey, Place>>,
     objects: HashMap<Digest, u64>,
+    /// How many objects went since the places of what they held were forgotten.
+    gone: usize,
     /// How many manifests refer to each object.
     references: HashMap<Digest, u32>,
     /// Backups that are deleted, though perhaps not durably yet: until then their objects must stay.
@@ -301,10 +296,19 @@ impl Catalogue {
         }
     }
 
-    /// Where content with this key is stored for exactly these recipients, if it is.
-    pub fn chunk(&self, recipients: &[Fingerprint], key: &ChunkKey) -> Option<StoredChunk> {
-        let chunk = self.chunks.get(recipients)?.get(key).copied();
-        chunk.filter(|chunk| self.objects.contains_key(&chunk.object))
+    /// Where content with this key is stored for exactly these recipients, in an object of its own or, where a set is given,
+    /// in a pack of that set; if it is.
+    pub fn chunk(&self, recipients: &[Fingerprint], packs_of: Option<&SetName>, key: &ChunkKey) -> Option<Place> {
+        let place = self.chunks.get(&(recipients.to_vec(), packs_of.cloned()))?.get(key).copied();
+        place.filter(|place| self.objects.contains_key(&place.object))
+    }
+
+    /// The packs of a set that its newest version uses at least half of: those whose chunks are shared.
+    pub fn well_used_packs(&self, set: &SetName) -> HashSet<Digest> {
+        let backups = self.set(set).map_or(&[][..], SetIndex::backups).iter().rev();
+        let versions = backups.filter(|backup| backup.kind().is_some_and(BackupKind::is_version));
+        let newest = versions.into_iter().find_map(|backup| backup.content.as_ref());
+        newest.map_or_else(HashSet::new, |newest| pack::well_used(&newest.manifest.envelope, newest.manifest.files()))
     }
 
     /// How many objects there are, and their stored bytes.
@@ -403,31 +407,32 @@ impl Catalogue {
     /// Forgets that content is stored in these objects.
     pub fn forget_content(&mut self, names: &HashSet<Digest>) {
         let chunks = self.chunks.values_mut();
-        chunks.for_each(|chunks| chunks.retain(|_, chunk| !names.contains(&chunk.object)));
+        chunks.for_each(|chunks| chunks.retain(|_, place| !names.contains(&place.object)));
     }
 
     /// Forgets objects that are gone, and that their content is stored. What it costs goes by their number, and not by how
     /// many there are in all.
     pub fn remove_objects(&mut self, names: &[Digest]) {
-        for name in names {
-            self.objects.remove(name);
-        }
-        // Content whose object is gone is not found any more; it is cleared out once it is half of all.
-        if self.chunks.values().map(HashMap::len).sum::<usize>() > 2 * self.objects.len() {
+        self.gone += names.iter().filter(|name| self.objects.remove(name).is_some()).count();
+        // Content whose object is gone is not found any more; it is cleared out once as many went as are left.
+        if self.gone > self.objects.len() {
             let chunks = self.chunks.values_mut();
-            chunks.for_each(|chunks| chunks.retain(|_, chunk| self.objects.contains_key(&chunk.object)));
+            chunks.for_each(|chunks| chunks.retain(|_, place| self.objects.contains_key(&place.object)));
+            self.gone = 0;
         }
     }
 
     /// Adds a backup. Its content is shared with later ones as far as its objects are there.
     pub fn add_backup(&mut self, backup: Backup) {
         if let Some(content) = &backup.content {
-            let chunks = self.chunks.entry(content.manifest.envelope.recipients.clone()).or_default();
-            for chunk in content.manifest.files().iter().flat_map(|file| &file.chunks) {
-                if let Some(stored_bytes) = self.objects.get(&chunk.object) {
-                    let stored = StoredChunk { object: chunk.object, stored_bytes: *stored_bytes };
-                    chunks.insert(chunk.blake3, stored);
-                }
+            let chunks = content.manifest.files().iter().flat_map(|file| &file.chunks);
+            let (packed, whole): (Vec<&Chunk>, Vec<&Chunk>) = chunks
+                .filter(|chunk| self.objects.contains_key(&chunk.object))
+                .partition(|chunk| chunk.frame.is_some());
+            for (packs_of, chunks) in [(None, whole), (Some(backup.set.clone()), packed)] {
+                let known = self.chunks.entry((content.manifest.envelope.recipients.clone(), packs_of)).or_default();
+                let places = chunks.into_iter().map(|chunk| (chunk.blake3, Place::of(chunk)));
+                known.extend(places);
             }
         }
         self.refer(backup.content.as_deref());

@@ -17,6 +17,10 @@ const AGE_MAGIC: &[u8] = b"age-encryption.org/v1\n";
 /// The most recipients a repository is encrypted for: each costs a hundred bytes and a key exchange for every object.
 pub const MAX_RECIPIENTS: usize = 20;
 
+/// The most that sealing adds to a pack: what age says for each recipient, a stanza that means nothing, and a tag for each
+/// 64 KiB.
+pub const MAX_SEALING_BYTES: u64 = 1024 + 128 * MAX_RECIPIENTS as u64;
+
 /// Names a recipient without being one: the first 16 hexadecimal digits of the SHA-256 of its `age1…` line.
 pub type Fingerprint = String;
 
@@ -127,15 +131,28 @@ impl Keys {
 
     /// What an age file holds, no longer than itself.
     pub fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, OpenFault> {
+        let mut plain = Vec::with_capacity(sealed.len());
+        self.decrypt(sealed)?.read_to_end(&mut plain).map_err(|_| OpenFault::Damaged)?;
+        Ok(plain)
+    }
+
+    /// What a damaged age file holds before the damage, as far as that proves itself: blocks of 64 KiB.
+    pub fn open_beginning(&self, sealed: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::new();
+        if let Ok(mut reader) = self.decrypt(sealed) {
+            // What came before the error is right.
+            let _ = reader.read_to_end(&mut plain);
+        }
+        plain
+    }
+
+    fn decrypt<'s>(&self, sealed: &'s [u8]) -> Result<age::stream::StreamReader<&'s [u8]>, OpenFault> {
         let decryptor = age::Decryptor::new(sealed).map_err(|_| OpenFault::Damaged)?;
         let identities = self.identities.values().map(|identity| identity as &dyn age::Identity);
-        let mut reader = decryptor.decrypt(identities).map_err(|error| match error {
+        decryptor.decrypt(identities).map_err(|error| match error {
             age::DecryptError::NoMatchingKeys => OpenFault::NoIdentity,
             _ => OpenFault::Damaged,
-        })?;
-        let mut plain = Vec::with_capacity(sealed.len());
-        reader.read_to_end(&mut plain).map_err(|_| OpenFault::Damaged)?;
-        Ok(plain)
+        })
     }
 }
 

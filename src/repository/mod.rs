@@ -17,6 +17,7 @@ mod losses;
 pub mod manifest;
 pub mod object;
 mod open;
+pub mod pack;
 pub mod pruned;
 mod quarantine;
 mod read;
@@ -241,6 +242,11 @@ impl Repository {
     /// The stored bytes of an object, which hash to its name. A mismatch is looked at a second time before it counts.
     pub fn read_object(&self, name: &Digest, from: ReadFrom) -> Result<Vec<u8>, ReadError> {
         read::object(self.storage.as_ref(), name, from)
+    }
+
+    /// Whatever is in the place of an object, and in those of second files for it: for whoever can tell what of it is right.
+    pub fn read_object_as_it_is(&self, name: &Digest) -> Vec<Vec<u8>> {
+        read::object_as_it_is(self.storage.as_ref(), name)
     }
 
     /// Has the disk, and not memory, answer the next reading of these objects.

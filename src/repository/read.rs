@@ -150,6 +150,13 @@ pub(super) fn object(storage: &dyn Storage, name: &Digest, from: ReadFrom) -> Re
     Err(error)
 }
 
+/// The bytes of every file for an object that can be read, right or not.
+pub(super) fn object_as_it_is(storage: &dyn Storage, name: &Digest) -> Vec<Vec<u8>> {
+    let second = (1..=MAX_SECOND_FILES).map(|number| layout::second_object(name, number));
+    let all = [layout::object(name)].into_iter().chain(second);
+    all.filter_map(|path| storage.read(&path, MAX_STORED_BYTES).ok()).collect()
+}
+
 fn read_error(path: &StoragePath, error: StorageError) -> ReadError {
     let path = path.to_string();
     match error.kind {

@@ -151,7 +151,7 @@ fn seconds(time: Option<DateTime<Utc>>) -> f64 {
 const OUTCOMES: [&str; 3] = ["completed", "unchanged", "failed"];
 /// A drill also fails where nothing stored is damaged.
 const DRILL_FAILED: &str = "failed";
-const REPAIR_SOURCES: [&str; 3] = ["memory", "replica", "source"];
+const REPAIR_SOURCES: [&str; 4] = ["memory", "replica", "source", "itself"];
 const CHECK_OUTCOMES: [&str; 3] = ["passed", "damaged", "unreadable"];
 const DURATION_BUCKETS: [f64; 12] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0];
 

@@ -2,6 +2,7 @@
 //!
 //! Hazard: a reader and a writer that share a mistake agree.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -58,6 +59,18 @@ pub fn lines(backups: &Path, manifest: &Value) -> Vec<Value> {
 /// The plain files of a body that is not encrypted, as its lines have them.
 pub fn files(backups: &Path, manifest: &Value) -> Vec<Value> {
     lines(backups, manifest).into_iter().filter_map(|line| line.get("file").cloned()).collect()
+}
+
+/// The packs of a backup that is not encrypted, each with the frames that it needs: where they begin and how long they are.
+pub fn packs(backups: &Path, manifest: &Value) -> BTreeMap<String, BTreeSet<(u64, u64)>> {
+    let mut packs: BTreeMap<String, BTreeSet<(u64, u64)>> = BTreeMap::new();
+    for file in files(backups, manifest) {
+        for chunk in file["chunks"].as_array().unwrap().iter().filter(|chunk| chunk["frame"].is_array()) {
+            let [offset, length] = [0, 1].map(|at| chunk["frame"][at].as_u64().unwrap());
+            packs.entry(chunk["object"].as_str().unwrap().to_owned()).or_default().insert((offset, length));
+        }
+    }
+    packs
 }
 
 /// What stands in a manifest for these lines.

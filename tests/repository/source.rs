@@ -76,12 +76,16 @@ impl Source {
         files_in(self.directory.path())
     }
 
-    /// A source of each kind of file that matters: empty, small, invalid never, shared, of one and of several chunks.
+    /// A source of each kind of file that matters: empty, small and enough of those for a pack, invalid never, shared, of
+    /// one and of several chunks.
     pub fn rich(name: &str) -> Self {
         let source = Self::new(name);
         source.write("security.json", br#"{"require_2fa": true}"#);
         source.write("nested/deeper/copy.json", br#"{"require_2fa": true}"#);
         source.write("empty.txt", b"");
+        for number in 0..6 {
+            source.write(&format!("small/{number}.txt"), &lines(10 + number, 400));
+        }
         source.write("audit.log", &lines(1, 2 * CHUNK_BYTES + 70_000));
         source.write("audit.log.1", &lines(1, CHUNK_BYTES));
         source
@@ -90,6 +94,7 @@ impl Source {
     /// Changes a rich source in every way: grown, replaced, gone, new, and moved.
     pub fn change(&self, round: u64) {
         self.append("audit.log", &lines(100 + round, 5_000));
+        self.write("small/3.txt", &lines(50 + round, 300));
         self.write("security.json", format!(r#"{{"require_2fa": true, "round": {round}}}"#).as_bytes());
         self.write(&format!("new-{round}.txt"), format!("new in round {round}").as_bytes());
         if round == 1 {

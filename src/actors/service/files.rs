@@ -5,7 +5,9 @@
 
 use super::{Caller, Service, problems, view};
 use crate::api::{FileDocument, Problem, ProblemKind};
+use crate::pipeline::content::ChunkReader;
 use crate::pipeline::fetch::Fetch;
+use crate::repository::ReadFrom;
 
 /// A file that is being handed out.
 pub struct Download {
@@ -31,7 +33,7 @@ impl Service {
         let document = view::file(&file);
         let (service, path, mut fetch) = (self.clone(), path.to_owned(), Fetch::new(file));
         let content = std::iter::from_fn(move || {
-            let chunk = fetch.next(&service.world.repository)?;
+            let chunk = fetch.next(&ChunkReader::new(&service.world.repository, ReadFrom::Anywhere))?;
             Some(chunk.map_err(|fault| {
                 if fault.is_damage() {
                     service.world.repository.doubt(backup.id);

@@ -100,6 +100,11 @@ impl Task<'_> {
         if content.size_bytes != end || rewritten || !unmoved(growth, look, &after) {
             return Ok(None);
         }
+        // Only now: what is not kept after all would lie in a pack for nothing.
+        let chunks = match content.only_chunk {
+            Some(content) if !content.is_empty() => vec![self.store.store_small(&content)?],
+            _ => content.chunks,
+        };
         let entry = FileEntry {
             path: EntryPath::from_text(path),
             size_bytes: end,
@@ -107,7 +112,7 @@ impl Task<'_> {
             sha256: content.sha256,
             fault,
             lineage: None,
-            chunks: content.chunks,
+            chunks,
         };
         Ok(Some((entry, content.beginnings, growth)))
     }
@@ -123,11 +128,10 @@ impl Task<'_> {
         if end <= CHUNK_BYTES as u64 {
             let content = read_chunk(file, 0, end)?;
             self.progress.advance(content.len() as u64)?;
-            let chunks = if content.is_empty() { vec![] } else { vec![self.store.store(&content)?] };
             let mut stops = Stops::new(lengths);
             stops.update(&content);
             let (size_bytes, sha256, beginnings) = stops.finish();
-            return Ok(Content { sha256, size_bytes, beginnings, chunks, only_chunk: Some(content) });
+            return Ok(Content { sha256, size_bytes, beginnings, chunks: Vec::new(), only_chunk: Some(content) });
         }
         let mut chunks = Vec::with_capacity(usize::try_from(end / CHUNK_BYTES as u64).unwrap_or(0) + 1);
         let mut at = 0;
@@ -199,6 +203,7 @@ struct Content {
     sha256: Digest,
     size_bytes: u64,
     beginnings: Beginnings,
+    /// Its chunks, stored, where there are several.
     chunks: Vec<Chunk>,
     /// The content, where it is no more than one chunk.
     only_chunk: Option<Vec<u8>>,
