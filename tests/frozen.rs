@@ -6,7 +6,7 @@
 #[path = "repository/mod.rs"]
 mod repository;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,21 +19,30 @@ use fiovana_app::storage::Storage;
 use fiovana_app::storage::local::Local;
 use repository::Files;
 use repository::site::{self, back_up_now, hour};
-use repository::source::{Source, files_in, write};
+use repository::source::{CHUNK_BYTES, Source, files_in, lines, write};
 
 const REPOSITORY: &str = "repository";
 /// As `sha256sum` prints it: hash, two spaces, `<backup id>/<file>`.
 const HASHES: &str = "restored.sha256";
 
-fn frozen(format: u32) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/frozen/format-{format}"))
+/// The newest plain one, of the format that is written now.
+const NEWEST: &str = "format-2";
+
+/// Every one, those of each format together.
+const ALL: [&str; 3] = ["format-1", NEWEST, WITH_PACKS];
+
+/// One with packs, and with a manifest whose lines are kept in objects.
+const WITH_PACKS: &str = "format-2-packs";
+
+fn frozen(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/frozen").join(name)
 }
 
 /// A copy of a frozen repository, which tests may do anything to.
-fn copy_of(format: u32) -> tempfile::TempDir {
+fn copy_of(name: &str) -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("a scratch directory");
-    let files = files_in(&frozen(format).join(REPOSITORY));
-    assert!(!files.is_empty(), "there is no frozen repository of format {format}");
+    let files = files_in(&frozen(name).join(REPOSITORY));
+    assert!(!files.is_empty(), "there is no frozen repository {name}");
     files.iter().for_each(|(path, content)| write(&copy.path().join(path), content));
     copy
 }
@@ -43,8 +52,8 @@ fn storage_in(directory: &Path) -> Arc<dyn Storage> {
 }
 
 /// Hashes by `<backup id>/<file>`.
-fn expected_hashes(format: u32) -> BTreeMap<String, String> {
-    let list = fs::read_to_string(frozen(format).join(HASHES)).expect("the hashes");
+fn expected_hashes(name: &str) -> BTreeMap<String, String> {
+    let list = fs::read_to_string(frozen(name).join(HASHES)).expect("the hashes");
     let lines = list.lines().map(|line| line.split_once("  ").expect("a line of sha256sum"));
     lines.map(|(hash, file)| (file.to_owned(), hash.to_owned())).collect()
 }
@@ -62,30 +71,34 @@ fn hashes_of(repository: &Repository) -> BTreeMap<String, String> {
 
 #[test]
 fn every_released_format_has_a_frozen_repository() {
-    for format in 1..=FORMAT {
-        let kept = frozen(format).join(REPOSITORY).join(layout::REPOSITORY).is_file();
-        assert!(kept && !expected_hashes(format).is_empty(), "tests/frozen/format-{format} is missing");
+    assert_eq!(NEWEST, format!("format-{FORMAT}"));
+    for name in (1..=FORMAT).map(|format| format!("format-{format}")) {
+        assert!(ALL.contains(&name.as_str()), "{name}");
+    }
+    for name in ALL {
+        let kept = frozen(name).join(REPOSITORY).join(layout::REPOSITORY).is_file();
+        assert!(kept && !expected_hashes(name).is_empty(), "tests/frozen/{name} is missing");
     }
 }
 
 #[test]
 fn every_frozen_repository_verifies_and_restores_to_the_last_byte_and_is_not_touched_by_that() {
-    for format in 1..=FORMAT {
-        let copy = copy_of(format);
+    for name in ALL {
+        let copy = copy_of(name);
         let before = files_in(copy.path());
         let (repository, report) = Repository::open(storage_in(copy.path()), false).expect("open");
         assert_eq!(report.faults, Vec::<String>::new());
         for backup in site::backups(&repository) {
             assert_eq!(site::verdict(&repository, &backup), Verdict::Intact, "{}", backup.id);
         }
-        assert_eq!(hashes_of(&repository), expected_hashes(format));
+        assert_eq!(hashes_of(&repository), expected_hashes(name));
         assert!(files_in(copy.path()) == before, "reading changed the repository");
     }
 }
 
 #[test]
 fn what_a_frozen_repository_says_of_its_backups_is_still_understood() {
-    let copy = copy_of(1);
+    let copy = copy_of("format-1");
     let (repository, _) = Repository::open(storage_in(copy.path()), false).expect("open");
     let catalogue = repository.catalogue();
     let security = catalogue.set(&"security".parse().expect("a name")).expect("the set");
@@ -101,15 +114,28 @@ fn what_a_frozen_repository_says_of_its_backups_is_still_understood() {
 }
 
 #[test]
+fn the_frozen_repository_with_packs_has_them_and_a_long_body() {
+    let copy = copy_of(WITH_PACKS);
+    let (repository, _) = Repository::open(storage_in(copy.path()), false).expect("open");
+    let (mut packs, mut long_bodies) = (HashSet::new(), 0);
+    for backup in site::backups(&repository) {
+        let manifest = &backup.content.as_ref().expect("its manifest").manifest;
+        packs.extend(manifest.chunks().filter(|chunk| chunk.frame.is_some()).map(|chunk| chunk.object));
+        long_bodies += usize::from(manifest.lines.len() > 1);
+    }
+    assert_eq!((packs.len(), long_bodies), (3, 1));
+}
+
+#[test]
 fn a_frozen_repository_goes_on_being_used() {
-    for format in 1..=FORMAT {
-        let copy = copy_of(format);
+    for name in ALL {
+        let copy = copy_of(name);
         let (repository, _) = Repository::open(storage_in(copy.path()), true).expect("open");
         let source = Source::rich("security");
         let next = back_up_now(&repository, &source.set, 24 * 400);
         assert_eq!(site::restored(&repository, &next), source.files());
         let (reopened, _) = Repository::open(storage_in(copy.path()), true).expect("open again");
-        let expected = expected_hashes(format);
+        let expected = expected_hashes(name);
         let still = hashes_of(&reopened);
         assert!(expected.iter().all(|(file, hash)| still.get(file) == Some(hash)), "an old backup changed");
     }
@@ -117,7 +143,7 @@ fn a_frozen_repository_goes_on_being_used() {
 
 #[test]
 fn a_repository_of_the_next_format_is_refused_and_not_touched() {
-    let copy = copy_of(FORMAT);
+    let copy = copy_of(NEWEST);
     let path = copy.path().join(layout::REPOSITORY);
     let document = fs::read_to_string(&path).expect("read");
     let next = document.replacen(&format!("\"format\": {FORMAT}"), &format!("\"format\": {}", FORMAT + 1), 1);
@@ -144,7 +170,7 @@ fn a_repository_of_the_next_format_is_refused_and_not_touched() {
 
 #[test]
 fn a_manifest_of_the_next_format_is_listed_as_unusable_and_outlives_everything_that_is_done() {
-    let copy = copy_of(FORMAT);
+    let copy = copy_of(NEWEST);
     let text = format!(r#"{{"envelope":{{"format":{},"sealed_with":"something new"}},"core":[]}}"#, FORMAT + 1);
     let id = BackupId::new(hour(9000), Digest::of(text.as_bytes()));
     let set = "security".parse().expect("a name");
@@ -168,15 +194,52 @@ fn a_manifest_of_the_next_format_is_listed_as_unusable_and_outlives_everything_t
 #[test]
 #[ignore = "writes a fixture"]
 fn freeze() {
-    let directory = frozen(FORMAT);
+    freeze_as(NEWEST, |repository| {
+        freeze_security(repository);
+        let logs = Source::new("logs");
+        logs.write("security_audit.log", b"{\"seq\":1}\n{\"seq\":2}\n{\"torn");
+        still(&logs);
+        back_up_now(repository, &logs.set, 5);
+    });
+}
+
+/// Writes `tests/frozen/format-2-packs`, once. `cargo test --test frozen -- --ignored freeze_packs`
+#[test]
+#[ignore = "writes a fixture"]
+fn freeze_packs() {
+    freeze_as(WITH_PACKS, |repository| {
+        let source = Source::new("security");
+        (0..60).for_each(|at| source.write(&format!("small/{at:02}.txt"), &lines(at, 300)));
+        source.write("large.bin", &vec![7; CHUNK_BYTES + 5000]);
+        still(&source);
+        back_up_now(repository, &source.set, 1);
+        // Few of them change, and then so many that the first pack is shared no more.
+        (0..9).for_each(|at| source.write(&format!("small/{at:02}.txt"), &lines(100 + at, 300)));
+        still(&source);
+        back_up_now(repository, &source.set, 2);
+        (0..55).for_each(|at| source.remove(&format!("small/{at:02}.txt")));
+        still(&source);
+        back_up_now(repository, &source.set, 3);
+        source.write("small/new.txt", b"new");
+        source.write("small/newer.txt", b"newer");
+        still(&source);
+        back_up_now(repository, &source.set, 4);
+        let many = Source::new("many");
+        many.write("file", b"what all of them lead to");
+        let target = "./".repeat(1900) + "file";
+        let link = |at: u32| std::os::unix::fs::symlink(&target, many.path(&format!("link-{at}")));
+        (0..300).try_for_each(link).expect("link");
+        still(&many);
+        back_up_now(repository, &many.set, 5);
+    });
+}
+
+fn freeze_as(name: &str, fill: impl FnOnce(&Repository)) {
+    let directory = frozen(name);
     assert!(!directory.exists(), "{} exists: a released format is never written again", directory.display());
     let place = tempfile::tempdir().expect("a scratch directory");
     let repository = site::create_in(place.path());
-    freeze_security(&repository);
-    let logs = Source::new("logs");
-    logs.write("security_audit.log", b"{\"seq\":1}\n{\"seq\":2}\n{\"torn");
-    still(&logs);
-    back_up_now(&repository, &logs.set, 5);
+    fill(&repository);
     drop(repository);
     let (repository, _) = Repository::open(storage_in(place.path()), false).expect("open");
     let hashes = hashes_of(&repository).into_iter().map(|(file, hash)| format!("{hash}  {file}\n"));

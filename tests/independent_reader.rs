@@ -45,8 +45,8 @@ fn restored(repository: &Path, key: Option<&Path>, set: &str, id: &str) -> repos
 
 #[test]
 fn it_verifies_and_restores_every_frozen_repository() {
-    for format in 1..=2 {
-        let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/frozen/format-{format}"));
+    for name in ["format-1", "format-2", "format-2-packs"] {
+        let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/frozen").join(name);
         let place = frozen.join("repository");
         assert!(reader(&place, None, &["verify"]).status.success());
         let listed = text(&reader(&place, None, &["list"]));
@@ -62,9 +62,14 @@ fn it_verifies_and_restores_every_frozen_repository() {
             }
         }
         assert_eq!(hashes, fs::read_to_string(frozen.join("restored.sha256")).expect("the hashes"));
-        assert!(listed.lines().filter(|line| line.ends_with(" pinned")).count() == 1, "{listed}");
+        let pinned = usize::from(name != "format-2-packs");
+        assert_eq!(listed.lines().filter(|line| line.ends_with(" pinned")).count(), pinned, "{listed}");
     }
 }
+
+const LONG_NAME: &str = "a-directory-of-a-long-name-a-directory-of-a-long-name-a-directory-of-a-long-name-a-directory-of-a-\
+                         long-name-a-directory-of-a-long-name-a-directory-of-a-long-name-a-directory-of-a-long-name-a-\
+                         directory-of-a-long-name-a-directory-";
 
 /// A repository in a directory, with this many backups of files that change at random, some with names that need care.
 fn grow(
@@ -92,10 +97,14 @@ fn grow(
         }
         // Enough entries that their lines are kept elsewhere.
         if number > 1 {
-            (0..200).for_each(|at| source.write(&format!("many/{at}"), &[at as u8; 7]));
+            let long = [LONG_NAME; 14].join("/");
+            (0..300_u32).for_each(|at| source.write(&format!("{long}/{at}"), &at.to_be_bytes()));
         }
         source.write("always", &[number as u8]);
-        back_up_now(&repository, &source.set, number);
+        let backup = back_up_now(&repository, &source.set, number);
+        let manifest = &backup.content.as_ref().expect("its manifest").manifest;
+        assert_eq!(!manifest.lines.is_empty(), number > 1);
+        assert!(manifest.chunks().any(|chunk| chunk.frame.is_some()), "small files are in packs");
         versions.push(source.files());
     }
     (repository, versions)

@@ -57,15 +57,39 @@ fn awkward_files() -> BTreeMap<&'static str, Vec<u8>> {
     ])
 }
 
+/// These files, and so many symlinks, with so much to say of each, that the list of all is kept in objects.
+fn populate(notes: &Path, wanted: &BTreeMap<&str, Vec<u8>>) {
+    for (path, content) in wanted {
+        let path = notes.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        files::write(&path, content);
+    }
+    for at in 0..LINKS {
+        std::os::unix::fs::symlink(target(at), notes.join(format!("link-{at}"))).unwrap();
+    }
+}
+
+const LINKS: usize = 300;
+
+fn target(at: usize) -> String {
+    format!("{}nowhere-{at}", "./".repeat(1900))
+}
+
+/// Whether all of that is there.
+fn judge(to: &Path, wanted: &BTreeMap<&str, Vec<u8>>) {
+    for (path, content) in wanted {
+        assert!(files::read(&to.join(path)) == *content, "{path}");
+    }
+    for at in 0..LINKS {
+        assert_eq!(std::fs::read_link(to.join(format!("link-{at}"))).unwrap(), Path::new(&target(at)));
+    }
+}
+
 #[test]
 fn the_lines_of_restore_txt_bring_every_byte_back() {
     let installation = Installation::with_settings(SETTINGS);
     let wanted = awkward_files();
-    for (path, content) in &wanted {
-        let path = installation.path("notes").join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        files::write(&path, content);
-    }
+    populate(&installation.path("notes"), &wanted);
     let daemon = installation.start();
     let backup = daemon.settle().backup("notes");
     let id = backup["id"].as_str().unwrap();
@@ -91,6 +115,7 @@ fn follow(installation: &Installation, backups: &Path, wanted: &BTreeMap<&str, V
     let [choose, say, check_manifest, check_objects, functions, list, bring_back, check_files, attributes] = steps;
     let run = |step: &str| run(&format!("KEY=\n{functions}\n{step}"), backups, manifest, &to);
 
+    assert!(repository::has_long_body(&repository::manifest(backups, "notes", id)));
     let frames = repository::packs(backups, &repository::manifest(backups, "notes", id));
     assert_eq!(frames.values().map(BTreeSet::len).collect::<Vec<_>>(), [7], "the small files are in one pack");
     assert!(run(&choose).lines().any(|line| line == manifest));
@@ -106,9 +131,7 @@ fn follow(installation: &Installation, backups: &Path, wanted: &BTreeMap<&str, V
     assert_eq!(checked.lines().filter(|line| line.starts_with("OK ")).count(), wanted.len(), "{checked}");
     run(&attributes);
 
-    for (path, content) in wanted {
-        assert!(files::read(&to.join(path)) == *content, "{path}");
-    }
+    judge(&to, wanted);
     let plain = files::snapshot(&to).values().filter(|shown| shown.contains("bytes")).count();
     assert_eq!(plain, wanted.len(), "nothing else came back");
 }
@@ -125,11 +148,7 @@ files = ["**"]
 fn an_encrypted_backup_comes_back_with_age_and_the_file_of_the_key() {
     let installation = Installation::with_settings(ENCRYPTED);
     let wanted = awkward_files();
-    for (path, content) in &wanted {
-        let path = installation.path("notes").join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        files::write(&path, content);
-    }
+    populate(&installation.path("notes"), &wanted);
     assert_eq!(code(installation.run(&["key", "init"]).status), 0);
     let daemon = installation.start();
     let backup = daemon.settle().backup("notes");
@@ -147,7 +166,5 @@ fn an_encrypted_backup_comes_back_with_age_and_the_file_of_the_key() {
     run(&bring_back);
     let checked = run(&check_files);
     assert_eq!(checked.lines().filter(|line| line.starts_with("OK ")).count(), wanted.len(), "{checked}");
-    for (path, content) in wanted {
-        assert!(files::read(&to.join(path)) == content, "{path}");
-    }
+    judge(&to, &wanted);
 }

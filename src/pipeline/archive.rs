@@ -6,7 +6,7 @@
 mod memory;
 mod objects;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 
@@ -182,9 +182,12 @@ fn make(
         ancestors.judge(source, &mut captured);
         pin_what_was_rewritten(repository, &request.set.name, &captured.files)?;
     }
-    let (proven, repaired) = writer.publish(&mut captured.files)?;
+    writer.settle(&mut captured.files)?;
     let (seen, changed_unseen) = (seen_of(&captured), memory.seen.changed_unseen(&captured));
-    let manifest = compose(repository, request, keys.fingerprints(), captured);
+    let mut manifest = compose(repository, request, keys.fingerprints(), captured);
+    manifest.lines = writer.store_lines(&manifest)?;
+    let (proven, repaired) = writer.publish(&manifest.chunks().map(|chunk| chunk.object).collect())?;
+    list_objects(repository, &mut manifest);
     let backup = repository.publish_manifest(manifest, &keys).map_err(ArchiveError::Write)?;
     // A backup of what a restore replaces is no look at the set.
     if request.kind != BackupKind::PreRestore {
@@ -257,6 +260,7 @@ fn is_valid(captured: &Captured) -> bool {
     !captured.lacks_content && captured.files.iter().all(|file| file.fault.is_none())
 }
 
+/// The manifest, but for the objects that it needs.
 fn compose(
     repository: &Repository,
     request: &Request<'_>,
@@ -265,10 +269,6 @@ fn compose(
 ) -> Manifest {
     let catalogue = repository.catalogue();
     let sequence = catalogue.set(&request.set.name).map_or(crate::core::Sequence::FIRST, |index| index.next_sequence());
-    let mut objects: BTreeMap<Digest, u64> = BTreeMap::new();
-    for chunk in captured.files.iter().flat_map(|file| &file.chunks) {
-        objects.entry(chunk.object).or_insert_with(|| catalogue.object(&chunk.object).unwrap_or(0));
-    }
     let envelope = Envelope {
         format: FORMAT,
         set: request.set.name.clone(),
@@ -280,8 +280,8 @@ fn compose(
         consistent: captured.consistent,
         valid: is_valid(&captured),
         size_bytes: captured.files.iter().map(|file| file.size_bytes).sum(),
-        stored_bytes: objects.values().sum(),
-        objects: objects.into_iter().map(|(name, stored_bytes)| ObjectReference { name, stored_bytes }).collect(),
+        stored_bytes: 0,
+        objects: Vec::new(),
         audit_head: request.audit_head,
         generation: if recipients.is_empty() { 0 } else { generation(&catalogue, request, &captured) },
         recipients,
@@ -289,6 +289,16 @@ fn compose(
     let Captured { files, symlinks, missing, unreadable, .. } = captured;
     let body = Body { files, symlinks, missing, unreadable, ..Body::default() };
     Manifest { envelope, body: Some(body), lines: Vec::new() }
+}
+
+/// Lists the objects that a backup needs, each once.
+fn list_objects(repository: &Repository, manifest: &mut Manifest) {
+    let catalogue = repository.catalogue();
+    let names: BTreeSet<Digest> = manifest.chunks().map(|chunk| chunk.object).collect();
+    let stored_bytes = |name: &Digest| catalogue.object(name).unwrap_or(0);
+    let objects = names.iter().map(|name| ObjectReference { name: *name, stored_bytes: stored_bytes(name) });
+    manifest.envelope.objects = objects.collect();
+    manifest.envelope.stored_bytes = names.iter().map(stored_bytes).sum();
 }
 
 /// The generation of a backup, which whoever cannot open it goes by: a new one unless it is certain that each file of the

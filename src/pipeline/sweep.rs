@@ -80,10 +80,14 @@ fn candidate(backup: &Backup, pruned: &Pruned, files_before: Option<&Arc<BTreeSe
 }
 
 /// What a backup has good copies of. Of one that is encrypted and cannot be opened only the generation is known, which is
-/// as good: the newest of a generation has the newest copies of whatever later ones lack.
+/// as good: the newest of a generation has the newest copies of whatever later ones lack. Of one whose lines cannot be read
+/// nothing is known: it may have the only copy of something.
 fn valid_files(manifest: &Manifest) -> Vec<Cow<'_, str>> {
     match &manifest.body {
         Some(body) => body.kept().filter(|kept| kept.is_valid()).map(|kept| kept.path().as_str().into()).collect(),
+        None if manifest.envelope.recipients.is_empty() => {
+            vec![format!("{} unread", manifest.envelope.sequence).into()]
+        }
         None if manifest.envelope.valid => vec![format!("generation {}", manifest.envelope.generation).into()],
         None => Vec::new(),
     }

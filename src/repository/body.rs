@@ -12,7 +12,7 @@ use super::object::CHUNK_BYTES;
 use super::wire::{
     Attributes, Body, Chunk, DirectoryEntry, FileEntry, HardLinkEntry, SOURCE_ITSELF, SymlinkEntry, UnreadableFile,
 };
-use crate::core::{BackupKind, Digest, EntryPath, entry_path};
+use crate::core::{BackupKind, ChunkKey, Digest, EntryPath, entry_path};
 
 /// What is wrong with a manifest file.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,10 @@ const MAX_XATTR_BYTES: usize = 64 << 10;
 
 /// The longest text: a reason, a fault, a name of a user.
 const MAX_TEXT_BYTES: usize = 4096;
+
+/// From so many bytes of lines on they are kept as chunks, which later manifests share as far as nothing changed: some
+/// thousand entries.
+pub const LISTED_FROM_BYTES: usize = 1 << 20;
 
 /// Level 3: a body is written once and read at every start.
 const ZSTD_LEVEL: i32 = 3;
@@ -107,6 +111,32 @@ pub(super) fn lines(body: &Body) -> serde_json::Result<Vec<(&EntryPath, Vec<u8>)
     body.unreadable.iter().try_for_each(|entry| add(&entry.path, Line::Unreadable(entry.clone())))?;
     lines.sort_by(|a, b| a.0.cmp(b.0));
     Ok(lines)
+}
+
+/// The lines of a body in chunks, if they are kept so. A chunk ends after one entry in 256, told by its path: what comes and
+/// goes elsewhere moves no end.
+pub fn chunks_of_lines(body: &Body) -> std::io::Result<Vec<Vec<u8>>> {
+    let lines = lines(body)?;
+    if lines.iter().map(|(_, line)| line.len()).sum::<usize>() < LISTED_FROM_BYTES {
+        return Ok(Vec::new());
+    }
+    let (mut chunks, mut begun) = (Vec::new(), Vec::new());
+    for (path, line) in lines {
+        if begun.len() + line.len() > CHUNK_BYTES {
+            chunks.extend(pieces(&std::mem::take(&mut begun)));
+        }
+        begun.extend(line);
+        if ChunkKey::of(path.as_bytes()).as_bytes()[0] == 0 {
+            chunks.extend(pieces(&std::mem::take(&mut begun)));
+        }
+    }
+    chunks.extend(pieces(&begun));
+    Ok(chunks)
+}
+
+/// A line that is larger than a chunk ends in another one.
+fn pieces(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    text.chunks(CHUNK_BYTES).map(<[u8]>::to_vec)
 }
 
 /// What stands in the manifest: the lines themselves, or where they are.

@@ -43,7 +43,7 @@ pub struct Remembered {
 }
 
 /// A manifest and the hash of its file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
     /// The document.
     pub manifest: Manifest,
@@ -425,7 +425,7 @@ impl Catalogue {
     /// Adds a backup. Its content is shared with later ones as far as its objects are there.
     pub fn add_backup(&mut self, backup: Backup) {
         if let Some(content) = &backup.content {
-            let chunks = content.manifest.files().iter().flat_map(|file| &file.chunks);
+            let chunks = content.manifest.chunks();
             let (packed, whole): (Vec<&Chunk>, Vec<&Chunk>) = chunks
                 .filter(|chunk| self.objects.contains_key(&chunk.object))
                 .partition(|chunk| chunk.frame.is_some());

@@ -262,6 +262,12 @@ impl Repository {
                 layout::manifest(&backup.set, backup.id).to_string(),
                 "it is not the manifest that was there before".into(),
             )),
+            Some(known) if known.manifest.body.is_none() && content.manifest.body.is_some() => {
+                // Its lines can be read again.
+                let content = Arc::new(content);
+                self.catalogue_mut().open_body(backup.id, content.clone());
+                Ok(Arc::unwrap_or_clone(content))
+            }
             _ => Ok(content),
         }
     }

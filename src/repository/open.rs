@@ -273,7 +273,7 @@ pub(super) fn read_manifests(
     let read_some = || {
         let mut read = Vec::new();
         while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-            read.push((*id, read::manifest(storage, keys, set, *id, ReadFrom::Anywhere)));
+            read.push((*id, read::manifest_or_envelope(storage, keys, set, *id)));
         }
         read
     };

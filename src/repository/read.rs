@@ -8,6 +8,7 @@ use super::encryption::{Keys, OpenFault};
 use super::layout;
 use super::manifest::{self, MAX_MANIFEST_BYTES};
 use super::object::{self, Decoder, MAX_SECOND_FILES, MAX_STORED_BYTES, ObjectFault};
+use super::wire::Manifest;
 use crate::core::{BackupId, Digest, SetName};
 use crate::storage::{Storage, StorageError, StorageErrorKind, StoragePath};
 
@@ -77,14 +78,31 @@ pub(super) fn manifest(
     id: BackupId,
     from: ReadFrom,
 ) -> Result<Content, ReadError> {
-    let content = confirmed(storage, &layout::manifest(set, id), MAX_MANIFEST_BYTES, from, |bytes| {
-        let (manifest, digest) = manifest::decode(set, id, &bytes, keys).map_err(|fault| fault.to_string())?;
-        Ok(Content { manifest, digest })
-    })?;
+    let content = confirmed(storage, &layout::manifest(set, id), MAX_MANIFEST_BYTES, from, decoded(keys, set, id))?;
     complete(storage, keys, set, id, from, content)
 }
 
-/// The manifest that these bytes are, which stands under this set and id, with its lines from wherever they are.
+/// The same as far as it can be had: without its body where its lines cannot be read. Which objects it needs is known
+/// nevertheless, so that those can be healed.
+pub(super) fn manifest_or_envelope(
+    storage: &dyn Storage,
+    keys: &Keys,
+    set: &SetName,
+    id: BackupId,
+) -> Result<Content, ReadError> {
+    let from = ReadFrom::Anywhere;
+    let content = confirmed(storage, &layout::manifest(set, id), MAX_MANIFEST_BYTES, from, decoded(keys, set, id))?;
+    complete_if_possible(storage, keys, set, id, content)
+}
+
+fn decoded(keys: &Keys, set: &SetName, id: BackupId) -> impl Fn(Vec<u8>) -> Result<Content, String> {
+    move |bytes| {
+        let (manifest, digest) = manifest::decode(set, id, &bytes, keys).map_err(|fault| fault.to_string())?;
+        Ok(Content { manifest, digest })
+    }
+}
+
+/// The manifest that these bytes are, which stands under this set and id, with its lines as far as they can be read.
 pub(super) fn opened(
     storage: &dyn Storage,
     keys: &Keys,
@@ -95,23 +113,56 @@ pub(super) fn opened(
     let place = layout::manifest(set, id).to_string();
     let decoded = manifest::decode(set, id, bytes, keys);
     let (manifest, digest) = decoded.map_err(|fault| ReadError::Damaged(place, fault.to_string()))?;
-    complete(storage, keys, set, id, ReadFrom::Anywhere, Content { manifest, digest })
+    complete_if_possible(storage, keys, set, id, Content { manifest, digest })
 }
 
-/// Reads the lines of a manifest that are kept in objects.
+/// Without the body where objects that hold lines of it cannot be had; what they hold must be right.
+fn complete_if_possible(
+    storage: &dyn Storage,
+    keys: &Keys,
+    set: &SetName,
+    id: BackupId,
+    content: Content,
+) -> Result<Content, ReadError> {
+    match lines(storage, keys, ReadFrom::Anywhere, &content.manifest) {
+        Ok(Some(lines)) => with_body(set, id, content, &lines),
+        Ok(None) | Err(_) => Ok(content),
+    }
+}
+
+/// The same, and an error where they cannot be had.
 fn complete(
     storage: &dyn Storage,
     keys: &Keys,
     set: &SetName,
     id: BackupId,
     from: ReadFrom,
-    mut content: Content,
+    content: Content,
 ) -> Result<Content, ReadError> {
-    if content.manifest.lines.is_empty() {
-        return Ok(content);
+    match lines(storage, keys, from, &content.manifest)? {
+        Some(lines) => with_body(set, id, content, &lines),
+        None => Ok(content),
+    }
+}
+
+fn with_body(set: &SetName, id: BackupId, mut content: Content, lines: &[u8]) -> Result<Content, ReadError> {
+    manifest::complete(&mut content.manifest, lines)
+        .map_err(|fault| ReadError::Damaged(layout::manifest(set, id).to_string(), fault.to_string()))?;
+    Ok(content)
+}
+
+/// The lines of a manifest that are kept in objects; `None` if they are not.
+fn lines(
+    storage: &dyn Storage,
+    keys: &Keys,
+    from: ReadFrom,
+    manifest: &Manifest,
+) -> Result<Option<Vec<u8>>, ReadError> {
+    if manifest.lines.is_empty() {
+        return Ok(None);
     }
     let (mut lines, mut last) = (Vec::new(), None::<(Digest, Vec<u8>)>);
-    for chunk in &content.manifest.lines {
+    for chunk in &manifest.lines {
         let place = || layout::object(&chunk.object).to_string();
         let damaged = |fault: ObjectFault| ReadError::Damaged(place(), fault.to_string());
         if last.as_ref().is_none_or(|(name, _)| *name != chunk.object) {
@@ -122,9 +173,7 @@ fn complete(
         let mut decoder = Decoder::new().map_err(|_| damaged(ObjectFault::Content))?;
         lines.extend(decoder.decode(frames, chunk).map_err(damaged)?);
     }
-    manifest::complete(&mut content.manifest, &lines)
-        .map_err(|fault| ReadError::Damaged(layout::manifest(set, id).to_string(), fault.to_string()))?;
-    Ok(content)
+    Ok(Some(lines))
 }
 
 /// The stored bytes of an object, which hash to its name: those of a second file for it, where the first is not right. A

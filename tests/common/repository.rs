@@ -42,6 +42,12 @@ pub fn content(backups: &Path, set: &str, id: &str) -> Vec<(String, Vec<u8>)> {
     files.map(|file| (file["path"].as_str().unwrap().to_owned(), file_content(backups, &file))).collect()
 }
 
+/// Whether the lines of a body that is not encrypted are kept in objects.
+pub fn has_long_body(manifest: &Value) -> bool {
+    let compressed = STANDARD.decode(manifest["body"].as_str().unwrap()).unwrap();
+    zstd::decode_all(compressed.as_slice()).unwrap().starts_with(b"{\"lines\":")
+}
+
 /// The lines of a body that is not encrypted.
 pub fn lines(backups: &Path, manifest: &Value) -> Vec<Value> {
     let compressed = STANDARD.decode(manifest["body"].as_str().unwrap()).unwrap();

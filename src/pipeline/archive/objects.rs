@@ -15,10 +15,11 @@ use crate::pipeline::lineage::Ancestors;
 use crate::pipeline::seen::RECOGNISED_FROM_BYTES;
 use crate::pipeline::source::Look;
 use crate::pipeline::verify::{Damage, damage_of};
+use crate::repository::body::chunks_of_lines;
 use crate::repository::encryption::{Fingerprint, Keys};
 use crate::repository::object::{Encoded, Encoder};
 use crate::repository::pack::{FullPack, Packer, Place, Slot, UNPLACED};
-use crate::repository::wire::{Chunk, FileEntry};
+use crate::repository::wire::{Chunk, FileEntry, Manifest};
 use crate::repository::{Note, ReadError, ReadFrom, Repository, StoredFile, WriteError};
 use crate::storage::Staged;
 
@@ -246,17 +247,28 @@ impl<'a> ObjectWriter<'a> {
         locked(&self.written).repaired.clone()
     }
 
-    /// Makes the objects of these files durable and visible, writes into the files where their content is, and drops what
-    /// was staged for nothing; returns the objects that were proven, and those that were repaired.
-    pub fn publish(self, files: &mut [FileEntry]) -> Result<(HashSet<Digest>, Vec<Digest>), ArchiveError> {
+    /// Stores what is still open, and writes into these files where their content is.
+    pub fn settle(&self, files: &mut [FileEntry]) -> Result<(), ArchiveError> {
         self.store_last_pack()?;
-        let mut written = std::mem::take(&mut *locked(&self.written));
+        let written = locked(&self.written);
         for chunk in files.iter_mut().flat_map(|file| &mut file.chunks).filter(|chunk| chunk.object == UNPLACED) {
             if let Some(place) = written.small.get(&chunk.blake3).and_then(|small| written.resolve(*small)) {
                 (chunk.object, chunk.frame) = (place.object, place.frame);
             }
         }
-        let needed: HashSet<Digest> = files.iter().flat_map(|file| &file.chunks).map(|chunk| chunk.object).collect();
+        Ok(())
+    }
+
+    /// Stores the lines of a manifest's body, if they are kept as chunks: where they are.
+    pub fn store_lines(&self, manifest: &Manifest) -> Result<Vec<Chunk>, ArchiveError> {
+        let chunks = manifest.body.as_ref().map_or(Ok(Vec::new()), chunks_of_lines);
+        chunks.map_err(ArchiveError::Compress)?.iter().map(|lines| self.store(lines)).collect()
+    }
+
+    /// Makes those objects durable and visible that are needed, and drops what was staged for nothing; returns the objects
+    /// that were proven, and those that were repaired.
+    pub fn publish(self, needed: &HashSet<Digest>) -> Result<(HashSet<Digest>, Vec<Digest>), ArchiveError> {
+        let mut written = std::mem::take(&mut *locked(&self.written));
         let (needed, unneeded): (HashMap<_, _>, HashMap<_, _>) =
             written.staged.drain().partition(|(name, _)| needed.contains(name));
         self.repository.discard(unneeded.into_values().map(|(staged, _)| staged).collect());

@@ -11,6 +11,7 @@ use crate::core::entry_path::path_of;
 use crate::core::{ChunkKey, Digest, SetName};
 use crate::pipeline::content::ChunkReader;
 use crate::pipeline::source::SourceDirectory;
+use crate::repository::body::chunks_of_lines;
 use crate::repository::object::{CHUNK_BYTES, Decoder, Encoder, MAX_STORED_BYTES};
 use crate::repository::wire::{Chunk, Frame};
 use crate::repository::{ReadFrom, Repository};
@@ -30,12 +31,31 @@ pub fn rebuild(
     copies: &[Copy<'_>],
     sets: &[SetSettings],
 ) -> Option<(Vec<u8>, Remedy)> {
+    if let Some(lines) = lines(repository, name) {
+        return Some((lines, Remedy::Memory));
+    }
     let pieces = pieces(repository, name);
     let (packed, whole): (Vec<Piece>, Vec<Piece>) = pieces.into_iter().partition(|piece| piece.chunk.frame.is_some());
     whole
         .iter()
         .find_map(|piece| whole_object(name, piece, sets))
         .or_else(|| pack(repository, name, &packed, copies, sets))
+}
+
+/// The object that holds lines of a manifest, if it is one: what they say is known.
+fn lines(repository: &Repository, name: &Digest) -> Option<Vec<u8>> {
+    let catalogue = repository.catalogue();
+    let objects = [*name].into();
+    let manifest = catalogue.needing(&objects).find_map(|backup| {
+        let content = backup.content.clone()?;
+        content.manifest.lines.iter().any(|chunk| chunk.object == *name).then_some(content)
+    });
+    drop(catalogue);
+    let manifest = &manifest.as_ref()?.manifest;
+    let chunks = chunks_of_lines(manifest.body.as_ref()?).ok()?;
+    let at = manifest.lines.iter().position(|chunk| chunk.object == *name)?;
+    let encoded = Encoder::new(None).ok()?.encode(chunks.get(at)?).ok()?;
+    (encoded.name == *name).then_some(encoded.stored)
 }
 
 /// Whether a frame that is needed can still be read from a pack that is damaged.
