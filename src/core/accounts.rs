@@ -3,6 +3,8 @@
 //! Hazard: a group that is taken for one user's own, and has somebody else in it. A member that cannot be looked up counts
 //! as somebody else, and so do those of a group that may be listed elsewhere.
 
+use super::printable::plain;
+
 /// What the system knows of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -49,8 +51,8 @@ impl Accounts {
             let [name, _, number, gid, _, home, ..] = fields[..] else { return None };
             (number.parse() == Ok(uid)).then_some((name, gid.parse::<u32>().ok()?, home))
         })?;
-        let member_of = self.groups().filter(|(_, members)| members.contains(&name));
-        let mut groups: Vec<u32> = [gid].into_iter().chain(member_of.map(|(gid, _)| gid)).collect();
+        let member_of = self.groups().filter(|group| group.members.contains(&name));
+        let mut groups: Vec<u32> = [gid].into_iter().chain(member_of.map(|group| group.gid)).collect();
         groups.sort_unstable();
         groups.dedup();
         Some(Account { name: name.to_owned(), gid, groups, home: home.to_owned() })
@@ -61,13 +63,29 @@ impl Accounts {
         self.users().find(|user| user.name == name).map(|user| user.uid)
     }
 
+    /// `app (uid 1001)`, or the number alone.
+    pub fn user(&self, uid: u32) -> String {
+        match self.users().find(|user| user.uid == uid) {
+            Some(user) => format!("{} (uid {uid})", plain(user.name)),
+            None => format!("uid {uid}"),
+        }
+    }
+
+    /// `staff (gid 50)`, or the number alone.
+    pub fn group(&self, gid: u32) -> String {
+        match self.groups().find(|group| group.gid == gid) {
+            Some(group) => format!("{} (gid {gid})", plain(group.name)),
+            None => format!("gid {gid}"),
+        }
+    }
+
     /// Who is in the group with this number, whether as a member or because it is the one that they log in with.
     pub fn members(&self, gid: u32) -> Members {
         let mut members: Vec<u32> = self.users().filter(|user| user.gid == gid).map(|user| user.uid).collect();
         let mut is_listed = !members.is_empty();
-        for (_, names) in self.groups().filter(|(listed, _)| *listed == gid) {
+        for group in self.groups().filter(|group| group.gid == gid) {
             is_listed = true;
-            for name in names {
+            for name in group.members {
                 let Some(user) = self.users().find(|user| user.name == name) else { return Members::Unknown };
                 members.push(user.uid);
             }
@@ -89,12 +107,12 @@ impl Accounts {
         })
     }
 
-    fn groups(&self) -> impl Iterator<Item = (u32, Vec<&str>)> {
+    fn groups(&self) -> impl Iterator<Item = Group<'_>> {
         self.group.lines().filter_map(|line| {
             let fields: Vec<&str> = line.split(':').collect();
-            let [_, _, gid, members] = fields[..] else { return None };
+            let [name, _, gid, members] = fields[..] else { return None };
             let members = members.split(',').map(str::trim).filter(|name| !name.is_empty());
-            Some((gid.parse().ok()?, members.collect()))
+            Some(Group { name, gid: gid.parse().ok()?, members: members.collect() })
         })
     }
 
@@ -112,6 +130,12 @@ struct User<'a> {
     name: &'a str,
     uid: u32,
     gid: u32,
+}
+
+struct Group<'a> {
+    name: &'a str,
+    gid: u32,
+    members: Vec<&'a str>,
 }
 
 #[cfg(test)]
@@ -174,5 +198,14 @@ mod tests {
             assert_eq!(accounts.members(2000), Members::Unknown, "{nsswitch}");
             assert_eq!(accounts.members(997), Members::Only(vec![998]), "{nsswitch}");
         }
+    }
+
+    #[test]
+    fn users_and_groups_are_named_where_they_have_names() {
+        let accounts = accounts();
+        assert_eq!((accounts.user(1000), accounts.user(5)), ("ada (uid 1000)".into(), "uid 5".into()));
+        assert_eq!((accounts.group(50), accounts.group(5)), ("shared (gid 50)".into(), "gid 5".into()));
+        let hostile = Accounts { passwd: "a\u{1b}[31m:x:7:7:::\n".into(), ..Accounts::default() };
+        assert_eq!(hostile.user(7), "a\\u{1b}[31m (uid 7)");
     }
 }

@@ -11,6 +11,8 @@
 //!   root's or the service's own; the source's owner does not count there, since anybody could have made the source.
 //! - The root directory of a container may belong to a user who has no number in it. Whoever that is, is above us.
 
+use super::accounts::{Accounts, Members};
+
 /// What may be written by whom, of a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
@@ -85,73 +87,6 @@ pub enum Fault {
     Squattable(u32),
 }
 
-/// The users and groups of the system, as passwd(5) and group(5) list them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Accounts {
-    users: Vec<User>,
-    groups: Vec<Group>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct User {
-    name: String,
-    uid: u32,
-    gid: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Group {
-    name: String,
-    gid: u32,
-    members: Vec<String>,
-}
-
-impl Accounts {
-    /// What the two files say. A line that makes no sense is passed over.
-    pub fn read(passwd: &str, group: &str) -> Self {
-        let user = |line: &str| {
-            let fields: Vec<&str> = line.split(':').collect();
-            let [name, _, uid, gid, ..] = fields[..] else { return None };
-            Some(User { name: name.to_owned(), uid: uid.parse().ok()?, gid: gid.parse().ok()? })
-        };
-        let group_of = |line: &str| {
-            let fields: Vec<&str> = line.split(':').collect();
-            let [name, _, gid, members] = fields[..] else { return None };
-            let members = members.split(',').map(str::trim).filter(|member| !member.is_empty()).map(str::to_owned);
-            Some(Group { name: name.to_owned(), gid: gid.parse().ok()?, members: members.collect() })
-        };
-        Self { users: passwd.lines().filter_map(user).collect(), groups: group.lines().filter_map(group_of).collect() }
-    }
-
-    /// `app (uid 1001)`, or the number alone.
-    pub fn user(&self, uid: u32) -> String {
-        match self.users.iter().find(|user| user.uid == uid) {
-            Some(user) => format!("{} (uid {uid})", user.name.escape_debug()),
-            None => format!("uid {uid}"),
-        }
-    }
-
-    /// `staff (gid 50)`, or the number alone.
-    pub fn group(&self, gid: u32) -> String {
-        match self.groups.iter().find(|group| group.gid == gid) {
-            Some(group) => format!("{} (gid {gid})", group.name.escape_debug()),
-            None => format!("gid {gid}"),
-        }
-    }
-
-    /// Whether every member of a group is known, and one of `trusted`. A number may stand in several lines.
-    fn is_trusted_group(&self, gid: u32, trusted: &impl Fn(u32) -> bool) -> bool {
-        let listed = || self.groups.iter().filter(|group| group.gid == gid);
-        let is_trusted_name = |name: &String| {
-            let mut uids = self.users.iter().filter(|user| user.name == *name).map(|user| user.uid).peekable();
-            uids.peek().is_some() && uids.all(trusted)
-        };
-        listed().next().is_some()
-            && self.users.iter().filter(|user| user.gid == gid).all(|user| trusted(user.uid))
-            && listed().flat_map(|group| &group.members).all(is_trusted_name)
-    }
-}
-
 impl Trusted {
     /// Whether this user may own what leads to the source, or write there.
     fn with_source(self, uid: u32) -> bool {
@@ -177,7 +112,10 @@ fn fault(step: &Step, trusted: Trusted, accounts: &Accounts) -> Option<Fault> {
     let with_source = |uid| trusted.with_source(uid);
     let is_stranger = |writer: &Writer| match writer {
         Writer::User(uid) => !trusted.with_source(*uid),
-        Writer::Group { gid, .. } => !accounts.is_trusted_group(*gid, &with_source),
+        Writer::Group { gid, .. } => match accounts.members(*gid) {
+            Members::Only(members) => !members.into_iter().all(with_source),
+            Members::NoAccount | Members::Unknown => true,
+        },
         Writer::Everybody | Writer::Unknown => true,
     };
     let stranger = directory.writers().into_iter().find(is_stranger)?;

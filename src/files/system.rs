@@ -14,13 +14,33 @@ use crate::core::accounts::{Account, Accounts};
 /// The most that is read of a list of users or groups.
 const MAX_LIST_BYTES: u64 = 16 << 20;
 
+/// The number that Linux shows for users that have none, unless it is told another.
+const OVERFLOW: u32 = 65_534;
+
 /// The system's lists, as they are now.
 pub fn accounts() -> Accounts {
-    let text = |path: &str| {
-        let bytes = read_plain(Path::new(path), MAX_LIST_BYTES).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    };
+    let text = |path| text(path).unwrap_or_default();
     Accounts { passwd: text("/etc/passwd"), group: text("/etc/group"), nsswitch: text("/etc/nsswitch.conf") }
+}
+
+/// Whether this number stands for all users that have none in this user namespace (user_namespaces(7)). Elsewhere the same
+/// number is a user like any other.
+pub fn is_outsider(uid: u32) -> bool {
+    let overflow = text("/proc/sys/kernel/overflowuid").and_then(|number| number.trim().parse().ok());
+    let maps = |line: &str| {
+        let numbers: Vec<u32> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+        let [first, _, count] = numbers[..] else { return true };
+        uid.checked_sub(first).is_some_and(|at| at < count)
+    };
+    // A map that cannot be read proves nothing; an empty one maps nobody.
+    let is_mapped = || text("/proc/self/uid_map").is_none_or(|map| map.lines().any(maps));
+    uid == overflow.unwrap_or(OVERFLOW) && !is_mapped()
+}
+
+/// What a file of the system says, if it can be read.
+fn text(path: &str) -> Option<String> {
+    let bytes = read_plain(Path::new(path), MAX_LIST_BYTES).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The account of a user.

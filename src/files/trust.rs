@@ -17,9 +17,8 @@ use rustix::io::Errno;
 use rustix::process::{getegid, geteuid, getgroups};
 
 use super::plain::{NotPlain, require_plain};
-use super::read_plain;
 use super::standing::{Doubt, Standing, Trusted};
-use super::system::{User, accounts};
+use super::system::{User, accounts, is_outsider};
 use crate::core::accounts::{Accounts, Members};
 use crate::core::owner::Owner;
 
@@ -27,8 +26,6 @@ use crate::core::owner::Owner;
 const MAX_LINKS: usize = 40;
 /// A place on the way, without opening what is there.
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// The number that every user is shown as who has none here (user_namespaces(7)).
-const OVERFLOW: u32 = 65_534;
 
 /// Who is trusted to have written a file.
 #[derive(Clone, Debug)]
@@ -275,19 +272,7 @@ impl Walk<'_> {
 /// write. Whoever could change it is outside, and could do anything.
 fn is_top_of_a_container(way: &[Place], standing: Standing) -> bool {
     let [top] = way else { return false };
-    standing.uid == OVERFLOW
-        && !is_mapped(OVERFLOW)
-        && accessat(&top.directory, ".", Access::WRITE_OK, AtFlags::EACCESS).is_err()
-}
-
-/// Whether somebody has this number here.
-fn is_mapped(uid: u32) -> bool {
-    const MAX_MAP_BYTES: u64 = 64 << 10;
-    let Ok(map) = read_plain(Path::new("/proc/self/uid_map"), MAX_MAP_BYTES) else { return true };
-    String::from_utf8_lossy(&map).lines().any(|line| {
-        let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        matches!(numbers[..], [first, _, count] if (first..first.saturating_add(count)).contains(&u64::from(uid)))
-    })
+    is_outsider(standing.uid) && accessat(&top.directory, ".", Access::WRITE_OK, AtFlags::EACCESS).is_err()
 }
 
 /// How something stands whose path is `place`.

@@ -4,8 +4,6 @@
 //! has no number here, is a stranger's.
 
 use std::cell::OnceCell;
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -13,10 +11,11 @@ use rustix::fs::{Access, AtFlags, CWD, Stat, accessat, getxattr};
 use rustix::io::Errno;
 
 use super::walk::Way;
-use crate::core::trust::{Accounts, Acl, Directory, Fault, Trusted, Writer, first_fault};
+use crate::core::accounts::Accounts;
+use crate::core::trust::{Acl, Directory, Fault, Trusted, Writer, first_fault};
+use crate::files::system::{accounts, is_outsider};
 
-/// More than any list of accounts, map of users or ACL has.
-const MOST_BYTES: u64 = 16 << 20;
+/// More than any ACL has.
 const MOST_ACL_BYTES: usize = 64 << 10;
 
 const GROUP_WRITE: u32 = 0o020;
@@ -43,8 +42,7 @@ impl Judge {
 
     /// The users and groups of this system.
     pub(super) fn accounts(&self) -> &Accounts {
-        let read = |path| read(path).unwrap_or_default();
-        self.accounts.get_or_init(|| Accounts::read(&read("/etc/passwd"), &read("/etc/group")))
+        self.accounts.get_or_init(accounts)
     }
 
     /// Whether a link of this user counts.
@@ -120,27 +118,6 @@ fn acl(directory: BorrowedFd<'_>, gid: u32) -> Acl {
     }
 }
 
-/// Whether this number stands for all users that have none in this user namespace (user_namespaces(7)). Elsewhere the
-/// same number is a user like any other.
-fn is_outsider(uid: u32) -> bool {
-    let overflow = read("/proc/sys/kernel/overflowuid").and_then(|number| number.trim().parse().ok());
-    let maps = |line: &str| {
-        let numbers: Vec<u32> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
-        let [first, _, count] = numbers[..] else { return true };
-        uid.checked_sub(first).is_some_and(|at| at < count)
-    };
-    // A map that cannot be read proves nothing; an empty one maps nobody.
-    let is_mapped = || read("/proc/self/uid_map").is_none_or(|map| map.lines().any(maps));
-    uid == overflow.unwrap_or(65_534) && !is_mapped()
-}
-
 fn is_writable_root() -> bool {
     accessat(CWD, "/", Access::WRITE_OK, AtFlags::EACCESS).is_ok()
-}
-
-/// What a small file says, if it can be read.
-fn read(path: &str) -> Option<String> {
-    let mut text = Vec::new();
-    File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut text)).ok()?;
-    Some(String::from_utf8_lossy(&text).into_owned())
 }

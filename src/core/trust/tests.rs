@@ -29,7 +29,7 @@ twice:x:80:mallory
 ";
 
 fn accounts() -> Accounts {
-    Accounts::read(PASSWD, GROUP)
+    Accounts { passwd: PASSWD.into(), group: GROUP.into(), nsswitch: String::new() }
 }
 
 fn directory(uid: u32, gid: u32, mode: u32) -> Directory {
@@ -144,12 +144,4 @@ fn each_entry_of_an_acl_counts_for_itself_and_the_mask_for_all() {
     }
     let unknown = Directory { acl: Acl::Unknown, ..directory(0, 0, 0o770) };
     assert_eq!(judged(unknown, Some(APP)), Some(Fault::Writable(Writer::Unknown)));
-}
-
-#[test]
-fn users_and_groups_are_named_where_they_have_names() {
-    let accounts = accounts();
-    assert_eq!((accounts.user(1001), accounts.user(5)), ("app (uid 1001)".into(), "uid 5".into()));
-    assert_eq!((accounts.group(50), accounts.group(5)), ("staff (gid 50)".into(), "gid 5".into()));
-    assert_eq!(Accounts::read("a\u{1b}[31m:x:7:7:::\n", "").user(7), "a\\u{1b}[31m (uid 7)");
 }
