@@ -8,7 +8,7 @@
 mod repository;
 
 use fiovana_app::core::BackupKind;
-use fiovana_app::repository::{OpenError, Repository};
+use fiovana_app::repository::{OpenError, Repository, StoredFile};
 use fiovana_app::storage::faulty::{CrashKeep, Simulated};
 use repository::site::{self, back_up, hour};
 use repository::source::Source;
@@ -85,9 +85,12 @@ fn a_heal_that_dies_anywhere_is_finished_by_the_next_backup() {
     let source = Source::rich("security");
     let disk = stories::disk_with(&source, 0).0;
     let repository = site::open(&disk).0;
-    site::back_up_now(&repository, &source.set, 1);
-    let (object, _) = disk.files().into_iter().find(|(path, _)| path.starts_with("objects")).expect("an object");
-    disk.flip_bit(&object, 9, 3).expect("a flip");
+    let backup = site::back_up_now(&repository, &source.set, 1);
+    // Small files, which are read each time.
+    let content = backup.content.expect("its manifest");
+    let packed = content.manifest.files().iter().flat_map(|file| &file.chunks).find(|chunk| chunk.frame.is_some());
+    let pack = StoredFile::Object(packed.expect("a pack").object);
+    disk.flip_bit(pack.path().as_str(), 9, 3).expect("a flip");
     let opened = disk.after_kill();
     drop(site::open(&opened));
     for crash in opened.operations().. {

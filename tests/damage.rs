@@ -120,7 +120,7 @@ fn judge(whole: &Whole, disk: &Simulated, touched: &[String]) -> (Repository, Op
         let catalogue = repository.catalogue();
         let latest = catalogue.set(set).and_then(|index| index.latest()).map(|backup| backup.id);
         let newest_whole = whole.backups.values().filter(|(b, _)| b.set == *set && !hurt.contains(&b.id));
-        assert_eq!(latest, newest_whole.map(|(b, _)| (b.sequence(), b.id)).max().map(|(_, id)| id), "latest of {set}");
+        assert_eq!(latest, newest_whole.map(|(b, _)| (b.position(), b.id)).max().map(|(_, id)| id), "latest of {set}");
     }
     judge_restores(whole, &repository, &hurt);
     (repository, report)
@@ -255,17 +255,19 @@ fn a_damaged_manifest_is_named_and_hurts_only_its_own_backup() {
             let catalogue = repository.catalogue();
             let listed = catalogue.get(*id).expect("it is listed, whatever became of its manifest");
             assert_eq!(listed.state(), BackupState::Damaged, "{id}");
-            let sequence = before.sequence().expect("its sequence");
-            assert_eq!((listed.sequence(), listed.pinned), (Some(sequence), before.pinned || is_pinned(whole, *id)));
+            let sequence = before.position().expect("its sequence");
+            assert_eq!((listed.position(), listed.pinned), (Some(sequence), before.pinned || is_pinned(whole, *id)));
             let index = catalogue.set(&before.set).expect("its set");
-            assert!(index.next_sequence() > sequence, "the sequence of {id} is given again");
+            assert!(index.next_sequence() > sequence.sequence, "the sequence of {id} is given again");
         }
         judge_sweep(whole, &repository, &hurt, false);
     });
 }
 
 fn is_pinned(whole: &Whole, id: BackupId) -> bool {
-    paths(&whole.disk).iter().any(|path| path.ends_with(&format!("{id}.pin")))
+    let lists = paths(&whole.disk).into_iter().filter(|path| Kind::of(path) == Kind::Pins);
+    let mut lists = lists.map(|path| bytes(&whole.disk, &path).expect("it is there"));
+    lists.any(|list| String::from_utf8_lossy(&list).contains(&id.to_string()))
 }
 
 #[test]
@@ -277,7 +279,7 @@ fn a_lost_manifest_that_nobody_remembers_is_missed_by_its_sequence() {
         let (repository, _) = site::open(disk);
         for id in whole.needing(touched) {
             let before = &whole.backups[&id].0;
-            let (sequence, catalogue) = (before.sequence().expect("its sequence"), repository.catalogue());
+            let (sequence, catalogue) = (before.position().expect("its sequence"), repository.catalogue());
             let index = catalogue.set(&before.set).expect("its set");
             let hurt = whole.needing(touched);
             let mut whole_ones = whole.backups.values().filter(|(b, _)| b.set == before.set && !hurt.contains(&b.id));
@@ -357,7 +359,7 @@ fn a_damaged_list_of_pruned_sequences_is_named_or_its_sequences_are_missed() {
         }
         assert_eq!(report.faults.len(), if *damage == Damage::Delete { 0 } else { touched.len() });
         for (name, index) in repository.catalogue().sets() {
-            let hurt = touched.iter().any(|path| *path == layout::pruned(name).to_string());
+            let hurt = touched.iter().any(|path| path.starts_with(&format!("manifests/{name}/pruned.")));
             assert_eq!(index.lost(9).is_empty(), !hurt, "{name}");
         }
         judge_sweep(whole, &repository, &BTreeSet::new(), false);
@@ -365,14 +367,12 @@ fn a_damaged_list_of_pruned_sequences_is_named_or_its_sequences_are_missed() {
 }
 
 #[test]
-fn a_damaged_or_absent_pin_still_pins() {
-    for_each_damage(Kind::Pin, |whole, disk, touched, _| {
+fn a_damaged_or_absent_list_of_pins_still_pins() {
+    for_each_damage(Kind::Pins, |whole, disk, touched, damage| {
         let (repository, report) = judge(whole, disk, touched);
-        assert_eq!(report.faults, Vec::<String>::new());
+        assert_eq!(report.faults.len(), if *damage == Damage::Delete { 0 } else { touched.len() });
         for backup in site::backups(&repository) {
-            let path = layout::pin(&backup.set, backup.id).to_string();
-            let had_one = paths(&whole.disk).contains(&path);
-            assert_eq!(backup.pinned, had_one, "{path}");
+            assert_eq!(backup.pinned, is_pinned(whole, backup.id), "{}", backup.id);
         }
         judge_sweep(whole, &repository, &BTreeSet::new(), true);
     });

@@ -102,14 +102,14 @@ fn what_a_frozen_repository_says_of_its_backups_is_still_understood() {
     let (repository, _) = Repository::open(storage_in(copy.path()), false).expect("open");
     let catalogue = repository.catalogue();
     let security = catalogue.set(&"security".parse().expect("a name")).expect("the set");
-    let sequences: Vec<u64> = security.backups().iter().filter_map(|b| Some(b.sequence()?.0)).collect();
+    let sequences: Vec<u64> = security.backups().iter().filter_map(|b| Some(b.position()?.sequence.0)).collect();
     assert_eq!(sequences, [1, 3, 4]);
-    assert!(security.pruned.contains(fiovana_app::core::Sequence(2)) && security.lost(9).is_empty());
+    assert!(security.pruned.contains(fiovana_app::core::Position::first(2)) && security.lost(9).is_empty());
     let pinned: Vec<bool> = security.backups().iter().map(|backup| backup.pinned).collect();
     assert_eq!(pinned, [true, false, false]);
     let states: Vec<BackupState> = security.backups().iter().map(|backup| backup.state()).collect();
     assert_eq!(states, [BackupState::Good, BackupState::Good, BackupState::Suspect]);
-    assert_eq!(security.latest().and_then(|backup| backup.sequence()).map(|s| s.0), Some(3));
+    assert_eq!(security.latest().and_then(|backup| backup.position()).map(|s| s.sequence.0), Some(3));
     assert_eq!(catalogue.set(&"logs".parse().expect("a name")).map(|set| set.backups().len()), Some(1));
 }
 

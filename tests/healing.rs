@@ -6,13 +6,13 @@
 #[path = "repository/mod.rs"]
 mod repository;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use fiovana_app::core::{BackupState, Digest};
 use fiovana_app::pipeline::heal::{Copy, Healing, Pharmacy, heal};
 use fiovana_app::pipeline::verify::Verdict;
 use fiovana_app::repository::catalogue::Backup;
-use fiovana_app::repository::{OpenError, ReadFrom, Repository, StoredFile};
+use fiovana_app::repository::{Generation, OpenError, ReadFrom, Repository, StoredFile};
 use fiovana_app::storage::faulty::{CrashKeep, Simulated};
 use repository::damage::{Damage, Kind, bytes, damages, paths};
 use repository::site::{self, back_up_now, hour};
@@ -31,15 +31,17 @@ impl Pair {
         let source = Source::rich("security");
         let disk = site::new_disk();
         let repository = site::open(&disk).0;
+        let mut pins = BTreeMap::new();
         for at in 1..5 {
             source.write("changed.json", format!(r#"{{"at":{at}}}"#).as_bytes());
             let backup = back_up_now(&repository, &source.set, at);
             match at {
-                1 | 3 => repository.set_pinned(&source.set.name, backup.id, true).expect("pin"),
+                1 | 3 => drop(pins.insert(backup.id, true)),
                 2 => repository.delete_backups(&source.set.name, &[backup.id]).expect("delete"),
                 _ => {}
             }
         }
+        repository.change_pins(&source.set.name, &pins).expect("pin");
         site::collect_all(&repository);
         disk.remove_raw("state/reserve").ok();
         source.write("audit.log", &lines(7, CHUNK_BYTES));
@@ -109,11 +111,7 @@ fn what_was_deleted_on_purpose_before_it_was_healed_stays_deleted() {
     let set = &pair.source.set.name;
     let pinned: Vec<_> = repository.catalogue().backups().filter(|backup| backup.pinned).cloned().collect();
     let [deleted, unpinned] = &pinned[..] else { panic!("{pinned:?}") };
-    let files = [
-        StoredFile::Manifest(set.clone(), deleted.id),
-        StoredFile::Pin(set.clone(), deleted.id),
-        StoredFile::Pin(set.clone(), unpinned.id),
-    ];
+    let files = [StoredFile::Manifest(set.clone(), deleted.id), StoredFile::Pins(set.clone(), Generation(1))];
     let objects = deleted.content.iter().flat_map(|content| &content.manifest.envelope.objects);
     let files: Vec<StoredFile> = objects
         .map(|object| StoredFile::Object(object.name))
@@ -280,10 +278,10 @@ fn is_pack(repository: &Repository, name: &Digest) -> bool {
 fn a_machine_that_dies_anywhere_in_a_healing_is_no_worse_off_and_the_next_healing_ends_it() {
     let pair = Pair::new();
     let stored = pair.stored();
-    let one_of_each = |kind: Kind| stored.iter().find(|path| Kind::of(path) == kind).expect("one").clone();
-    for kind in [Kind::Object, Kind::Manifest, Kind::Pruned, Kind::Pin, Kind::Repository, Kind::Instructions] {
+    let one_of_each = |kind: Kind| stored.iter().rfind(|path| Kind::of(path) == kind).expect("one").clone();
+    for kind in [Kind::Object, Kind::Manifest, Kind::Pruned, Kind::Pins, Kind::Repository, Kind::Instructions] {
         let path = one_of_each(kind);
-        let damage = if kind == Kind::Pin { Damage::Extend { bytes: 9 } } else { Damage::Flip { byte: 2, bit: 3 } };
+        let damage = Damage::Flip { byte: 2, bit: 3 };
         let prepare = || {
             let disk = pair.disk.after_kill();
             let repository = site::open(&disk).0;
@@ -376,11 +374,11 @@ fn a_list_of_pruned_sequences_from_a_replica_that_let_go_of_more_names_nothing_t
     let let_go = site::backups(&replica).into_iter().find(|backup| !backup.pinned).expect("one without a pin");
     replica.delete_backups(set, &[let_go.id]).expect("delete");
     let disk = pair.disk.after_kill();
-    let path = format!("manifests/{set}/pruned.json");
+    let path = format!("manifests/{set}/pruned.1.json");
     Damage::Flip { byte: 5, bit: 0 }.apply(&disk, &path);
     let repository = site::open(&disk).0;
     let healed = heal_all(&repository, &pair, &[&replica]);
-    assert!(matches!(&healed[..], [(StoredFile::Pruned(_), Healing::Healed(_))]), "{healed:?}");
+    assert!(matches!(&healed[..], [(StoredFile::Pruned(..), Healing::Healed(_))]), "{healed:?}");
     assert!(bytes(&disk, &path) == bytes(&pair.disk, &path), "it lists other sequences than it did");
-    assert!(!site::open(&disk).0.catalogue().set(set).expect("its set").pruned.contains(let_go.sequence().unwrap()));
+    assert!(!site::open(&disk).0.catalogue().set(set).expect("its set").pruned.contains(let_go.position().unwrap()));
 }

@@ -159,14 +159,16 @@ impl Facts {
         Self { stored, needs, irreplaceable: irreplaceable(repository) }
     }
 
-    /// The bytes of what is gone since `before`.
+    /// The bytes of what is gone since `before`, documents of which there is a newer generation aside.
     fn freed_since(&self, before: &Self) -> u64 {
-        before.stored.iter().filter(|(path, _)| !self.stored.contains_key(*path)).map(|(_, bytes)| bytes).sum()
+        let is_document = |path: &str| path.contains("/pruned.") || path.contains("/pins.");
+        let gone = before.stored.iter().filter(|(path, _)| !self.stored.contains_key(*path) && !is_document(path));
+        gone.map(|(_, bytes)| bytes).sum()
     }
 }
 
 fn is_manifest(path: &str) -> bool {
-    path.starts_with("manifests/") && path.ends_with(".json") && !path.ends_with("pruned.json")
+    path.starts_with("manifests/") && path.ends_with(".json") && !path.contains("/pruned.") && !path.contains("/pins.")
 }
 
 /// The stored objects whose names are in a manifest, wherever in it.
@@ -239,7 +241,7 @@ impl World {
 
     fn damage(&mut self, which: u16, how: Damage) {
         let facts = Facts::look(&self.disk, &self.repository);
-        let Some(path) = nth(which, facts.stored.keys().filter(|path| !path.ends_with(".pin"))) else { return };
+        let Some(path) = nth(which, facts.stored.keys().filter(|path| !path.contains("/pins."))) else { return };
         if let Some(needed) = facts.needs.get(path) {
             self.haunted.extend(needed.clone());
         }

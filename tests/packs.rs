@@ -356,7 +356,7 @@ fn a_damaged_pack_is_not_shared_and_the_next_backup_is_whole() {
         assert_eq!(state, Some(BackupState::Good));
         let files = site::content(&repository, &next);
         assert!(files.iter().filter(|(path, _)| *path != "new.txt").eq(source.files().iter()));
-        assert!(next.sequence() > backup.sequence());
+        assert!(next.position() > backup.position());
     });
 }
 

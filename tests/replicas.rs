@@ -36,7 +36,7 @@ fn caught_up(daemon: &Daemon) -> Value {
 fn manifests(repository: &Path, set: &str) -> Vec<PathBuf> {
     let directory = repository.join("manifests").join(set).read_dir();
     let names = directory.into_iter().flatten().map(|entry| entry.unwrap().file_name().into());
-    let mut names: Vec<PathBuf> = names.filter(|name: &PathBuf| !name.ends_with("pruned.json")).collect();
+    let mut names: Vec<PathBuf> = names.filter(|name: &PathBuf| name.to_str().unwrap().starts_with("20")).collect();
     names.sort();
     names
 }
@@ -239,20 +239,25 @@ fn a_pin_that_was_taken_away_goes_from_a_replica_that_was_not_there_and_one_that
     daemon.settle();
     let ids = ["security", "application"].map(|set| daemon.backup(set)["id"].as_str().unwrap().to_owned());
     ids.iter().for_each(|id| assert!(installation.run(&["pin", id]).status.success()));
-    let pins = ["security", "application"].iter().zip(&ids).map(|(set, id)| format!("manifests/{set}/{id}.pin"));
-    let pins: Vec<String> = pins.collect();
     let (usb, away) = (installation.path("usb/replica"), installation.path("away"));
-    daemon.wait("the pins to be copied", |_| pins.iter().all(|pin| usb.join(pin).exists()).then_some(()));
+    let is_pinned = |set: &str, id: &str| {
+        let list = repository::newest_generation(&usb, set, "pins");
+        let list: Option<Value> = list.map(|list| serde_json::from_slice(&files::read(&usb.join(list))).unwrap());
+        list.is_some_and(|list| list["pinned"].as_array().unwrap().iter().any(|pinned| pinned == id))
+    };
+    daemon.wait("the pins to be copied", |_| {
+        (is_pinned("security", &ids[0]) && is_pinned("application", &ids[1])).then_some(())
+    });
     std::fs::rename(&usb, &away).unwrap();
     wait_for_fault(&daemon, "mount its disk");
     assert!(installation.run(&["unpin", &ids[0]]).status.success());
     assert_eq!(code(daemon.terminate()), 0);
     // With all that is remembered of it.
-    std::fs::remove_file(installation.path("backups").join(&pins[1])).unwrap();
+    std::fs::remove_file(installation.path("backups/manifests/application/pins.1.json")).unwrap();
     std::fs::remove_file(installation.path("backups/state/verification-application.json")).unwrap();
     std::fs::rename(&away, &usb).unwrap();
     let daemon = installation.start();
-    daemon.wait("the pin to go", |_| (!usb.join(&pins[0]).exists()).then_some(()));
+    daemon.wait("the pin to go", |_| (!is_pinned("security", &ids[0])).then_some(()));
     caught_up(&daemon);
-    assert!(usb.join(&pins[1]).exists(), "a loss was mirrored");
+    assert!(is_pinned("application", &ids[1]), "a loss was mirrored");
 }

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::problems::chain;
 use super::world::World;
 use crate::core::replication::{Known, may_begin, patience};
-use crate::core::{ReplicaName, Sequence, SetName};
+use crate::core::{Position, ReplicaName, SetName};
 use crate::pipeline::replicate::{self, ReplicateError};
 use crate::repository::Repository;
 use crate::repository::lock::LockError;
@@ -66,7 +66,7 @@ struct Remembered {
     same_disk: Option<bool>,
     last_success: Option<DateTime<Utc>>,
     /// The newest sequence of each set when the replica last had all it was to have.
-    newest: BTreeMap<SetName, Sequence>,
+    newest: BTreeMap<SetName, Position>,
     /// The fault that was told and is not over.
     told: Option<String>,
 }
@@ -371,9 +371,9 @@ impl Entry {
 }
 
 /// The newest sequence of each set.
-fn newest(original: &Repository, sets: &[SetName]) -> BTreeMap<SetName, Sequence> {
+fn newest(original: &Repository, sets: &[SetName]) -> BTreeMap<SetName, Position> {
     let catalogue = original.catalogue();
-    let newest = |set: &SetName| catalogue.set(set)?.backups().last()?.sequence();
+    let newest = |set: &SetName| catalogue.set(set)?.backups().last()?.position();
     sets.iter().filter_map(|set| Some((set.clone(), newest(set)?))).collect()
 }
 
@@ -383,7 +383,7 @@ fn unseen(original: &Repository, sets: &[SetName], remembered: Option<&Remembere
     let since = |set: &SetName| remembered.and_then(|remembered| remembered.newest.get(set).copied());
     let of_set = |set: &SetName| {
         let backups = catalogue.set(set).map_or(&[][..], |index| index.backups()).iter();
-        backups.filter(|backup| backup.sequence().is_some_and(|sequence| Some(sequence) > since(set))).count()
+        backups.filter(|backup| backup.position().is_some_and(|position| Some(position) > since(set))).count()
     };
     sets.iter().map(of_set).sum()
 }

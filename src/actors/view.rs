@@ -358,7 +358,9 @@ fn set_status(world: &World, facts: &SetFacts, set: &SetSettings) -> SetStatus {
             unverified: count(BackupState::Unverified),
             damaged: count(BackupState::Damaged),
         },
-        lost_sequences: index.map_or_else(Vec::new, |index| index.lost(MAX_LOST_SHOWN).iter().map(|s| s.0).collect()),
+        lost_sequences: index.map_or_else(Vec::new, |index| {
+            index.lost(MAX_LOST_SHOWN).iter().map(|position| position.sequence.0).collect()
+        }),
         left_out: index.map_or_else(Vec::new, |index| left_out(index, set)),
         held: world.upkeep.held(&set.name).map(|hold| HeldDocument::new(&set.name, &hold)),
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{BackupId, Digest, Sequence, SetName};
+use super::{BackupId, Digest, Position, SetName};
 
 /// Why it cannot be told which objects are needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum CollectionBlock {
     /// A manifest cannot be read.
     ManifestUnreadable(BackupId),
     /// A manifest is missing that nobody deleted.
-    BackupLost(SetName, Sequence),
+    BackupLost(SetName, Position),
     /// There is no manifest at all, and nothing is remembered of any.
     NoBackups,
 }
@@ -43,10 +43,10 @@ impl fmt::Display for CollectionBlock {
                 "there is no backup at all, and nothing tells of one: if there were any, bring their manifests back from a \
                  replica before the next backup",
             ),
-            Self::BackupLost(set, sequence) => write!(
+            Self::BackupLost(set, position) => write!(
                 f,
-                "backup {sequence} of {set} is lost, and may need any object: bring it back, or give it up with \
-                 `fiovana-app forget {set}:{sequence}`"
+                "backup {position} of {set} is lost, and may need any object: bring it back, or give it up with \
+                 `fiovana-app forget {set}:{position}`"
             ),
         }
     }
@@ -155,7 +155,7 @@ mod tests {
             CollectionBlock::ClockSuspect,
             CollectionBlock::DeletionUnfinished(id),
             CollectionBlock::ManifestUnreadable(id),
-            CollectionBlock::BackupLost("security".parse().unwrap(), Sequence(7)),
+            CollectionBlock::BackupLost("security".parse().unwrap(), Position::first(7)),
         ] {
             let since = BTreeMap::from([(object(1), minute(0))]);
             let blocked = plan([object(1)].into_iter(), &since, HOUR, Some(block.clone()), minute(1000));

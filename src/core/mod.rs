@@ -32,7 +32,7 @@ pub mod space;
 pub mod timestamp;
 pub mod trust;
 
-pub use backup::{BackupKind, BackupState, Sequence, Timeline};
+pub use backup::{BackupKind, BackupState, Position, Sequence, Timeline};
 pub use backup_id::{BackupId, BackupRef};
 pub use digest::{ChunkKey, Digest, Sha256};
 pub use entry_path::EntryPath;

@@ -10,7 +10,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{BackupId, BackupKind, BackupState, Digest, Sequence, SetName};
+use super::{BackupId, BackupKind, BackupState, Digest, Position, SetName};
 
 /// What the operator asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct BackupFacts {
     /// Its id.
     pub id: BackupId,
     /// Its place among the set's backups.
-    pub sequence: Sequence,
+    pub position: Position,
     /// When it was made, as the clock then told it.
     pub created: DateTime<Utc>,
     /// What is known of its bytes and content.
@@ -277,7 +277,7 @@ impl<'a> SetView<'a> {
     fn new(facts: &'a SetFacts, ask: &'a Ask) -> Self {
         let in_time = |backup: &&BackupFacts| ask.at.is_none_or(|at| backup.created <= at);
         let good = facts.backups.iter().filter(|backup| is_good_version(backup)).filter(in_time);
-        Self { facts, ask, reference: good.max_by_key(|backup| backup.sequence) }
+        Self { facts, ask, reference: good.max_by_key(|backup| backup.position) }
     }
 
     /// Versions nobody has read, which may count once somebody has.
@@ -296,13 +296,13 @@ impl<'a> SetView<'a> {
     ) -> Option<(&'a BackupFacts, &'a FileCopy)> {
         let copies = file.copies.iter().filter(|copy| copy.is_valid);
         let placed = copies.filter_map(|copy| Some((self.facts.backups.get(copy.backup)?, copy)));
-        placed.filter(|(backup, _)| counts(backup)).max_by_key(|(backup, _)| backup.sequence)
+        placed.filter(|(backup, _)| counts(backup)).max_by_key(|(backup, _)| backup.position)
     }
 
     /// The newest good copy that counts: never one of a backup after the reference, whatever the clock said.
     fn newest_good(&self, file: &'a FileFacts) -> Option<(&'a BackupFacts, &'a FileCopy)> {
-        let last = self.reference?.sequence;
-        self.newest(file, |backup| is_good_version(backup) && backup.sequence <= last)
+        let last = self.reference?.position;
+        self.newest(file, |backup| is_good_version(backup) && backup.position <= last)
     }
 
     fn entry(&self, file: &FileFacts) -> Option<Entry> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BackupId, BackupState, Sequence};
+use super::{BackupId, BackupState, Position};
 
 /// The name of a replica: 1 to 32 of `a-z`, `0-9`, `_` and `-`, starting with a letter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ pub struct Original {
     /// Its id.
     pub id: BackupId,
     /// Its place among those of its set.
-    pub sequence: Sequence,
+    pub position: Position,
     /// What is known of its bytes.
     pub state: BackupState,
 }
@@ -80,14 +80,14 @@ pub struct Original {
 pub fn wanted(
     originals: &[Original],
     has: impl Fn(BackupId) -> bool,
-    let_go: impl Fn(Sequence) -> bool,
+    let_go: impl Fn(Position) -> bool,
 ) -> Vec<Original> {
     let mut wanted: Vec<Original> = originals
         .iter()
-        .filter(|original| original.state != BackupState::Damaged && !has(original.id) && !let_go(original.sequence))
+        .filter(|original| original.state != BackupState::Damaged && !has(original.id) && !let_go(original.position))
         .copied()
         .collect();
-    wanted.sort_unstable_by_key(|original| std::cmp::Reverse((original.sequence, original.id)));
+    wanted.sort_unstable_by_key(|original| std::cmp::Reverse((original.position, original.id)));
     wanted
 }
 
@@ -125,7 +125,7 @@ mod tests {
 
     fn original(sequence: u64, state: BackupState) -> Original {
         let id = BackupId::new(DateTime::UNIX_EPOCH, Digest::of(&sequence.to_le_bytes()));
-        Original { id, sequence: Sequence(sequence), state }
+        Original { id, position: Position::first(sequence), state }
     }
 
     #[test]
@@ -136,8 +136,8 @@ mod tests {
             .map(|(sequence, state)| original(sequence, state))
             .collect();
         let has = BTreeSet::from([originals[4].id]);
-        let wanted = wanted(&originals, |id| has.contains(&id), |sequence| sequence == Sequence(1));
-        assert_eq!(wanted.iter().map(|original| original.sequence.0).collect::<Vec<_>>(), [6, 4, 3]);
+        let wanted = wanted(&originals, |id| has.contains(&id), |position| position == Position::first(1));
+        assert_eq!(wanted.iter().map(|original| original.position.sequence.0).collect::<Vec<_>>(), [6, 4, 3]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{BackupId, BackupKind, BackupState, Digest, Sequence};
+use super::{BackupId, BackupKind, BackupState, Digest, Position};
 
 pub use hold::{Hold, HoldReason, PlanDigest, PlanDigestSyntax};
 pub use policy::{Policy, PolicySyntax};
@@ -28,7 +28,7 @@ pub struct Candidate {
     /// Its id.
     pub id: BackupId,
     /// Its place in the order of the set.
-    pub sequence: Sequence,
+    pub position: Position,
     /// When it was made, as the clock then told it.
     pub created: DateTime<Utc>,
     /// Whether the clock was in doubt then: `created` proves nothing.
@@ -105,7 +105,7 @@ impl RetentionPlan {
 /// plan.
 pub fn plan(candidates: &[Candidate], rule: &Rule, guards: &Guards, now: DateTime<Utc>) -> RetentionPlan {
     let mut left: Vec<&Candidate> = candidates.iter().collect();
-    left.sort_unstable_by_key(|candidate| (candidate.sequence, candidate.id));
+    left.sort_unstable_by_key(|candidate| (candidate.position, candidate.id));
     let mut superseded: BTreeMap<BackupId, DateTime<Utc>> =
         left.iter().filter_map(|candidate| Some((candidate.id, candidate.superseded?))).collect();
     let frozen = freeze_reason(&left, guards);
@@ -128,7 +128,7 @@ pub fn plan(candidates: &[Candidate], rule: &Rule, guards: &Guards, now: DateTim
             break;
         }
     }
-    decided.sort_unstable_by_key(|(candidate, _)| (candidate.sequence, candidate.id));
+    decided.sort_unstable_by_key(|(candidate, _)| (candidate.position, candidate.id));
     let decisions = decided.into_iter().map(|(candidate, decision)| (candidate.id, decision)).collect();
     RetentionPlan { decisions, superseded, frozen }
 }

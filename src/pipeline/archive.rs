@@ -15,7 +15,7 @@ use super::lineage::{Ancestors, rewritten};
 use super::seen::seen_of;
 use super::source::{SourceDirectory, SourceError};
 use super::{Cancelled, Progress};
-use crate::core::{BackupKind, BackupState, Digest, SetName, Timeline};
+use crate::core::{BackupKind, BackupState, Digest, SetName};
 use crate::repository::catalogue::{Backup, Catalogue};
 use crate::repository::encryption::{Fingerprint, Sealing};
 use crate::repository::reserve::MIN_FREE_BYTES;
@@ -269,10 +269,11 @@ fn compose(
 ) -> Manifest {
     let catalogue = repository.catalogue();
     let sequence = catalogue.set(&request.set.name).map_or(crate::core::Sequence::FIRST, |index| index.next_sequence());
+    let timeline = catalogue.timeline();
     let envelope = Envelope {
         format: FORMAT,
         set: request.set.name.clone(),
-        timeline: Timeline::FIRST,
+        timeline,
         sequence,
         created: backup_time(request.now),
         clock_suspect: request.clock_suspect,

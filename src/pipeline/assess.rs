@@ -129,14 +129,14 @@ fn is_refused(set: &SetSettings, sha256: &Digest) -> bool {
 fn backup_facts(backup: &Backup) -> Option<(BackupFacts, Arc<Content>)> {
     let content = backup.content.clone()?;
     let envelope = &content.manifest.envelope;
-    let (sequence, created, kind) = (envelope.sequence, envelope.created, envelope.kind);
-    Some((BackupFacts { id: backup.id, sequence, created, state: backup.state(), kind }, content))
+    let (position, created, kind) = (envelope.position(), envelope.created, envelope.kind);
+    Some((BackupFacts { id: backup.id, position, created, state: backup.state(), kind }, content))
 }
 
 /// The files that must be there whatever backups have: those the set names, and those that the newest backup saw and
 /// could not read.
 fn named_files(set: &SetSettings, backups: &[(BackupFacts, Arc<Content>)]) -> BTreeSet<String> {
-    let newest = backups.iter().max_by_key(|(backup, _)| backup.sequence);
+    let newest = backups.iter().max_by_key(|(backup, _)| backup.position);
     let body = newest.and_then(|(_, content)| content.manifest.body.as_ref());
     let unread = body.into_iter().flat_map(|body| &body.unreadable);
     let unread = unread.map(|file| file.path.to_string()).filter(|path| !is_directory(path));

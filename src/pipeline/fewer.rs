@@ -54,8 +54,8 @@ pub fn fewer(index: &SetIndex, set: &SetSettings, backup: &Backup) -> Option<Few
     if set.kind.is_logs() || !is_version(backup) {
         return None;
     }
-    let sequence = backup.sequence()?;
-    let earlier = index.backups().iter().rev().filter(|other| other.sequence().is_some_and(|other| other < sequence));
+    let position = backup.position()?;
+    let earlier = index.backups().iter().rev().filter(|other| other.position().is_some_and(|other| other < position));
     let before = earlier.into_iter().find(|other| is_version(other))?;
     let (body, earlier) = (body(backup)?, body_of_intact(before)?);
     let there: BTreeSet<&str> = body.kept().map(|kept| kept.path().as_str()).collect();

@@ -4,7 +4,7 @@
 //! them. Only a person can say that it is gone for good; and must not be able to say so of what can still be restored.
 
 use crate::core::retention::PlanDigest;
-use crate::core::{BackupId, BackupState, Sequence, SetName};
+use crate::core::{BackupId, BackupState, Position, SetName};
 use crate::repository::catalogue::Backup;
 use crate::repository::{Repository, WriteError};
 
@@ -14,7 +14,7 @@ pub enum Forgettable {
     /// A backup that is there, in some state.
     Backup(Backup),
     /// A backup that is not there.
-    Lost(SetName, Sequence),
+    Lost(SetName, Position),
 }
 
 /// What giving it up would mean.
@@ -25,7 +25,7 @@ pub struct Surrender {
     /// The backup, if there is something of it.
     pub backup: Option<BackupId>,
     /// Its place in the order, and that of others that may be the same one.
-    pub sequences: Vec<Sequence>,
+    pub positions: Vec<Position>,
     /// What is lost with it, one sentence each.
     pub gives_up: Vec<String>,
 }
@@ -41,14 +41,14 @@ pub enum Refusal {
     Pinned(BackupId),
     /// That sequence is not lost.
     #[error("backup {1} of {0} is not lost: `fiovana-app status` names those that are")]
-    NoLoss(SetName, Sequence),
+    NoLoss(SetName, Position),
 }
 
 impl Surrender {
     /// What this is confirmed by.
     pub fn digest(&self) -> PlanDigest {
-        let sequences = self.sequences.iter().map(|sequence| format!("{}:{sequence}", self.set));
-        PlanDigest::of(self.backup.iter().map(ToString::to_string).chain(sequences).chain(self.gives_up.clone()))
+        let positions = self.positions.iter().map(|position| format!("{}:{position}", self.set));
+        PlanDigest::of(self.backup.iter().map(ToString::to_string).chain(positions).chain(self.gives_up.clone()))
     }
 }
 
@@ -57,16 +57,16 @@ pub fn plan(repository: &Repository, what: &Forgettable) -> Result<Surrender, Re
     let catalogue = repository.catalogue();
     let lost = |set: &SetName| catalogue.set(set).map_or_else(Vec::new, |index| index.lost(2));
     match what {
-        Forgettable::Lost(set, sequence) => {
-            let is_lost = catalogue.set(set).is_some_and(|index| index.is_lost(*sequence));
+        Forgettable::Lost(set, position) => {
+            let is_lost = catalogue.set(set).is_some_and(|index| index.is_lost(*position));
             if !is_lost {
-                return Err(Refusal::NoLoss(set.clone(), *sequence));
+                return Err(Refusal::NoLoss(set.clone(), *position));
             }
             let gives_up = vec![
-                format!("backup {sequence} of {set}, of which nothing is left"),
+                format!("backup {position} of {set}, of which nothing is left"),
                 "objects that only it needed: they are collected from now on".into(),
             ];
-            Ok(Surrender { set: set.clone(), backup: None, sequences: vec![*sequence], gives_up })
+            Ok(Surrender { set: set.clone(), backup: None, positions: vec![*position], gives_up })
         }
         Forgettable::Backup(backup) => {
             if backup.state() != BackupState::Damaged {
@@ -76,11 +76,11 @@ pub fn plan(repository: &Repository, what: &Forgettable) -> Result<Surrender, Re
                 return Err(Refusal::Pinned(backup.id));
             }
             let mut gives_up = vec![format!("backup {} of {} ({})", backup.id, backup.set, backup.created())];
-            let sequences = match backup.sequence() {
-                Some(sequence) => {
+            let positions = match backup.position() {
+                Some(position) => {
                     let kept = backup.content.iter().flat_map(|content| content.manifest.kept());
                     gives_up.extend(kept.map(|kept| format!("what is left of {}", kept.path())));
-                    vec![sequence]
+                    vec![position]
                 }
                 None => {
                     gives_up.push("its manifest, which cannot be read, and the chance to mend it".into());
@@ -91,13 +91,13 @@ pub fn plan(repository: &Repository, what: &Forgettable) -> Result<Surrender, Re
                 }
             };
             gives_up.push("objects that only it needed: they are collected from now on".into());
-            Ok(Surrender { set: backup.set.clone(), backup: Some(backup.id), sequences, gives_up })
+            Ok(Surrender { set: backup.set.clone(), backup: Some(backup.id), positions, gives_up })
         }
     }
 }
 
 /// Gives it up. The sequences are listed as pruned before anything goes.
 pub fn forget(repository: &Repository, surrender: &Surrender) -> Result<(), WriteError> {
-    repository.list_as_pruned(&surrender.set, &surrender.sequences)?;
+    repository.list_as_pruned(&surrender.set, &surrender.positions)?;
     repository.delete_backups(&surrender.set, &surrender.backup.into_iter().collect::<Vec<_>>())
 }

@@ -131,15 +131,16 @@ fn expected(repository: &Repository, file: &StoredFile) -> Option<String> {
     match file {
         StoredFile::Object(name) => Some(name.to_string()),
         StoredFile::Manifest(_, id) => Some(repository.catalogue().get(*id)?.digest()?.to_string()),
-        StoredFile::Repository | StoredFile::Instructions | StoredFile::Pruned(_) | StoredFile::Pin(..) => None,
+        _ => None,
     }
 }
 
 /// The right bytes, and where they came from.
 fn remedy(repository: &Repository, file: &StoredFile, pharmacy: &Pharmacy<'_>) -> Option<(Vec<u8>, Remedy)> {
     let copied = pharmacy.copies.iter().find_map(|copy| {
-        let bytes = copy.repository.read_stored(file, ReadFrom::Disk).ok()?;
-        Some((repository.fitted(file, bytes)?, Remedy::Copy(copy.name.clone())))
+        let theirs = copy.repository.counterpart(file)?;
+        let bytes = copy.repository.read_stored(&theirs, ReadFrom::Disk).ok()?;
+        Some((repository.fitted(file, (&theirs, bytes))?, Remedy::Copy(copy.name.clone())))
     });
     copied.or_else(|| match file {
         StoredFile::Object(name) => rebuild(repository, name, pharmacy.copies, pharmacy.sets),

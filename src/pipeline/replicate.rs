@@ -104,12 +104,12 @@ fn lacking(original: &Repository, replica: &Repository, set: &SetName) -> Vec<Or
     let (original, replica) = (original.catalogue(), replica.catalogue());
     let originals: Vec<Original> = original.set(set).map_or_else(Vec::new, |index| {
         let backups = index.backups().iter();
-        let known = backups.filter_map(|b| Some(Original { id: b.id, sequence: b.sequence()?, state: b.state() }));
+        let known = backups.filter_map(|b| Some(Original { id: b.id, position: b.position()?, state: b.state() }));
         known.collect()
     });
     let index = replica.set(set);
     let has: BTreeSet<BackupId> = index.map_or(&[][..], SetIndex::backups).iter().map(|backup| backup.id).collect();
-    wanted(&originals, |id| has.contains(&id), |sequence| index.is_some_and(|index| index.pruned.contains(sequence)))
+    wanted(&originals, |id| has.contains(&id), |position| index.is_some_and(|index| index.pruned.contains(position)))
 }
 
 /// How many backups the replica lacks.
@@ -274,14 +274,18 @@ fn copy_manifest(
 /// Gives the replica what goes with its backups: pins, and what was deleted on purpose. A pin is taken away only where
 /// that was done on purpose here: one that is merely absent may have been lost.
 pub fn settle(original: &Repository, replica: &Repository, sets: &[SetName]) -> Result<(), ReplicateError> {
+    let timelines = original.catalogue().timelines().entries().to_vec();
+    if !timelines.is_empty() {
+        replica.write_timelines(timelines)?;
+    }
     for set in sets {
         let (pinned, unpinned, pruned) = {
             let catalogue = original.catalogue();
             let Some(index) = catalogue.set(set) else { continue };
             let pinned: BTreeSet<BackupId> = index.backups().iter().filter(|b| b.pinned).map(|b| b.id).collect();
-            (pinned, index.unpinned.clone(), index.pruned.clone())
+            (pinned, index.listed_pins.unpinned.clone(), index.pruned.clone())
         };
-        let changes: Vec<(BackupId, bool)> = {
+        let changes: BTreeMap<BackupId, bool> = {
             let catalogue = replica.catalogue();
             let backups = catalogue.set(set).map_or(&[][..], SetIndex::backups).iter();
             let change = |backup: &Backup| match pinned.contains(&backup.id) {
@@ -290,9 +294,7 @@ pub fn settle(original: &Repository, replica: &Repository, sets: &[SetName]) -> 
             };
             backups.filter_map(change).collect()
         };
-        for (id, is_pinned) in changes {
-            replica.set_pinned(set, id, is_pinned)?;
-        }
+        replica.change_pins(set, &changes)?;
         replica.merge_pruned(set, &pruned)?;
     }
     Ok(())
@@ -375,10 +377,10 @@ fn with_rule(settings: &ReplicaSettings, set: &SetSettings) -> SetSettings {
 /// Whether the original has lost backups of this set, or has damaged ones, or knows of nothing as new as the replica has:
 /// what the replica holds may be all that is left.
 fn is_hurt(original: &Repository, replica: &Repository, set: &SetName) -> bool {
-    let newest_copy = replica.catalogue().set(set).and_then(|index| index.backups().last()?.sequence());
+    let newest_copy = replica.catalogue().set(set).and_then(|index| index.backups().last()?.position());
     let catalogue = original.catalogue();
     let Some(index) = catalogue.set(set) else { return newest_copy.is_some() };
-    let newest = index.backups().last().and_then(Backup::sequence).max(index.pruned.highest());
+    let newest = index.backups().last().and_then(Backup::position).max(index.pruned.last());
     newest < newest_copy
         || !index.lost(1).is_empty()
         || index.backups().iter().any(|backup| backup.state() == BackupState::Damaged)

@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::core::garbage::{self, CollectionBlock, GarbagePlan};
 use crate::core::retention::{self, Candidate, DeleteReason, Guards, RetentionPlan, Rule};
-use crate::core::{BackupId, BackupKind, BackupState, Digest, Sequence, Sha256};
+use crate::core::{BackupId, BackupKind, BackupState, Digest, Position, Sha256};
 use crate::repository::catalogue::{Backup, SetIndex};
 use crate::repository::pruned::Pruned;
 use crate::repository::wire::Manifest;
@@ -67,10 +67,10 @@ fn candidate(backup: &Backup, pruned: &Pruned, files_before: Option<&Arc<BTreeSe
     let same = files_before.filter(|before| before.iter().eq(&files));
     Some(Candidate {
         id: backup.id,
-        sequence: manifest.envelope.sequence,
+        position: manifest.envelope.position(),
         created: manifest.envelope.created,
         clock_suspect: manifest.envelope.clock_suspect,
-        superseded: pruned.superseded(manifest.envelope.sequence),
+        superseded: pruned.superseded(manifest.envelope.position()),
         kind: manifest.envelope.kind,
         state,
         pinned: backup.pinned,
@@ -128,10 +128,10 @@ pub fn sweep(
 }
 
 /// When each of a set's versions was superseded, by sequence.
-fn superseded(repository: &Repository, set: &SetSettings, plan: &RetentionPlan) -> BTreeMap<Sequence, DateTime<Utc>> {
+fn superseded(repository: &Repository, set: &SetSettings, plan: &RetentionPlan) -> BTreeMap<Position, DateTime<Utc>> {
     let catalogue = repository.catalogue();
     let backups = catalogue.set(&set.name).map_or(&[][..], SetIndex::backups);
-    let known = backups.iter().filter_map(|backup| Some((backup.sequence()?, *plan.superseded.get(&backup.id)?)));
+    let known = backups.iter().filter_map(|backup| Some((backup.position()?, *plan.superseded.get(&backup.id)?)));
     known.collect()
 }
 

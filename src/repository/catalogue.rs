@@ -12,9 +12,11 @@ use chrono::{DateTime, Utc};
 use super::encryption::Fingerprint;
 use super::pack::{self, Place};
 use super::pruned::Pruned;
+pub use super::set_index::SetIndex;
+use super::timelines::KnownTimelines;
 use super::wire::{Chunk, Manifest};
 use crate::core::garbage::CollectionBlock;
-use crate::core::{BackupId, BackupKind, BackupRef, BackupState, ChunkKey, Digest, Sequence, SetName, Timeline};
+use crate::core::{BackupId, BackupKind, BackupRef, BackupState, ChunkKey, Digest, Position, SetName, Timeline};
 
 /// A backup, as far as it is known.
 #[derive(Clone, Debug)]
@@ -39,7 +41,7 @@ pub struct Remembered {
     /// The SHA-256 of its file.
     pub digest: Digest,
     /// Its place in the order of its set.
-    pub sequence: Sequence,
+    pub position: Position,
 }
 
 /// A manifest and the hash of its file.
@@ -79,14 +81,9 @@ impl Backup {
     }
 
     /// Its place in the order of its set; none known sorts first.
-    pub fn sequence(&self) -> Option<Sequence> {
-        let content = self.content.as_ref().map(|content| content.manifest.envelope.sequence);
-        content.or(self.remembered.map(|remembered| remembered.sequence))
-    }
-
-    /// The timeline that it was made on; the first for one whose manifest cannot be read.
-    pub fn timeline(&self) -> Timeline {
-        self.content.as_ref().map_or(Timeline::FIRST, |content| content.manifest.envelope.timeline)
+    pub fn position(&self) -> Option<Position> {
+        let content = self.content.as_ref().map(|content| content.manifest.envelope.position());
+        content.or(self.remembered.map(|remembered| remembered.position))
     }
 
     /// The SHA-256 of its manifest, as it is or was.
@@ -115,75 +112,6 @@ impl Backup {
             Finding::Intact { checked } => Some(checked),
             _ => None,
         }
-    }
-}
-
-/// One set's backups.
-#[derive(Debug, Default)]
-pub struct SetIndex {
-    /// In order: by timeline and sequence, those of unknown sequence first.
-    backups: Vec<Backup>,
-    /// Sequences deleted on purpose.
-    pub pruned: Pruned,
-    /// Whether there is a list of those that could not be understood, so that this one may lack some.
-    pub pruned_in_doubt: bool,
-    /// The highest sequence ever given, as far as is remembered.
-    pub highest: Option<Sequence>,
-    /// Backups whose pin was taken away on purpose, the last of them: a copy's pin may go, too.
-    pub unpinned: BTreeSet<BackupId>,
-}
-
-impl SetIndex {
-    /// Its backups, oldest first.
-    pub fn backups(&self) -> &[Backup] {
-        &self.backups
-    }
-
-    /// The backup that `latest` means.
-    pub fn latest(&self) -> Option<&Backup> {
-        self.backups.iter().rev().find(|backup| backup.is_good_version())
-    }
-
-    /// The sequence of the next backup.
-    pub fn next_sequence(&self) -> Sequence {
-        let newest = self.backups.last().and_then(Backup::sequence);
-        [self.highest, newest, self.pruned.highest()]
-            .into_iter()
-            .flatten()
-            .max()
-            .map_or(Sequence::FIRST, Sequence::next)
-    }
-
-    /// Sequences that were neither kept nor deleted on purpose, at most `limit` of them. A damaged manifest may hide its
-    /// sequence, so as many as there are of those may be listed here too.
-    pub fn lost(&self, limit: usize) -> Vec<Sequence> {
-        let present: Vec<Sequence> = self.backups.iter().filter_map(Backup::sequence).collect();
-        let highest = [self.highest, present.last().copied()].into_iter().flatten().max();
-        highest.map_or_else(Vec::new, |highest| self.pruned.lost(&present, highest, limit))
-    }
-
-    /// Whether this sequence was given to a backup that is neither here nor was deleted on purpose. A damaged manifest hides
-    /// its sequence: that counts as lost, too.
-    pub fn is_lost(&self, sequence: Sequence) -> bool {
-        let given = (Sequence::FIRST..self.next_sequence()).contains(&sequence);
-        given
-            && !self.pruned.contains(sequence)
-            && self.backups.iter().all(|b| b.content.is_none() || b.sequence() != Some(sequence))
-    }
-
-    /// Takes a backup out.
-    pub(super) fn remove(&mut self, id: BackupId) {
-        self.backups.retain(|backup| backup.id != id);
-    }
-
-    /// Adds a backup in its place.
-    pub(super) fn insert(&mut self, backup: Backup) {
-        let key = |backup: &Backup| {
-            let sequence = backup.sequence();
-            (sequence.map(|_| backup.timeline()), sequence, backup.id)
-        };
-        let at = self.backups.partition_point(|other| key(other) < key(&backup));
-        self.backups.insert(at, backup);
     }
 }
 
@@ -242,6 +170,8 @@ pub struct Catalogue {
     references: HashMap<Digest, u32>,
     /// Backups that are deleted, though perhaps not durably yet: until then their objects must stay.
     condemned: BTreeSet<(SetName, BackupId)>,
+    /// The timelines, as far as they are known.
+    timelines: KnownTimelines,
 }
 
 impl Catalogue {
@@ -255,6 +185,32 @@ impl Catalogue {
         self.sets.iter()
     }
 
+    /// The timelines that there are.
+    pub const fn timelines(&self) -> &KnownTimelines {
+        &self.timelines
+    }
+
+    /// Believes these timelines.
+    pub(super) fn adopt_timelines(&mut self, timelines: KnownTimelines) {
+        for (set, index) in &mut self.sets {
+            index.begins = timelines.first_sequences(set);
+        }
+        self.timelines = timelines;
+    }
+
+    /// Takes note that there is a timeline that the list here lacks.
+    pub(super) fn miss_timelines(&mut self, theirs: &KnownTimelines) {
+        if theirs.newest() > self.timelines.newest() {
+            self.timelines.miss();
+        }
+    }
+
+    /// The timeline that backups are made on: the newest that is known, be it by a backup alone.
+    pub fn timeline(&self) -> Timeline {
+        let positions = self.backups().filter_map(Backup::position).map(|position| position.timeline);
+        positions.max().unwrap_or_default().max(self.timelines.newest())
+    }
+
     /// One set; `None` if it never had a backup.
     pub fn set(&self, set: &SetName) -> Option<&SetIndex> {
         self.sets.get(set)
@@ -262,12 +218,12 @@ impl Catalogue {
 
     /// One set, to be changed; created if it is new.
     pub fn set_mut(&mut self, set: &SetName) -> &mut SetIndex {
-        self.sets.entry(set.clone()).or_default()
+        self.sets.entry(set.clone()).or_insert_with(|| SetIndex::beginning(self.timelines.first_sequences(set)))
     }
 
     /// Every backup, set by set, oldest first.
     pub fn backups(&self) -> impl Iterator<Item = &Backup> {
-        self.sets.values().flat_map(|set| set.backups.iter())
+        self.sets.values().flat_map(|set| set.backups().iter())
     }
 
     /// The backup with this id.
@@ -328,14 +284,13 @@ impl Catalogue {
             return Some(CollectionBlock::DeletionUnfinished(*id));
         }
         let lost = |(set, index): (&SetName, &SetIndex)| Some((set.clone(), *index.lost(1).first()?));
-        if let Some((set, sequence)) = self.sets().find_map(lost) {
-            return Some(CollectionBlock::BackupLost(set, sequence));
+        if let Some((set, position)) = self.sets().find_map(lost) {
+            return Some(CollectionBlock::BackupLost(set, position));
         }
         if let Some(backup) = self.backups().find(|backup| backup.content.is_none()) {
             return Some(CollectionBlock::ManifestUnreadable(backup.id));
         }
-        let is_known =
-            |(_, index): (&SetName, &SetIndex)| !index.backups.is_empty() || index.pruned.highest().is_some();
+        let is_known = |(_, index): (&SetName, &SetIndex)| !index.backups().is_empty() || index.pruned.last().is_some();
         (!self.sets().any(is_known)).then_some(CollectionBlock::NoBackups)
     }
 
@@ -446,7 +401,7 @@ impl Catalogue {
             return;
         }
         let pinned = known.is_some_and(|backup| backup.pinned);
-        self.set_mut(set).backups.retain(|backup| backup.id != id);
+        self.set_mut(set).remove(id);
         let (content, finding) = (Some(Arc::new(content)), Finding::Unverified);
         self.add_backup(Backup { id, set: set.clone(), pinned, content, finding, remembered: None });
     }
@@ -454,8 +409,10 @@ impl Catalogue {
     /// Believes a list of pruned sequences; backups that are only remembered and listed there were no loss.
     pub(super) fn adopt_pruned(&mut self, set: &SetName, pruned: Pruned) {
         let index = self.set_mut(set);
-        let remembered = |backup: &Backup| backup.content.is_none() && backup.sequence().is_some();
-        index.backups.retain(|backup| !(remembered(backup) && backup.sequence().is_some_and(|s| pruned.contains(s))));
+        let is_no_loss = |backup: &Backup| {
+            backup.content.is_none() && backup.position().is_some_and(|position| pruned.contains(position))
+        };
+        index.backups_mut().retain(|backup| !is_no_loss(backup));
         (index.pruned, index.pruned_in_doubt) = (pruned, false);
     }
 
@@ -472,7 +429,8 @@ impl Catalogue {
 
     /// Removes backups from sight; they stay condemned until [`Catalogue::executed`] says that they are gone.
     pub fn condemn(&mut self, set: &SetName, ids: &HashSet<BackupId>) {
-        let gone: Vec<Backup> = self.set_mut(set).backups.extract_if(.., |backup| ids.contains(&backup.id)).collect();
+        let gone: Vec<Backup> =
+            self.set_mut(set).backups_mut().extract_if(.., |backup| ids.contains(&backup.id)).collect();
         gone.iter().for_each(|backup| self.unrefer(backup.content.as_deref()));
         self.condemned.extend(ids.iter().map(|id| (set.clone(), *id)));
     }
@@ -489,7 +447,7 @@ impl Catalogue {
 
     /// Changes a backup in place; nothing if it is not there.
     pub fn update(&mut self, id: BackupId, change: impl FnOnce(&mut Backup)) {
-        let mut backups = self.sets.values_mut().flat_map(|set| set.backups.iter_mut());
+        let mut backups = self.sets.values_mut().flat_map(|set| set.backups_mut().iter_mut());
         if let Some(backup) = backups.find(|backup| backup.id == id) {
             let before = backup.content.clone();
             change(backup);

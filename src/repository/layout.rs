@@ -2,6 +2,7 @@
 //!
 //! Hazard: two places that spell a path differently lose each other's files. Every path is made here.
 
+use super::generations::Generation;
 use crate::core::{BackupId, Digest, SetName};
 use crate::storage::StoragePath;
 
@@ -22,7 +23,13 @@ pub const LOCK: &str = "lock";
 
 const MANIFEST_ENDING: &str = ".json";
 const PIN_ENDING: &str = ".pin";
-const PRUNED: &str = "pruned.json";
+/// The row of a set's list of what was deleted on purpose.
+pub const PRUNED: &str = "pruned";
+/// The row of a set's list of pins.
+pub const PINS: &str = "pins";
+/// The row of the list of timelines.
+pub const TIMELINES: &str = "timelines";
+const PRUNED_OF_FORMAT_1: &str = "pruned.json";
 const KEPT_AUDIT: &str = "audit-";
 const KEPT_AUDIT_ENDING: &str = ".jsonl";
 
@@ -47,14 +54,20 @@ pub fn manifest(set: &SetName, id: BackupId) -> StoragePath {
     well_formed(format!("{MANIFESTS}/{set}/{id}{MANIFEST_ENDING}"))
 }
 
-/// The pin of a backup: its presence is the pin.
+/// The pin of a backup in format 1: its presence is the pin.
 pub fn pin(set: &SetName, id: BackupId) -> StoragePath {
     well_formed(format!("{MANIFESTS}/{set}/{id}{PIN_ENDING}"))
 }
 
-/// The list of sequences of a set that were deleted on purpose.
-pub fn pruned(set: &SetName) -> StoragePath {
-    well_formed(format!("{MANIFESTS}/{set}/{PRUNED}"))
+/// The list of sequences of a set that were deleted on purpose, in format 1.
+pub fn pruned_of_format_1(set: &SetName) -> StoragePath {
+    well_formed(format!("{MANIFESTS}/{set}/{PRUNED_OF_FORMAT_1}"))
+}
+
+/// A generation of the row `name` in a directory.
+pub fn generation(directory: &StoragePath, name: &'static str, generation: Generation) -> StoragePath {
+    let separator = if *directory == StoragePath::root() { "" } else { "/" };
+    well_formed(format!("{}{separator}{name}.{}.json", directory.as_str(), generation.0))
 }
 
 /// The directory of the objects whose names begin with this byte.

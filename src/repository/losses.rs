@@ -12,19 +12,20 @@ impl Repository {
     pub fn miss(&self, copy: &Self) {
         let theirs = copy.catalogue();
         let mut ours = self.catalogue_mut();
+        ours.miss_timelines(theirs.timelines());
         for (set, theirs) in theirs.sets() {
             let index = ours.set_mut(set);
             let lost = index.lost(usize::MAX);
-            if index.pruned.highest().is_none() && lost.iter().any(|sequence| theirs.pruned.contains(*sequence)) {
+            if index.pruned.last().is_none() && lost.iter().any(|position| theirs.pruned.contains(*position)) {
                 index.pruned_in_doubt = true;
             }
             for backup in theirs.backups() {
-                let (Some(content), Some(sequence)) = (&backup.content, backup.sequence()) else { continue };
+                let (Some(content), Some(position)) = (&backup.content, backup.position()) else { continue };
                 let listed = index.backups().iter().any(|known| known.id == backup.id);
-                if listed || index.pruned_in_doubt || index.pruned.contains(sequence) {
+                if listed || index.pruned_in_doubt || index.pruned.contains(position) {
                     continue;
                 }
-                let remembered = Some(Remembered { digest: content.digest, sequence });
+                let remembered = Some(Remembered { digest: content.digest, position });
                 let finding = Finding::Damaged(format!("{} is absent", layout::manifest(set, backup.id)));
                 let (id, set, pinned) = (backup.id, set.clone(), backup.pinned);
                 index.insert(Backup { id, set, pinned, content: None, finding, remembered });

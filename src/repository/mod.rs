@@ -1,15 +1,17 @@
 //! Manifests and objects in one place.
 //!
 //! Hazard: a backup that exists must be whole, and one that was acknowledged must exist. Objects are durable before
-//! the manifest that needs them; the manifest before anybody hears of it; `pruned.json` before anything is deleted.
+//! the manifest that needs them; the manifest before anybody hears of it; the list of what is deleted before anything is.
 #![doc = include_str!("FORMAT.md")]
 #![doc = include_str!("FORMAT-1.md")]
 
 mod audit;
 pub mod body;
 pub mod catalogue;
+pub mod documents;
 pub mod encryption;
 mod format_1;
+mod generations;
 pub mod kept;
 pub mod layout;
 pub mod lock;
@@ -18,6 +20,7 @@ pub mod manifest;
 pub mod object;
 mod open;
 pub mod pack;
+pub mod pins;
 pub mod pruned;
 mod quarantine;
 mod read;
@@ -25,8 +28,10 @@ pub mod replica;
 mod rescue;
 pub mod reserve;
 mod sealed;
+mod set_index;
 pub mod state;
 mod stored;
+pub mod timelines;
 mod verification;
 pub mod wire;
 
@@ -37,11 +42,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use chrono::{DateTime, Utc};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::core::{BackupId, Digest, Sequence, SetName};
+use crate::core::{BackupId, Digest, Position, SetName};
 use crate::storage::{Durability, Freed, Put, Staged, Storage, StorageError, StorageErrorKind};
 pub use audit::{AUDIT_KEY, AUDIT_MARKS, MAX_KEPT_BYTES};
 use catalogue::{Backup, Catalogue, Content, Finding};
 use encryption::Keys;
+pub use generations::Generation;
 use manifest::EncodeError;
 use object::Encoded;
 use open::RESTORE_TXT;
@@ -51,9 +57,6 @@ pub use quarantine::{Note, Quarantined};
 pub use read::{ReadError, ReadFrom};
 pub use stored::StoredFile;
 use wire::{FORMAT, Manifest, RepositoryDocument};
-
-/// So many backups of a set are remembered as unpinned. Of one that is forgotten a copy keeps the pin.
-const MAX_UNPINNED: usize = 1000;
 
 /// A repository: its storage, and the catalogue of what it holds. Everything blocks; reads may be made from many
 /// threads at once, writes only by the holder of the write lane.
@@ -218,7 +221,7 @@ impl Repository {
     pub fn publish_manifest(&self, manifest: Manifest, keys: &Keys) -> Result<Backup, WriteError> {
         let (id, digest, bytes) = manifest::encode(&manifest, keys)?;
         let set = manifest.envelope.set.clone();
-        let sequence = manifest.envelope.sequence;
+        let position = manifest.envelope.position();
         let path = layout::manifest(&set, id);
         self.require_format_2()?;
         match self.storage.put_new(&path, &bytes) {
@@ -233,8 +236,7 @@ impl Repository {
         let content = Some(Arc::new(Content { manifest, digest }));
         let backup = Backup { id, set, pinned: false, content, finding: Finding::Unverified, remembered: None };
         let mut catalogue = self.catalogue_mut();
-        let index = catalogue.set_mut(&backup.set);
-        index.highest = index.highest.max(Some(sequence));
+        catalogue.set_mut(&backup.set).note_given(position);
         catalogue.add_backup(backup.clone());
         Ok(backup)
     }
@@ -301,46 +303,13 @@ impl Repository {
         self.catalogue_mut().update(id, |backup| backup.finding = Finding::Unverified);
     }
 
-    /// Pins a backup, or takes its pin away.
-    pub fn set_pinned(&self, set: &SetName, id: BackupId, pinned: bool) -> Result<(), WriteError> {
-        let path = layout::pin(set, id);
-        if pinned {
-            self.storage.replace(&path, b"", Durability::Durable)?;
-            let was_unpinned = self.note_pin(set, id, true);
-            return self.save_verification(set, if was_unpinned { Durability::Durable } else { Durability::Lazy });
-        }
-        // Noted first: a pin that is gone and not noted as such was lost, and comes back.
-        self.note_pin(set, id, false);
-        let removed =
-            self.save_verification(set, Durability::Durable).and_then(|()| Ok(self.storage.remove(&[path])?));
-        if removed.is_err() {
-            self.note_pin(set, id, true);
-        }
-        removed
-    }
-
-    /// Returns whether its pin had been taken away on purpose.
-    fn note_pin(&self, set: &SetName, id: BackupId, pinned: bool) -> bool {
-        let mut catalogue = self.catalogue_mut();
-        catalogue.update(id, |backup| backup.pinned = pinned);
-        let unpinned = &mut catalogue.set_mut(set).unpinned;
-        let was_unpinned = unpinned.remove(&id);
-        if !pinned {
-            unpinned.insert(id);
-            if unpinned.len() > MAX_UNPINNED {
-                unpinned.pop_first();
-            }
-        }
-        was_unpinned
-    }
-
     /// Lists as pruned what `other` lists for a set, as far as it is not here: it will not come.
     pub fn merge_pruned(&self, set: &SetName, other: &Pruned) -> Result<(), WriteError> {
         let merged = {
             let catalogue = self.catalogue();
             let index = catalogue.set(set);
-            let present: Vec<Sequence> =
-                index.map_or(&[][..], |index| index.backups()).iter().filter_map(Backup::sequence).collect();
+            let present: Vec<Position> =
+                index.map_or(&[][..], |index| index.backups()).iter().filter_map(Backup::position).collect();
             let ours = index.map_or_else(Pruned::default, |index| index.pruned.clone());
             let merged = ours.and(other, &present);
             if merged == ours {
@@ -352,13 +321,13 @@ impl Repository {
         self.save_verification(set, Durability::Lazy)
     }
 
-    /// Lists sequences of backups that are gone as deleted on purpose.
-    pub fn list_as_pruned(&self, set: &SetName, sequences: &[Sequence]) -> Result<(), WriteError> {
-        if sequences.is_empty() {
+    /// Lists the places of backups that are gone as deleted on purpose.
+    pub fn list_as_pruned(&self, set: &SetName, positions: &[Position]) -> Result<(), WriteError> {
+        if positions.is_empty() {
             return Ok(());
         }
         let mut pruned = self.pruned(set);
-        sequences.iter().for_each(|sequence| pruned.insert(*sequence));
+        positions.iter().for_each(|position| pruned.insert(*position));
         self.save_pruned(set, pruned)
     }
 
@@ -368,8 +337,11 @@ impl Repository {
 
     fn save_pruned(&self, set: &SetName, pruned: Pruned) -> Result<(), WriteError> {
         let document = serde_json::to_vec(&pruned.to_document(set))?;
-        self.replace_at_all_costs(&layout::pruned(set), &sealed::seal(&document))?;
-        self.catalogue_mut().set_mut(set).pruned = pruned;
+        let row = self.catalogue().set(set).map_or_else(Default::default, |index| index.pruned_row.clone());
+        let row = self.write_generation(&layout::manifest_directory(set), layout::PRUNED, &row, &document)?;
+        let mut catalogue = self.catalogue_mut();
+        let index = catalogue.set_mut(set);
+        (index.pruned, index.pruned_row, index.pruned_in_doubt) = (pruned, row, false);
         Ok(())
     }
 
@@ -384,7 +356,7 @@ impl Repository {
         &self,
         set: &SetName,
         ids: &[BackupId],
-        superseded: &BTreeMap<Sequence, DateTime<Utc>>,
+        superseded: &BTreeMap<Position, DateTime<Utc>>,
         freed: &mut Freed,
     ) -> Result<(), WriteError> {
         if ids.is_empty() {
@@ -394,9 +366,9 @@ impl Repository {
         let mut pruned = self.pruned(set);
         if let Some(index) = self.catalogue().set(set) {
             let going = index.backups().iter().filter(|backup| ids.contains(&backup.id));
-            going.filter_map(Backup::sequence).for_each(|sequence| pruned.insert(sequence));
+            going.filter_map(Backup::position).for_each(|position| pruned.insert(position));
         }
-        superseded.iter().for_each(|(sequence, at)| pruned.remember_superseded(*sequence, backup_time(*at)));
+        superseded.iter().for_each(|(position, at)| pruned.remember_superseded(*position, backup_time(*at)));
         self.save_pruned(set, pruned)?;
         // Out of sight first: what is half deleted after an error must not be called damaged.
         self.catalogue_mut().condemn(set, &ids);
@@ -446,7 +418,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::core::Timeline;
+    use crate::core::{Sequence, Timeline};
     use crate::storage::local::Local;
 
     #[test]
@@ -464,7 +436,8 @@ mod tests {
         for repository in [repository, Repository::open(storage, false).unwrap().0] {
             let catalogue = repository.catalogue();
             let backups = catalogue.set(&set).unwrap().backups().iter();
-            let order: Vec<_> = backups.map(|b| (b.timeline().0, b.sequence().unwrap().0)).collect();
+            let order: Vec<_> =
+                backups.filter_map(Backup::position).map(|place| (place.timeline.0, place.sequence.0)).collect();
             assert_eq!(order, [(1, 1), (1, 2), (1, 7), (2, 3), (2, 4)]);
         }
     }

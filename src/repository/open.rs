@@ -4,21 +4,23 @@
 //! one. What is damaged is listed as damaged; only `repository.json` itself, when it is wrong and nobody else tells what it
 //! said, stops the opening.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
 
-use super::catalogue::{Backup, Catalogue, Content, Finding};
+use super::catalogue::{Backup, Catalogue, Content, Finding, SetIndex};
 use super::encryption::Keys;
+use super::generations::{self, Generation};
 use super::layout::{self, ManifestFile};
 use super::stored::MAX_DOCUMENT_BYTES;
+use super::timelines::KnownTimelines;
 use super::wire::{FORMAT, FORMAT_1, RepositoryDocument};
 use super::{ReadError, ReadFrom, Repository, StoredFile, read, sealed, stored, verification};
 use crate::core::{BackupId, Digest, SetName};
-use crate::storage::{Durability, Put, Storage, StorageError, StorageErrorKind, StoragePath};
+use crate::storage::{Durability, Listed, Put, Storage, StorageError, StorageErrorKind, StoragePath};
 
 /// How to get files back without this program.
 pub(super) const RESTORE_TXT: &str = include_str!("RESTORE.txt");
@@ -110,6 +112,7 @@ impl Repository {
             report.cleared = clear_leftovers(storage.as_ref())?;
         }
         let mut catalogue = Catalogue::of_objects(list_objects(storage.as_ref())?);
+        catalogue.adopt_timelines(read_timelines(storage.as_ref(), &document.id, &mut report)?);
         let mut sets = verification::remembered_sets(storage.as_ref())?;
         for name in storage.list_directories(&layout::top(layout::MANIFESTS))? {
             match name.parse::<SetName>() {
@@ -230,6 +233,20 @@ fn list_objects(storage: &dyn Storage) -> Result<HashMap<Digest, u64>, StorageEr
     Ok(objects)
 }
 
+fn read_timelines(
+    storage: &dyn Storage,
+    repository: &str,
+    report: &mut OpenReport,
+) -> Result<KnownTimelines, StorageError> {
+    let (root, name) = (StoragePath::root(), layout::TIMELINES);
+    let files = storage.list(&root)?;
+    let parse = |bytes: &[u8]| stored::parse_timelines(repository, bytes);
+    let read = generations::read(storage, &root, name, &files, MAX_DOCUMENT_BYTES, parse);
+    let in_doubt = !read.faults.is_empty();
+    report.faults.extend(read.faults);
+    Ok(KnownTimelines::new(read.value.unwrap_or_default(), read.row, in_doubt))
+}
+
 fn read_set(
     storage: &dyn Storage,
     set: &SetName,
@@ -238,28 +255,64 @@ fn read_set(
 ) -> Result<(), StorageError> {
     let files = storage.list(&layout::manifest_directory(set))?;
     let known: Vec<ManifestFile> = files.iter().filter_map(|file| layout::manifest_file(&file.name)).collect();
-    let pins: HashSet<BackupId> =
-        known.iter().filter_map(|f| if let ManifestFile::Pin(id) = f { Some(*id) } else { None }).collect();
     let ids: Vec<BackupId> =
         known.iter().filter_map(|f| if let ManifestFile::Manifest(id) = f { Some(*id) } else { None }).collect();
-    match stored::read_pruned(storage, set) {
-        Ok(pruned) => catalogue.set_mut(set).pruned = pruned.unwrap_or_default(),
-        Err(fault) => {
-            catalogue.set_mut(set).pruned_in_doubt = true;
-            report.faults.push(fault);
-        }
-    }
+    let pinned = read_documents(storage, set, &files, catalogue.set_mut(set), report);
     for (id, result) in read_manifests(storage, &Keys::default(), set, &ids) {
         let (content, finding) = match result {
             Ok(content) => (Some(Arc::new(content)), Finding::Unverified),
             Err(error) if error.is_damage() => (None, Finding::Damaged(error.to_string())),
             Err(error) => (None, Finding::Unreadable(error.to_string())),
         };
-        let (set, pinned) = (set.clone(), pins.contains(&id));
+        let (set, pinned) = (set.clone(), pinned(id));
         catalogue.add_backup(Backup { id, set, pinned, content, finding, remembered: None });
     }
     report.faults.extend(verification::recall(storage, set, catalogue));
     Ok(())
+}
+
+/// Reads what stands beside the manifests of a set; tells which of its backups are pinned.
+fn read_documents(
+    storage: &dyn Storage,
+    set: &SetName,
+    files: &[Listed],
+    index: &mut SetIndex,
+    report: &mut OpenReport,
+) -> impl Fn(BackupId) -> bool + use<> {
+    let directory = layout::manifest_directory(set);
+    let pruned = generations::read(storage, &directory, layout::PRUNED, files, stored::MAX_PRUNED_BYTES, |bytes| {
+        stored::parse_pruned(set, Some(Generation(1)), bytes)
+    });
+    if pruned.row.is_begun() {
+        (index.pruned, index.pruned_in_doubt) = (pruned.value.unwrap_or_default(), !pruned.faults.is_empty());
+        report.faults.extend(pruned.faults);
+    } else {
+        match stored::read_pruned_of_format_1(storage, set) {
+            Ok(pruned) => index.pruned = pruned.unwrap_or_default(),
+            Err(fault) => {
+                index.pruned_in_doubt = true;
+                report.faults.push(fault);
+            }
+        }
+    }
+    index.pruned_row = pruned.row;
+    let pins = generations::read(storage, &directory, layout::PINS, files, MAX_DOCUMENT_BYTES, |bytes| {
+        stored::parse_pins(set, bytes)
+    });
+    let is_pin = |file: &Listed| match layout::manifest_file(&file.name)? {
+        ManifestFile::Pin(id) => Some(id),
+        ManifestFile::Manifest(_) => None,
+    };
+    let of_format_1: BTreeSet<BackupId> = files.iter().filter_map(is_pin).collect();
+    index.pins_of_format_1.clone_from(&of_format_1);
+    index.pins_in_doubt = !pins.faults.is_empty();
+    report.faults.extend(pins.faults);
+    // Where none of a row can be read, anything may have been pinned.
+    let is_unknown = pins.row.is_begun() && pins.value.is_none();
+    index.pins_row = pins.row;
+    let pins = pins.value.unwrap_or_default();
+    index.listed_pins.clone_from(&pins);
+    move |id| is_unknown || pins.pinned.contains(&id) || of_format_1.contains(&id)
 }
 
 /// Reads manifests on every core: at thousands of them the opening waits for little else.

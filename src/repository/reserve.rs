@@ -56,7 +56,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::core::{BackupId, Digest, Sequence};
+    use crate::core::{BackupId, Digest, Position};
     use crate::storage::Storage;
     use crate::storage::faulty::Simulated;
     use crate::storage::local::Local;
@@ -78,7 +78,7 @@ mod tests {
         let used: u64 = disk.files().iter().map(|(_, bytes)| bytes.len() as u64).sum();
         disk.set_capacity(Some(used));
         repository.delete_backups(&set, &[backup.id]).unwrap();
-        assert!(repository.catalogue().set(&set).unwrap().pruned.contains(Sequence::FIRST));
+        assert!(repository.catalogue().set(&set).unwrap().pruned.contains(Position::first(1)));
 
         let another = crate::repository::manifest::tests::manifest_of(&"other".parse().unwrap(), "a.json");
         disk.set_capacity(None);

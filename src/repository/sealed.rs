@@ -1,6 +1,6 @@
 //! Documents whose last line vouches for the lines before it.
 //!
-//! Hazard: a manifest is bound by its name, and an object by its own; `repository.json` and `pruned.json` have names that
+//! Hazard: a manifest is bound by its name, and an object by its own; `repository.json` and rows of generations have names that
 //! bind nothing, and one altered digit in them would be believed: a loss taken for a deletion, a sequence given twice.
 
 use crate::core::Digest;

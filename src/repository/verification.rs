@@ -11,19 +11,29 @@ use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Backup, Catalogue, Finding, Remembered, SetIndex};
 use super::encryption::Keys;
+use super::generations::Generation;
 use super::{Repository, WriteError, layout, state};
-use crate::core::{BackupId, Digest, Sequence, SetName};
+use crate::core::{BackupId, Digest, Position, Sequence, SetName, Timeline};
 use crate::storage::{Durability, Storage, StorageError};
 
 const NAME: &str = "verification";
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct VerificationDocument {
-    /// The highest sequence that was ever given: a loss of the newest backup must not go unseen.
+    /// The highest sequence that was ever given on the first timeline: a loss of the newest backup must not go unseen.
     highest: Option<Sequence>,
+    /// The same of later timelines.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    highest_later: BTreeMap<Timeline, Sequence>,
     /// Whether there is a list of pruned sequences: one that is gone must not look like one that never was.
     #[serde(default)]
     has_pruned: bool,
+    /// The generation that the list of pruned sequences had: an older one is not all of it.
+    #[serde(default)]
+    pruned_generation: Option<Generation>,
+    /// The same of the list of pins, which is known here, too.
+    #[serde(default)]
+    pins_generation: Option<Generation>,
     /// Backups whose pin was taken away: in a copy that was not there then, it still is.
     #[serde(default)]
     unpinned: BTreeSet<BackupId>,
@@ -34,6 +44,8 @@ struct VerificationDocument {
 #[derive(Debug, Serialize, Deserialize)]
 struct FindingRecord {
     manifest: Digest,
+    #[serde(default)]
+    timeline: Timeline,
     #[serde(default)]
     sequence: Option<Sequence>,
     #[serde(default)]
@@ -56,10 +68,22 @@ impl Repository {
             let catalogue = self.catalogue();
             let Some(index) = catalogue.set(set) else { return Ok(()) };
             let backups = index.backups().iter().filter_map(|backup| Some((backup.id, record(backup)?))).collect();
-            let newest = index.backups().last().and_then(Backup::sequence);
-            let has_pruned = index.pruned_in_doubt || index.pruned.highest().is_some();
-            let (highest, unpinned) = (index.highest.max(newest), index.unpinned.clone());
-            VerificationDocument { highest, has_pruned, unpinned, backups }
+            let has_pruned = index.pruned_in_doubt || index.pruned.last().is_some();
+            let mut highest_later = index.highest.clone();
+            for position in index.backups().iter().filter_map(Backup::position) {
+                let highest = highest_later.entry(position.timeline).or_insert(position.sequence);
+                *highest = position.sequence.max(*highest);
+            }
+            let highest = highest_later.remove(&Timeline::FIRST);
+            VerificationDocument {
+                highest,
+                highest_later,
+                has_pruned,
+                pruned_generation: index.pruned_row.expected(),
+                pins_generation: index.pins_row.expected(),
+                unpinned: index.listed_pins.unpinned.clone(),
+                backups,
+            }
         };
         Ok(self.save_set_state(NAME, set, &document, durability)?)
     }
@@ -71,7 +95,14 @@ fn record(backup: &Backup) -> Option<FindingRecord> {
         Finding::Damaged(what) => Some(Outcome::Damaged { what: what.clone() }),
         Finding::Unverified | Finding::Unreadable(_) => None,
     };
-    Some(FindingRecord { manifest: backup.digest()?, sequence: backup.sequence(), pinned: backup.pinned, outcome })
+    let position = backup.position();
+    Some(FindingRecord {
+        manifest: backup.digest()?,
+        timeline: position.unwrap_or(Position::first(0)).timeline,
+        sequence: position.map(|position| position.sequence),
+        pinned: backup.pinned,
+        outcome,
+    })
 }
 
 /// The sets of which something is remembered: one whose manifests are gone altogether, and their directory with them, is
@@ -91,9 +122,35 @@ pub(super) fn recall(storage: &dyn Storage, set: &SetName, catalogue: &mut Catal
         Err(error) => return Some(format!("{error}: {}", error.source)),
     };
     let index = catalogue.set_mut(set);
-    (index.highest, index.unpinned) = (document.highest, document.unpinned);
-    index.pruned_in_doubt |= document.has_pruned && index.pruned.highest().is_none();
-    for (id, record) in document.backups {
+    index.highest = document.highest_later;
+    index.highest.extend(document.highest.map(|highest| (Timeline::FIRST, highest)));
+    index.pruned_in_doubt |= document.has_pruned && index.pruned.last().is_none();
+    if let Some(remembered) =
+        document.pruned_generation.filter(|remembered| Some(*remembered) > index.pruned_row.expected())
+    {
+        index.pruned_row.miss(remembered);
+        index.pruned_in_doubt = true;
+    }
+    if let Some(remembered) =
+        document.pins_generation.filter(|remembered| Some(*remembered) > index.pins_row.expected())
+    {
+        index.pins_row.miss(remembered);
+        index.pins_in_doubt = true;
+    }
+    let is_in_memory =
+        !index.pins_row.is_begun() || index.pins_in_doubt && document.pins_generation == index.pins_row.expected();
+    if is_in_memory {
+        (index.listed_pins.unpinned, index.pins_in_doubt) = (document.unpinned, false);
+        let of_format_1 = index.pins_of_format_1.clone();
+        index.backups_mut().iter_mut().for_each(|backup| backup.pinned = of_format_1.contains(&backup.id));
+    }
+    let are_known = index.pins_row.is_begun() && !index.pins_in_doubt && !is_in_memory;
+    let listed = are_known.then(|| index.listed_pins.pinned.clone());
+    for (id, mut record) in document.backups {
+        // A pin that is not there and was not taken away was lost; a scrub puts it back.
+        if let Some(listed) = &listed {
+            record.pinned = listed.contains(&id);
+        }
         match catalogue.get(id) {
             Some(backup) if backup.content.is_some() => catalogue.update(id, |backup| apply(backup, record)),
             there => {
@@ -106,7 +163,6 @@ pub(super) fn recall(storage: &dyn Storage, set: &SetName, catalogue: &mut Catal
 }
 
 fn apply(backup: &mut Backup, record: FindingRecord) {
-    // A pin that was not taken away and is not there was lost; a scrub puts it back.
     backup.pinned |= record.pinned;
     let same = backup.digest() == Some(record.manifest);
     if same && backup.finding == Finding::Unverified {
@@ -121,11 +177,12 @@ fn apply(backup: &mut Backup, record: FindingRecord) {
 /// A backup that was there, and whose manifest is absent or cannot be read, is still listed, in its place.
 fn bring_to_mind(index: &mut SetIndex, set: &SetName, id: BackupId, there: Option<Backup>, record: &FindingRecord) {
     let Some(sequence) = record.sequence else { return };
+    let position = Position { timeline: record.timeline, sequence };
     // Deleted on purpose, and the record is older than that.
-    if there.is_none() && index.pruned.contains(sequence) {
+    if there.is_none() && index.pruned.contains(position) {
         return;
     }
-    let remembered = Some(Remembered { digest: record.manifest, sequence });
+    let remembered = Some(Remembered { digest: record.manifest, position });
     let absent = || Finding::Damaged(format!("{} is absent", layout::manifest(set, id)));
     let (pinned, finding) = there.map_or_else(|| (false, absent()), |backup| (backup.pinned, backup.finding));
     let backup = Backup { id, set: set.clone(), pinned: pinned || record.pinned, content: None, finding, remembered };

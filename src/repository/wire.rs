@@ -9,7 +9,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::encryption::Fingerprint;
-use crate::core::{BackupId, BackupKind, ChunkKey, Digest, EntryPath, Sequence, SetName, Timeline, Timestamp};
+use crate::core::{
+    BackupId, BackupKind, ChunkKey, Digest, EntryPath, Position, Sequence, SetName, Timeline, Timestamp,
+};
 
 /// The format that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 2;
@@ -93,6 +95,13 @@ pub struct Envelope {
     /// newest good backup of each generation has the newest good copy of some file.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub generation: u64,
+}
+
+impl Envelope {
+    /// Its place in the order of its set.
+    pub const fn position(&self) -> Position {
+        Position { timeline: self.timeline, sequence: self.sequence }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
@@ -315,21 +324,6 @@ pub struct UnreadableFile {
     pub path: EntryPath,
     /// Why.
     pub reason: String,
-}
-
-/// `manifests/<set>/pruned.json`: the sequences that were deleted on purpose, as ranges. Written before anything is
-/// deleted, so that a missing sequence that is not in here is a loss.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PrunedDocument {
-    /// The format of this document.
-    pub format: u32,
-    /// The set.
-    pub set: SetName,
-    /// Inclusive ranges of sequences, ascending, not touching each other.
-    pub pruned: Vec<(Sequence, Sequence)>,
-    /// When versions that are still there were superseded, by sequence, as far as those that superseded them are pruned.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub superseded: BTreeMap<Sequence, DateTime<Utc>>,
 }
 
 /// Permission bits as people write them: `"0644"`.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// A relative path of one or more segments of `[A-Za-z0-9_.-]`, none starting with a dot.
+/// A relative path of segments of `[A-Za-z0-9_.-]`, none starting with a dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StoragePath(String);
 
@@ -21,9 +21,14 @@ impl StoragePath {
         if text.split('/').all(is_segment) { Ok(Self(text)) } else { Err(StoragePathError(text)) }
     }
 
+    /// The top directory.
+    pub const fn root() -> Self {
+        Self(String::new())
+    }
+
     /// `name` inside this directory.
     pub fn join(&self, name: &str) -> Result<Self, StoragePathError> {
-        Self::new(format!("{}/{name}", self.0))
+        if self.0.is_empty() { Self::new(name) } else { Self::new(format!("{}/{name}", self.0)) }
     }
 
     /// The path as text.

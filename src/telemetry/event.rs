@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::audit::{Break, Entry};
 use crate::core::retention::Hold;
-use crate::core::{BackupId, BackupKind, Digest, ReplicaName, Sequence, SetName};
+use crate::core::{BackupId, BackupKind, Digest, ReplicaName, SetName};
 use crate::settings::Change;
 
 /// Something that happened, with who, when and about what.
@@ -286,7 +286,7 @@ pub enum Event {
     /// What was damaged or lost is given up.
     Forgotten {
         /// The places of the backups concerned, as far as they are known.
-        sequences: Vec<Sequence>,
+        sequences: Vec<u64>,
         /// What is lost with it.
         gives_up: Vec<String>,
     },

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use fiovana_app::core::retention::{Candidate, Guards, Policy, Rule, plan};
-use fiovana_app::core::{BackupId, BackupKind, BackupState, Digest, Sequence};
+use fiovana_app::core::{BackupId, BackupKind, BackupState, Digest, Position};
 use fiovana_app::pipeline::sweep::{self, BATCH};
 use fiovana_app::repository::Repository;
 use fiovana_app::repository::object::Encoder;
@@ -27,7 +27,7 @@ pub fn planning(table: &mut Table) {
         let version = Digest::of(&number.to_be_bytes());
         Candidate {
             id: BackupId::new(day(number), version),
-            sequence: Sequence(number),
+            position: Position::first(number),
             created: day(number),
             clock_suspect: false,
             superseded: None,
@@ -43,8 +43,8 @@ pub fn planning(table: &mut Table) {
     let sort = || {
         timed(|| {
             let mut sorted: Vec<&Candidate> = history.iter().collect();
-            sorted.sort_by_key(|candidate| (candidate.sequence, candidate.id));
-            assert_eq!(sorted[0].sequence, Sequence(1));
+            sorted.sort_by_key(|candidate| (candidate.position, candidate.id));
+            assert_eq!(sorted[0].position, Position::first(1));
         })
         .0
     };
@@ -88,7 +88,7 @@ fn collect(directory: &Path, objects: u64) -> f64 {
     }
     repository.publish_objects(staged).expect("publish");
     // What needed them was deleted.
-    repository.list_as_pruned(&"logs".parse().expect("a name"), &[Sequence::FIRST]).expect("list");
+    repository.list_as_pruned(&"logs".parse().expect("a name"), &[Position::first(1)]).expect("list");
     let mut freed = Freed::default();
     let (took, ()) = timed(|| {
         let plan = sweep::garbage(&repository, Duration::ZERO, None, Utc::now(), &mut freed).expect("plan");

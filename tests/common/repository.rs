@@ -16,6 +16,15 @@ pub fn manifest_path(backups: &Path, set: &str, id: &str) -> PathBuf {
     backups.join("manifests").join(set).join(format!("{id}.json"))
 }
 
+/// Where the newest generation of a document of a set is, below `backups`.
+pub fn newest_generation(backups: &Path, set: &str, name: &str) -> Option<String> {
+    let number =
+        |file: &str| -> Option<u32> { file.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(".json")?.parse().ok() };
+    let entries = std::fs::read_dir(backups.join("manifests").join(set)).ok()?;
+    let newest = entries.filter_map(|entry| number(entry.unwrap().file_name().to_str()?)).max()?;
+    Some(format!("manifests/{set}/{name}.{newest}.json"))
+}
+
 /// The manifest of a backup, whose name its bytes must bear out.
 pub fn manifest(backups: &Path, set: &str, id: &str) -> Value {
     let bytes = read(&manifest_path(backups, set, id));

@@ -36,8 +36,8 @@ pub enum Kind {
     Manifest,
     /// Which sequences were deleted on purpose.
     Pruned,
-    /// A pin.
-    Pin,
+    /// Which backups are pinned.
+    Pins,
     /// What is remembered between runs.
     State,
 }
@@ -50,8 +50,8 @@ impl Kind {
             ["repository.json"] => Self::Repository,
             ["RESTORE.txt"] => Self::Instructions,
             ["objects", ..] => Self::Object,
-            ["manifests", _, "pruned.json"] => Self::Pruned,
-            ["manifests", _, name] if name.ends_with(".pin") => Self::Pin,
+            ["manifests", _, name] if name.starts_with("pruned.") => Self::Pruned,
+            ["manifests", _, name] if name.starts_with("pins.") => Self::Pins,
             ["manifests", _, name] if name.ends_with(".json") => Self::Manifest,
             ["state", name] if name.ends_with(".json") => Self::State,
             _ => panic!("{path} is of no kind that is known here"),

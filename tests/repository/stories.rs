@@ -80,7 +80,7 @@ pub fn deletion_of_the_newest(check: impl Fn(&Story)) {
         delete(repository, &source, promise, std::slice::from_ref(&newest))?;
         make(repository, &source, promise, 12)?;
         let next = site::backups(repository).pop().expect("a backup");
-        assert!(next.sequence() > newest.sequence(), "a sequence was given twice");
+        assert!(next.position() > newest.position(), "a sequence was given twice");
         Ok(())
     };
     check(&Story { base, promise, source: &source, tell: &tell });

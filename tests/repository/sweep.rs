@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fiovana_app::core::{BackupId, BackupState, Sequence, SetName};
+use fiovana_app::core::{BackupId, BackupState, Position, SetName};
 use fiovana_app::pipeline::verify::Verdict;
 use fiovana_app::repository::Repository;
 use fiovana_app::repository::catalogue::Backup;
@@ -23,7 +23,7 @@ pub struct Promise {
     /// Backups that were acknowledged.
     pub acknowledged: BTreeMap<BackupId, Files>,
     /// Of those, the ones whose deletion began: whole, or absent and listed as pruned.
-    pub doomed: BTreeMap<BackupId, (SetName, Sequence)>,
+    pub doomed: BTreeMap<BackupId, (SetName, Position)>,
     /// Of those, the ones whose deletion was acknowledged: absent, and listed as pruned.
     pub deleted: BTreeSet<BackupId>,
     /// What a backup that nobody heard of may hold.
@@ -45,7 +45,7 @@ impl Promise {
 
     /// Notes that a backup is about to be deleted.
     pub fn doom(&mut self, backup: &Backup) {
-        self.doomed.insert(backup.id, (backup.set.clone(), backup.sequence().expect("its sequence")));
+        self.doomed.insert(backup.id, (backup.set.clone(), backup.position().expect("its sequence")));
     }
 }
 
@@ -155,8 +155,8 @@ impl Story<'_> {
         judge_state(&repository, promise);
         let next = back_up_now(&repository, &self.source.set, 1000);
         assert_eq!(content(&repository, &next), self.source.files(), "the next backup");
-        let newest = backups(&repository).iter().filter(|b| b.set == next.set).filter_map(Backup::sequence).max();
-        assert_eq!(next.sequence(), newest, "the next backup comes after all others");
+        let newest = backups(&repository).iter().filter(|b| b.set == next.set).filter_map(Backup::position).max();
+        assert_eq!(next.position(), newest, "the next backup comes after all others");
         site::collect_all(&repository);
         let reopened = site::open(&disk.after_crash(0, CrashKeep::Lose)).0;
         assert!(reopened.catalogue().get(next.id).is_some(), "the next backup is not durable");
@@ -199,7 +199,7 @@ fn judge_backups(repository: &Repository, promise: &Promise) {
                 assert!(promise.making.contains(&content), "{id} holds what nobody backed up: {:?}", content.keys())
             }
         }
-        assert!(sequences.insert((backup.set.clone(), backup.sequence())), "{id} shares its sequence with another");
+        assert!(sequences.insert((backup.set.clone(), backup.position())), "{id} shares its sequence with another");
         assert!(!promise.deleted.contains(id), "{id} was deleted and is there");
         if let Some(allowed) = promise.pinned.get(id) {
             assert!(allowed.contains(&backup.pinned), "{id}: pinned is {}", backup.pinned);

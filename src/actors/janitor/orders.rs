@@ -95,7 +95,7 @@ impl Tools {
         let mut about = About::caller(&caller).set(&surrender.set);
         about.backup = surrender.backup;
         // Durable before anything is given up; what cannot be recorded is not.
-        let told = Event::Forgotten { sequences: surrender.sequences.clone(), gives_up: surrender.gives_up.clone() };
+        let told = Event::Forgotten { sequences: sequences(&surrender), gives_up: surrender.gives_up.clone() };
         if self.herald.tell(told, &about).await.is_err() {
             return Err(Problem::new(ProblemKind::Internal, "the audit log cannot be written: nothing was given up"));
         }
@@ -105,11 +105,15 @@ impl Tools {
     }
 }
 
+fn sequences(surrender: &Surrender) -> Vec<u64> {
+    surrender.positions.iter().map(|position| position.sequence.0).collect()
+}
+
 fn outcome(surrender: &Surrender, done: bool) -> ForgetOutcome {
     ForgetOutcome {
         set: surrender.set.clone(),
         backup: surrender.backup,
-        sequences: surrender.sequences.iter().map(|sequence| sequence.0).collect(),
+        sequences: sequences(surrender),
         gives_up: surrender.gives_up.clone(),
         digest: surrender.digest().to_string(),
         done,

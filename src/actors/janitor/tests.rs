@@ -6,7 +6,7 @@ use super::*;
 use crate::actors::auditor::AuditFile;
 use crate::actors::world::ACTORS;
 use crate::clock::SystemClock;
-use crate::core::Sequence;
+use crate::core::Position;
 use crate::pipeline::sweep::BATCH;
 use crate::repository::Repository;
 use crate::repository::object::Encoder;
@@ -30,7 +30,7 @@ fn garbage(directory: &std::path::Path) -> Repository {
     let objects = (0..OBJECTS).map(&mut staged).collect();
     repository.publish_objects(objects).unwrap();
     // What needed them was deleted.
-    repository.list_as_pruned(&"security".parse().unwrap(), &[Sequence::FIRST]).unwrap();
+    repository.list_as_pruned(&"security".parse().unwrap(), &[Position::first(1)]).unwrap();
     repository
 }
 

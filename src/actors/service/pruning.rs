@@ -11,7 +11,7 @@ use crate::api::{
     Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan, QuarantineDocument, SetPlan,
 };
 use crate::core::retention::{PlanDigest, PlanDigestSyntax};
-use crate::core::{BackupId, Sequence, SetName};
+use crate::core::{BackupId, Position, SetName};
 use crate::pipeline::forget::Forgettable;
 use crate::pipeline::sweep;
 use crate::settings::SetSettings;
@@ -111,7 +111,7 @@ impl Service {
     pub async fn forget(&self, what: &str, options: &ForgetOptions, caller: &Caller) -> Result<ForgetOutcome, Problem> {
         let confirmed = options.confirm.as_deref().map(digest).transpose()?;
         let what = match lost(what) {
-            Some((set, sequence)) => Forgettable::Lost(set, sequence),
+            Some((set, position)) => Forgettable::Lost(set, position),
             None => Forgettable::Backup(view::resolve(self.repository()?, None, what)?),
         };
         let message = Forget { what, confirmed, caller: caller.clone() };
@@ -120,9 +120,9 @@ impl Service {
 }
 
 /// The place of a lost backup: `security:7`.
-fn lost(text: &str) -> Option<(SetName, Sequence)> {
-    let (set, sequence) = text.split_once(':')?;
-    Some((set.parse().ok()?, Sequence(sequence.parse().ok()?)))
+fn lost(text: &str) -> Option<(SetName, Position)> {
+    let (set, position) = text.split_once(':')?;
+    Some((set.parse().ok()?, position.parse().ok()?))
 }
 
 fn digest(text: &str) -> Result<PlanDigest, Problem> {

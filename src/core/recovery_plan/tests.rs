@@ -13,7 +13,7 @@ fn backup(sequence: u64) -> BackupFacts {
     let created = day(sequence);
     BackupFacts {
         id: BackupId::new(created, Digest::of(&sequence.to_be_bytes())),
-        sequence: Sequence(sequence),
+        position: Position::first(sequence),
         created,
         state: BackupState::Good,
         kind: BackupKind::Scheduled,
@@ -54,7 +54,7 @@ fn invalid() -> Live {
 fn done(backups: &[BackupFacts], file: FileFacts, ask: &Ask) -> Option<(&'static str, u64)> {
     let plan = plan(&[set(backups, &[file])], ask);
     let entry = plan.entries.first()?;
-    let from = |id| backups.iter().find(|backup| backup.id == id).unwrap().sequence.0;
+    let from = |id| backups.iter().find(|backup| backup.id == id).unwrap().position.sequence.0;
     Some((entry.action.as_str(), entry.chosen().map_or(0, |pick| from(pick.backup))))
 }
 
@@ -289,7 +289,7 @@ proptest! {
 
     #[test]
     fn every_missing_or_invalid_file_with_a_valid_copy_in_reach_is_restored(facts in any_facts()) {
-        let newest = facts.backups.iter().filter(|backup| is_good_version(backup)).map(|backup| backup.sequence).max();
+        let newest = facts.backups.iter().filter(|backup| is_good_version(backup)).map(|backup| backup.position).max();
         let entries = plan(std::slice::from_ref(&facts), &Ask::default()).entries;
         for file in facts.files.iter().filter(|file| file.is_named && !file.is_log) {
             let good = file.copies.iter().any(|copy| copy.is_valid && is_good_version(&facts.backups[copy.backup]));

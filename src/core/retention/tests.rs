@@ -23,7 +23,7 @@ pub(super) fn backup(sequence: u64, version: u8) -> Candidate {
     let created = day(sequence as i64);
     Candidate {
         id: BackupId::new(created, Digest::of(&sequence.to_be_bytes())),
-        sequence: Sequence(sequence),
+        position: Position::first(sequence),
         created,
         clock_suspect: false,
         superseded: None,
@@ -42,7 +42,7 @@ fn files(names: &[&str]) -> Arc<BTreeSet<String>> {
 /// The sequences that go, each with its reason's code.
 fn deleted(candidates: &[Candidate], rule: &Rule, now: DateTime<Utc>) -> Vec<(u64, &'static str)> {
     let plan = plan(candidates, rule, &FREE, now);
-    let sequence = |id| candidates.iter().find(|c| c.id == id).unwrap().sequence.0;
+    let sequence = |id| candidates.iter().find(|c| c.id == id).unwrap().position.sequence.0;
     plan.deletions().map(|(id, reason)| (sequence(id), reason.code())).collect()
 }
 
@@ -76,9 +76,9 @@ fn copies_of_what_did_not_change_never_take_away_since_when_it_is_so() {
                     sequence
                 })
                 .collect();
-            kept.retain(|candidate| !gone.contains(&candidate.sequence.0));
+            kept.retain(|candidate| !gone.contains(&candidate.position.sequence.0));
         }
-        let left: Vec<u64> = kept.iter().map(|candidate| candidate.sequence.0).collect();
+        let left: Vec<u64> = kept.iter().map(|candidate| candidate.position.sequence.0).collect();
         assert_eq!(left, [1, 2, 3, 23], "{policy}");
     }
 }
@@ -287,7 +287,7 @@ fn any_history() -> impl Strategy<Value = Vec<Candidate>> {
             history.sort_by_key(|candidate| candidate.created);
         }
         for (candidate, sequence) in history.iter_mut().zip(1..) {
-            candidate.sequence = Sequence(sequence);
+            candidate.position = Position::first(sequence);
             candidate.id = BackupId::new(candidate.created, Digest::of(&sequence.to_be_bytes()));
         }
         history
@@ -351,7 +351,7 @@ proptest! {
                 (_, BackupState::Suspect) => matches!(reason, DeleteReason::Expired { .. }),
                 (_, BackupState::Unverified | BackupState::Damaged) => false,
             };
-            prop_assert!(by_kind, "{} {:?} {:?}", candidate.sequence, candidate.state, reason);
+            prop_assert!(by_kind, "{} {:?} {:?}", candidate.position, candidate.state, reason);
         }
     }
 
@@ -384,7 +384,7 @@ proptest! {
         if let Some((newest, _)) = versions.last() {
             let since = |left: &[&Candidate]| {
                 let current = left.iter().rev().take_while(|c| c.version == newest.version);
-                current.last().map(|first| first.sequence)
+                current.last().map(|first| first.position)
             };
             let all: Vec<_> = versions.iter().map(|(c, _)| *c).collect();
             let kept = versions.iter().filter(|(_, decision)| matches!(decision, Decision::Keep(_)));

@@ -5,7 +5,7 @@ use chrono::DateTime;
 use super::*;
 use crate::core::retention::tests::{FREE, RULE, backup};
 use crate::core::retention::{Candidate, Policy, Rule, plan};
-use crate::core::{BackupId, Digest, Sequence};
+use crate::core::{BackupId, Digest, Position};
 
 const SPREAD: Rule = Rule { policy: Policy::Spread, ..RULE };
 const HOURS_A_DAY: i64 = 24;
@@ -33,8 +33,8 @@ impl Simulation {
         let mut unique = [0; 32];
         unique[..8].copy_from_slice(&self.made.to_be_bytes());
         let version = Digest::from_bytes(unique);
-        let (id, sequence) = (BackupId::new(now, version), Sequence(self.made));
-        self.kept.push(Candidate { id, sequence, created: now, version, ..self.template.clone() });
+        let (id, position) = (BackupId::new(now, version), Position::first(self.made));
+        self.kept.push(Candidate { id, position, created: now, version, ..self.template.clone() });
         let plan = plan(&self.kept, &self.rule, &FREE, now);
         assert_eq!(plan.hold(true), None, "hour {}", self.made);
         let gone: Vec<_> = plan.deletions().map(|(id, _)| id).collect();

@@ -1,0 +1,153 @@
+//! Rows of generations: documents that change, and of which no file is ever overwritten.
+//!
+//! Hazard: a document that is replaced has, for a moment or after damage, one state only. Here a new state is a new file,
+//! `NAME.<n>.json`; the highest that verifies counts, and the one before it stays. So the same tree is right on a disk and
+//! in a store where nothing can be overwritten.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Repository, WriteError, layout, sealed};
+use crate::storage::{Listed, Put, Storage, StorageError, StorageErrorKind, StoragePath};
+
+/// So many of the highest generations of a row are looked at.
+const MOST_LOOKED_AT: usize = 1000;
+
+/// How often a number that turns out to be taken is passed over.
+const MOST_TAKEN: usize = 100;
+
+/// The number of a generation, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Generation(pub u32);
+
+/// What is known of a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Row {
+    there: BTreeSet<Generation>,
+    counts: Option<Generation>,
+}
+
+/// A row that was read.
+pub(super) struct ReadRow<T> {
+    /// What the generation that counts says.
+    pub value: Option<T>,
+    /// The row.
+    pub row: Row,
+    /// What is wrong with those above it, or with all of them.
+    pub faults: Vec<String>,
+}
+
+impl Row {
+    /// Whether there is any generation, whatever it is worth.
+    pub fn is_begun(&self) -> bool {
+        !self.there.is_empty()
+    }
+
+    /// The generation that must be there, and right: the highest.
+    pub fn expected(&self) -> Option<Generation> {
+        self.there.last().copied()
+    }
+
+    /// Takes note that this generation was there.
+    pub fn miss(&mut self, generation: Generation) {
+        self.there.insert(generation);
+    }
+
+    /// Takes note that this generation is there and right.
+    pub fn note(&mut self, generation: Generation) {
+        self.there.insert(generation);
+        self.counts = self.counts.max(Some(generation));
+    }
+
+    /// The row when one more generation is known to have been there.
+    pub fn with_next_missed(&self) -> Self {
+        let mut row = self.clone();
+        row.miss(self.next());
+        row
+    }
+
+    fn next(&self) -> Generation {
+        self.there.last().map_or(Generation(1), |highest| Generation(highest.0.saturating_add(1)))
+    }
+}
+
+/// The generation of the row `name` that a file of this name is.
+pub(super) fn number(name: &str, file: &str) -> Option<Generation> {
+    let digits = file.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(".json")?;
+    let number: u32 = digits.parse().ok()?;
+    (number > 0 && number.to_string() == digits).then_some(Generation(number))
+}
+
+/// Reads the row `name` of a directory that holds these files.
+pub(super) fn read<T>(
+    storage: &dyn Storage,
+    directory: &StoragePath,
+    name: &'static str,
+    files: &[Listed],
+    limit_bytes: u64,
+    parse: impl Fn(&[u8]) -> Result<T, String>,
+) -> ReadRow<T> {
+    let there: BTreeSet<Generation> = files.iter().filter_map(|file| number(name, &file.name)).collect();
+    let mut read = ReadRow { value: None, row: Row { there, counts: None }, faults: Vec::new() };
+    for generation in read.row.there.iter().rev().take(MOST_LOOKED_AT) {
+        let path = layout::generation(directory, name, *generation);
+        let parsed = match storage.read(&path, limit_bytes) {
+            Ok(bytes) if !sealed::is_sealed(&bytes) => Err(sealed::BROKEN.to_owned()),
+            Ok(bytes) => parse(&bytes),
+            Err(error) => Err(error.source.to_string()),
+        };
+        match parsed {
+            Ok(value) => {
+                (read.value, read.row.counts) = (Some(value), Some(*generation));
+                break;
+            }
+            Err(fault) => read.faults.push(format!("{path}: {fault}")),
+        }
+    }
+    read
+}
+
+impl Repository {
+    /// Writes the next generation of a row, and removes those below the one that counted. What cannot be removed stays for
+    /// the next time.
+    pub(super) fn write_generation(
+        &self,
+        directory: &StoragePath,
+        name: &'static str,
+        row: &Row,
+        document: &[u8],
+    ) -> Result<Row, WriteError> {
+        self.require_format_2()?;
+        let (bytes, mut row) = (sealed::seal(document), row.clone());
+        let counted = row.counts;
+        for _ in 0..MOST_TAKEN {
+            let next = row.next();
+            let put = self.put_new_at_all_costs(&layout::generation(directory, name, next), &bytes)?;
+            row.there.insert(next);
+            if put == Put::Created {
+                row.counts = Some(next);
+                let below: Vec<Generation> =
+                    row.there.iter().copied().filter(|there| counted.is_some_and(|counted| *there < counted)).collect();
+                let paths: Vec<StoragePath> =
+                    below.iter().map(|below| layout::generation(directory, name, *below)).collect();
+                if !paths.is_empty() && self.storage.remove(&paths).is_ok() {
+                    row.there.retain(|there| !below.contains(there));
+                }
+                return Ok(row);
+            }
+        }
+        let path = layout::generation(directory, name, row.next()).to_string();
+        Err(StorageError::new("write", path, std::io::ErrorKind::AlreadyExists.into()).into())
+    }
+
+    fn put_new_at_all_costs(&self, path: &StoragePath, bytes: &[u8]) -> Result<Put, StorageError> {
+        match self.storage.put_new(path, bytes) {
+            Err(error) if error.kind == StorageErrorKind::NoSpace && self.release_reserve() => {
+                self.storage.put_new(path, bytes)
+            }
+            result => result,
+        }
+    }
+}
