@@ -142,6 +142,28 @@ fn it_restores_random_repositories_plain_and_encrypted_to_the_last_byte() {
 }
 
 #[test]
+fn it_takes_a_second_file_for_an_object_that_is_right() {
+    let mut random = fastrand::Rng::with_seed(seed());
+    let place = tempfile::tempdir().expect("a directory");
+    let (repository, versions) = grow(place.path(), Keys::default(), &mut random, 1);
+    let backup = &site::backups(&repository)[0];
+    for object in &backup.content.as_ref().expect("its manifest").manifest.envelope.objects {
+        let first = place.path().join(fiovana_app::repository::layout::object(&object.name).as_str());
+        let second = first.with_file_name(format!("{}.2", object.name));
+        fs::rename(&first, &second).expect("rename");
+        write(&first.with_file_name(format!("{}.1", object.name)), b"damaged, too");
+        let output = reader(place.path(), None, &["verify"]);
+        assert!(output.status.success(), "{}", text(&output));
+        write(&first, b"damaged");
+    }
+    assert!(restored(place.path(), None, "security", &backup.id.to_string()) == versions[0]);
+    let object = &backup.content.as_ref().expect("its manifest").manifest.envelope.objects[0];
+    let first = place.path().join(fiovana_app::repository::layout::object(&object.name).as_str());
+    write(&first.with_file_name(format!("{}.2", object.name)), b"damaged as well");
+    assert!(!reader(place.path(), None, &["verify"]).status.success());
+}
+
+#[test]
 fn it_calls_damaged_what_our_reader_calls_damaged() {
     let mut random = fastrand::Rng::with_seed(seed());
     let place = tempfile::tempdir().expect("a directory");

@@ -137,6 +137,12 @@ fn expected(repository: &Repository, file: &StoredFile) -> Option<String> {
 
 /// The right bytes, and where they came from.
 fn remedy(repository: &Repository, file: &StoredFile, pharmacy: &Pharmacy<'_>) -> Option<(Vec<u8>, Remedy)> {
+    // A second file may be right.
+    if let StoredFile::Object(name) = file
+        && let Ok(right) = repository.read_object(name, ReadFrom::Disk)
+    {
+        return Some((right, Remedy::Itself));
+    }
     let copied = pharmacy.copies.iter().find_map(|copy| {
         let theirs = copy.repository.counterpart(file)?;
         let bytes = copy.repository.read_stored(&theirs, ReadFrom::Disk).ok()?;

@@ -115,6 +115,9 @@ impl Backup {
     }
 }
 
+/// The second files for an object: how many bytes each has, by number.
+pub type SecondFiles = BTreeMap<u32, u64>;
+
 /// The objects that a backup needs, each once.
 fn object_names(content: &Content) -> impl Iterator<Item = Digest> {
     content.manifest.envelope.objects.iter().map(|object| object.name)
@@ -164,6 +167,7 @@ pub struct Catalogue {
     /// what is in packs for each set.
     chunks: HashMap<(Vec<Fingerprint>, Option<SetName>), HashMap<ChunkKey, Place>>,
     objects: HashMap<Digest, u64>,
+    second_files: HashMap<Digest, SecondFiles>,
     /// How many objects went since the places of what they held were forgotten.
     gone: usize,
     /// How many manifests refer to each object.
@@ -176,8 +180,13 @@ pub struct Catalogue {
 
 impl Catalogue {
     /// A catalogue of a repository that holds these objects (name and stored bytes), and no backup yet.
-    pub fn of_objects(objects: HashMap<Digest, u64>) -> Self {
-        Self { objects, ..Self::default() }
+    pub fn of_objects(objects: HashMap<Digest, u64>, second_files: HashMap<Digest, SecondFiles>) -> Self {
+        Self { objects, second_files, ..Self::default() }
+    }
+
+    /// The second files for an object: their numbers and stored bytes.
+    pub fn second_files(&self, name: &Digest) -> impl Iterator<Item = (u32, u64)> {
+        self.second_files.get(name).into_iter().flatten().map(|(number, bytes)| (*number, *bytes))
     }
 
     /// The sets that have backups, or had.
@@ -368,6 +377,7 @@ impl Catalogue {
     /// Forgets objects that are gone, and that their content is stored. What it costs goes by their number, and not by how
     /// many there are in all.
     pub fn remove_objects(&mut self, names: &[Digest]) {
+        names.iter().for_each(|name| drop(self.second_files.remove(name)));
         self.gone += names.iter().filter(|name| self.objects.remove(name).is_some()).count();
         // Content whose object is gone is not found any more; it is cleared out once as many went as are left.
         if self.gone > self.objects.len() {

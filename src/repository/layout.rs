@@ -6,6 +6,9 @@ use super::generations::Generation;
 use crate::core::{BackupId, Digest, SetName};
 use crate::storage::StoragePath;
 
+/// So many files for one object are looked at beside the first.
+pub const MAX_SECOND_FILES: u32 = 8;
+
 /// The file that makes a directory a repository.
 pub const REPOSITORY: &str = "repository.json";
 /// How to get files back without this program.
@@ -83,6 +86,17 @@ pub fn object(name: &Digest) -> StoragePath {
 /// A second file for an object of which the first is damaged and could not be replaced.
 pub fn second_object(name: &Digest, number: u32) -> StoragePath {
     well_formed(format!("{OBJECTS}/{:02x}/{name}.{number}", name.as_bytes()[0]))
+}
+
+/// The object that a file in a directory of objects is of, and its number if it is a second file; `None` for anything else.
+pub fn object_file(name: &str) -> Option<(Digest, Option<u32>)> {
+    match name.split_once('.') {
+        None => Some((name.parse().ok()?, None)),
+        Some((name, number)) => {
+            let number: u32 = number.parse().ok().filter(|n: &u32| n.to_string() == number)?;
+            (1..=MAX_SECOND_FILES).contains(&number).then_some((name.parse().ok()?, Some(number)))
+        }
+    }
 }
 
 /// The object whose place in the repository this is; `None` if it is no object's.

@@ -43,7 +43,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::core::{BackupId, Digest, Position, SetName};
-use crate::storage::{Durability, Freed, Put, Staged, Storage, StorageError, StorageErrorKind};
+use crate::storage::{Durability, Freed, Put, Staged, Storage, StorageError, StorageErrorKind, StoragePath};
 pub use audit::{AUDIT_KEY, AUDIT_MARKS, MAX_KEPT_BYTES};
 use catalogue::{Backup, Catalogue, Content, Finding};
 use encryption::Keys;
@@ -400,9 +400,17 @@ impl Repository {
                 names.iter().filter(|name| !catalogue.is_referenced(name) && catalogue.object(name).is_some());
             garbage.copied().collect()
         };
+        let files: Vec<StoragePath> = garbage.iter().flat_map(|name| self.files_of_object(name)).collect();
         // Forgotten first: what is half deleted after an error must not be shared any more.
         self.catalogue_mut().remove_objects(&garbage);
-        Ok(self.storage.remove_counted(&garbage.iter().map(layout::object).collect::<Vec<_>>(), freed)?)
+        Ok(self.storage.remove_counted(&files, freed)?)
+    }
+
+    /// Every file of an object.
+    fn files_of_object(&self, name: &Digest) -> Vec<StoragePath> {
+        let catalogue = self.catalogue();
+        let second = catalogue.second_files(name).map(|(number, _)| layout::second_object(name, number));
+        [layout::object(name)].into_iter().chain(second).collect()
     }
 }
 

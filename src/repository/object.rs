@@ -21,9 +21,6 @@ pub const MAX_PACK_BYTES: usize = 1 << 20;
 /// The most that a stored object can measure: incompressible content grows by a little.
 pub const MAX_STORED_BYTES: u64 = (CHUNK_BYTES + CHUNK_BYTES / 64 + 1024) as u64;
 
-/// So many files for one object are looked at beside the first.
-pub const MAX_SECOND_FILES: u32 = 8;
-
 /// Measured on JSON-lines logs: level 3 took 1.4 times as long for a first backup, and stored 8 % more.
 const ZSTD_LEVEL: i32 = 1;
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
 
-use super::catalogue::{Backup, Catalogue, Content, Finding, SetIndex};
+use super::catalogue::{Backup, Catalogue, Content, Finding, SecondFiles, SetIndex};
 use super::encryption::Keys;
 use super::generations::{self, Generation};
 use super::layout::{self, ManifestFile};
@@ -26,7 +26,10 @@ use crate::storage::{Durability, Listed, Put, Storage, StorageError, StorageErro
 pub(super) const RESTORE_TXT: &str = include_str!("RESTORE.txt");
 
 /// The SHA-256 of each text that was ever written as that and is so no more: none of them is damage.
-const OLDER_RESTORE_TXTS: [&str; 1] = ["0f67307b86d12ca3788d6cef06f8505b878f79091adffd8f62f7812e1d602fd1"];
+const OLDER_RESTORE_TXTS: [&str; 2] = [
+    "0f67307b86d12ca3788d6cef06f8505b878f79091adffd8f62f7812e1d602fd1",
+    "8762b19b8f5da9b2e0544c6a4ef5d3e9a2f509fce80ecc36ef0a253a855d9909",
+];
 
 /// Whether these bytes are instructions that this program or an older one writes.
 pub(super) fn are_instructions(bytes: &[u8]) -> bool {
@@ -111,7 +114,7 @@ impl Repository {
         if clear {
             report.cleared = clear_leftovers(storage.as_ref())?;
         }
-        let mut catalogue = Catalogue::of_objects(list_objects(storage.as_ref())?);
+        let mut catalogue = list_objects(storage.as_ref())?;
         catalogue.adopt_timelines(read_timelines(storage.as_ref(), &document.id, &mut report)?);
         let mut sets = verification::remembered_sets(storage.as_ref())?;
         for name in storage.list_directories(&layout::top(layout::MANIFESTS))? {
@@ -219,18 +222,26 @@ fn clear_leftovers(storage: &dyn Storage) -> Result<usize, StorageError> {
     directories.iter().try_fold(0, |cleared, directory| Ok(cleared + storage.clear_temporary(directory)?))
 }
 
-fn list_objects(storage: &dyn Storage) -> Result<HashMap<Digest, u64>, StorageError> {
-    let mut objects = HashMap::new();
+/// The objects that are there, and the second files for them. An object of which there are only such is there, too.
+fn list_objects(storage: &dyn Storage) -> Result<Catalogue, StorageError> {
+    let (mut objects, mut second_files) = (HashMap::new(), HashMap::<Digest, SecondFiles>::new());
     for first in 0..=u8::MAX {
         for file in storage.list(&layout::object_directory(first))? {
-            if let Ok(name) = file.name.parse::<Digest>()
-                && name.as_bytes()[0] == first
-            {
-                objects.insert(name, file.size_bytes);
+            match layout::object_file(&file.name).filter(|(name, _)| name.as_bytes()[0] == first) {
+                Some((name, None)) => drop(objects.insert(name, file.size_bytes)),
+                Some((name, Some(number))) => {
+                    second_files.entry(name).or_default().insert(number, file.size_bytes);
+                }
+                None => {}
             }
         }
     }
-    Ok(objects)
+    for (name, files) in &second_files {
+        if let Some(size_bytes) = files.values().next() {
+            objects.entry(*name).or_insert(*size_bytes);
+        }
+    }
+    Ok(Catalogue::of_objects(objects, second_files))
 }
 
 fn read_timelines(
@@ -351,7 +362,10 @@ fn mark_incomplete(catalogue: &mut Catalogue) {
             let envelope = &backup.content.as_ref()?.manifest.envelope;
             let fault = envelope.objects.iter().find_map(|object| match catalogue.object(&object.name) {
                 None => Some(format!("{} is absent", layout::object(&object.name))),
-                Some(stored_bytes) if stored_bytes != object.stored_bytes => {
+                Some(stored_bytes)
+                    if stored_bytes != object.stored_bytes
+                        && !catalogue.second_files(&object.name).any(|(_, bytes)| bytes == object.stored_bytes) =>
+                {
                     Some(format!("{} has another size than was stored", layout::object(&object.name)))
                 }
                 Some(_) => None,

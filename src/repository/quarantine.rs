@@ -91,9 +91,10 @@ impl Repository {
         Ok(())
     }
 
-    /// Moves a damaged object to quarantine whose right bytes cannot be had, so that a new backup can write it again.
+    /// Moves a damaged object to quarantine whose right bytes cannot be had, with all its files, so that a new backup can
+    /// write it again.
     pub fn condemn_object(&self, name: &Digest, note: &Note) -> Result<(), WriteError> {
-        self.move_aside(&layout::object(name), note)?;
+        self.files_of_object(name).iter().try_for_each(|path| self.move_aside(path, note))?;
         self.catalogue_mut().remove_objects(&[*name]);
         Ok(())
     }

@@ -5,9 +5,9 @@
 
 use super::catalogue::Content;
 use super::encryption::{Keys, OpenFault};
-use super::layout;
+use super::layout::{self, MAX_SECOND_FILES};
 use super::manifest::{self, MAX_MANIFEST_BYTES};
-use super::object::{self, Decoder, MAX_SECOND_FILES, MAX_STORED_BYTES, ObjectFault};
+use super::object::{self, Decoder, MAX_STORED_BYTES, ObjectFault};
 use super::wire::Manifest;
 use crate::core::{BackupId, Digest, SetName};
 use crate::storage::{Storage, StorageError, StorageErrorKind, StoragePath};

@@ -49,7 +49,7 @@ impl Repository {
     /// The same where the place itself cannot be opened: `near` is only asked for its space.
     pub fn vacant_at(location: String, near: Arc<dyn Storage>, id: Option<String>) -> Self {
         let document = RepositoryDocument { format: FORMAT, id: id.unwrap_or_default(), created: DateTime::UNIX_EPOCH };
-        let catalogue = RwLock::new(Catalogue::of_objects(Default::default()));
+        let catalogue = RwLock::new(Catalogue::default());
         let is_vacant = AtomicBool::new(true);
         let (format, upgraded) = (document.format.into(), AtomicBool::new(false));
         let storage = Arc::new(Vacant(near, location));
