@@ -8,6 +8,7 @@ mod repository;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use age::x25519::Identity;
 use fiovana_app::core::{BackupState, ChunkKey, Digest};
 use fiovana_app::pipeline::Progress;
 use fiovana_app::pipeline::archive::Archived;
@@ -15,6 +16,7 @@ use fiovana_app::pipeline::heal::{Copy, Healing, Pharmacy, heal};
 use fiovana_app::pipeline::restore::{Pick, restore_to};
 use fiovana_app::pipeline::verify::Verdict;
 use fiovana_app::repository::catalogue::Backup;
+use fiovana_app::repository::encryption::{Keys, Recipients, Sealing};
 use fiovana_app::repository::wire::Frame;
 use fiovana_app::repository::{Repository, StoredFile, layout};
 use fiovana_app::storage::faulty::Simulated;
@@ -358,6 +360,28 @@ fn a_damaged_pack_is_not_shared_and_the_next_backup_is_whole() {
         assert!(files.iter().filter(|(path, _)| *path != "new.txt").eq(source.files().iter()));
         assert!(next.position() > backup.position());
     });
+}
+
+#[test]
+fn of_an_encrypted_pack_what_lies_before_the_damage_comes_back() {
+    let (source, disk) = (Source::new("security"), site::new_disk());
+    (0..FILES).for_each(|number| source.write(&name(number), &lines(number, 22_000)));
+    let identity = Identity::generate();
+    let recipients = Recipients::new([identity.to_public()]).expect("a recipient");
+    let keys = Keys::new(Sealing::For(recipients), [identity]);
+    let repository = site::open(&disk).0;
+    repository.set_keys(keys);
+    let backup = back_up_now(&repository, &source.set, 1);
+    let path = layout::object(packs(&backup).first().unwrap()).to_string();
+    let last = bytes(&disk, &path).unwrap().len() - 1;
+    assert!(last > 2 * (64 << 10), "more than two blocks of an age file");
+    Damage::Flip { byte: last, bit: 1 }.apply(&disk, &path);
+    assert!(matches!(site::verdict(&repository, &backup), Verdict::Damaged(_)));
+    let files = source.files();
+    let lost = restored_one_by_one(&repository, &backup, &files);
+    let first_lost = lost.first().expect("the last block holds something");
+    assert!(lost.len() < files.len() / 2, "{} of {}", lost.len(), files.len());
+    assert!(lost.iter().eq(files.range(first_lost.clone()..).map(|(path, _)| path)), "all behind it, and no other");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod limits;
 mod logs;
 mod measure;
 mod serving;
+mod small_files;
 mod telling;
 
 use std::path::{Path, PathBuf};
@@ -44,6 +45,7 @@ fn main() {
     large(root, mib, &mut table);
     small(root, &mut table);
     many(root, &mut table);
+    small_files::back_up_and_restore(&root.join("small-files"), &mut table);
     janitor::planning(&mut table);
     janitor::collection(root, &mut table);
     telling::scrape(&root.join("scrape"), &mut table);

@@ -50,6 +50,15 @@ pub fn cp(files: &[PathBuf], to: &Path) -> f64 {
     seconds
 }
 
+/// Copies a directory with all that is in it, and syncs the copies.
+pub fn copied_tree(from: &Path, to: &Path) -> f64 {
+    timed(|| {
+        must(Command::new("cp").arg("-r").arg(from).arg(to));
+        files_below(to).iter().for_each(|file| File::open(file).and_then(|file| file.sync_all()).expect("sync"));
+    })
+    .0
+}
+
 /// Hashes the files one after the other.
 pub fn openssl(files: &[PathBuf]) -> f64 {
     timed(|| must(Command::new("openssl").args(["dgst", "-sha256"]).args(files))).0
