@@ -59,6 +59,8 @@ mod walk;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::files::NotPlain;
+
 pub use kept::Kept;
 pub use key::{Authenticator, Key};
 pub use log::{AuditLog, Unwritten};
@@ -88,12 +90,12 @@ pub enum AuditError {
         source: io::Error,
     },
     /// Something else than a file is in the log's place; it is neither followed nor written to.
-    #[error("{} is {found}, not a regular file: move it away, or name another log directory", path.display())]
+    #[error("{}: {found}, not a regular file: move it away, or name another log directory", path.display())]
     NotAFile {
         /// Where.
         path: PathBuf,
         /// What is there.
-        found: &'static str,
+        found: NotPlain,
     },
 }
 

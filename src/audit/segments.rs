@@ -7,17 +7,16 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::OFlags;
-use rustix::io::Errno;
 
 use super::AuditError;
 use super::key::{Authenticator, Standing};
 use super::lines::Backward;
 use super::packed;
 use super::record::{Head, Line, Link};
+use crate::files::NotPlain;
+use crate::files::plain::{Links, open_with};
 
 /// Endings of rotated files that were compressed in a way that is not read here.
 const COMPRESSED: [&str; 5] = [".bz2", ".lzma", ".lz4", ".lz", ".Z"];
@@ -70,7 +69,7 @@ pub(super) struct Segments {
     /// Those that were compressed in a way that is not read here.
     pub compressed: Vec<PathBuf>,
     /// What is in the place of the live file, if it is no file.
-    pub obstacle: Option<&'static str>,
+    pub obstacle: Option<NotPlain>,
 }
 
 /// Files, open.
@@ -132,21 +131,13 @@ impl Segments {
 
 /// Opens `path` with `options`, not following a symlink; `None` if nothing is there.
 pub(super) fn open(path: &Path, options: &mut OpenOptions) -> Result<Option<File>, AuditError> {
-    let not_a_file = |found| Err(AuditError::NotAFile { path: path.to_owned(), found });
-    // A FIFO must not make us wait for its other end.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = match options.custom_flags(flags.bits() as i32).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) if error.kind() == ErrorKind::IsADirectory => return not_a_file("a directory"),
-        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => return not_a_file("a symbolic link"),
-        Err(source) => return Err(AuditError::at("open", path)(source)),
-    };
-    let kind = file.metadata().map_err(AuditError::at("stat", path))?.file_type();
-    match () {
-        () if kind.is_file() => Ok(Some(file)),
-        () if kind.is_dir() => not_a_file("a directory"),
-        () => not_a_file("a device or a pipe"),
+    match open_with(path, options, Links::Refuse) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => match NotPlain::of(&error) {
+            Some(found) => Err(AuditError::NotAFile { path: path.to_owned(), found }),
+            None => Err(AuditError::at("open", path)(error)),
+        },
     }
 }
 

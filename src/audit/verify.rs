@@ -22,6 +22,7 @@ pub use super::walk::Fault;
 use super::walk::{Found, Loose, Place, Walk, key};
 use super::{AuditError, opening, packed};
 use crate::core::Digest;
+use crate::files::NotPlain;
 
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,7 +36,7 @@ pub struct ChainReport {
     /// Records that may be in files that cannot be read, as inclusive ranges.
     pub unread: Vec<(u64, u64)>,
     /// What is in the place of the log, if it is no file.
-    pub obstacle: Option<&'static str>,
+    pub obstacle: Option<NotPlain>,
     /// Names the key that records were authenticated with; `None` if none is at hand.
     pub key: Option<Digest>,
     /// Records that carry an authentication for which no key is at hand.

@@ -8,10 +8,10 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::layout;
+use crate::files::plain::{Links, open_with};
 use crate::storage::StorageErrorKind;
 
 const MAX_LOCK_BYTES: u64 = 4096;
@@ -69,15 +69,9 @@ impl Lock {
         let path = root.join(layout::LOCK);
         let io = |error| LockError::Io(path.clone(), error);
         refuse_network(root)?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(OFlags::NOFOLLOW.bits() as i32)
-            .open(&path)
-            .map_err(io)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = open_with(&path, &mut options, Links::Refuse).map_err(io)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LockError::Held(read_holder(&mut file))),
@@ -99,7 +93,7 @@ impl Lock {
         let path = root.join(layout::LOCK);
         let io = |error| LockError::Io(path.clone(), error);
         refuse_network(root)?;
-        let opened = File::open(&path).map(|file| (file, path.clone()));
+        let opened = open_with(&path, OpenOptions::new().read(true), Links::Refuse).map(|file| (file, path.clone()));
         let (mut file, path) = opened.or_else(|_| File::open(root).map(|file| (file, root.to_owned()))).map_err(io)?;
         let io = |error| LockError::Io(path.clone(), error);
         match file.try_lock() {
@@ -190,7 +184,7 @@ impl HeldPlace {
 
 /// Who holds the lock of the repository at `root` right now; `None` if nobody does, or nothing can be learnt.
 pub fn holder(root: &Path) -> Option<Holder> {
-    let mut file = File::open(root.join(layout::LOCK)).ok()?;
+    let mut file = open_with(&root.join(layout::LOCK), OpenOptions::new().read(true), Links::Refuse).ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => read_holder(&mut file),
         _ => None,

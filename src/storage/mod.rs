@@ -22,6 +22,8 @@ use std::io;
 
 pub use path::{StoragePath, StoragePathError};
 
+use crate::files::NotPlain;
+
 /// A place that holds a repository. Every call blocks; all may be made from many threads at once.
 pub trait Storage: Send + Sync + 'static {
     /// Writes `bytes` aside for `path`: neither durable nor visible yet.
@@ -213,6 +215,7 @@ impl StorageErrorKind {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
             io::ErrorKind::FileTooLarge => Self::TooLarge,
             io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => Self::WrongType,
+            _ if NotPlain::of(error).is_some() => Self::WrongType,
             // Where the kind has no stable name: a symlink that was not to be followed.
             _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Self::WrongType,
             _ => Self::Io,
