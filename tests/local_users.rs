@@ -430,3 +430,44 @@ fn an_installations_commands_find_their_way_whoever_runs_them() {
     }
     assert_eq!(code(daemon.terminate()), 0);
 }
+
+/// Follows the events, as whoever this thread is: the connection, and the status of the answer.
+fn follow(address: SocketAddr, token: Option<&str>) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    write!(stream, "GET /api/events HTTP/1.1\r\nHost: localhost\r\n{token}\r\n").unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    (stream, String::from_utf8_lossy(&status[9..]).into_owned())
+}
+
+#[test]
+fn whoever_takes_all_they_can_leaves_a_place_to_others_and_to_root() {
+    if !can_be_somebody_else() {
+        return;
+    }
+    let installation = Installation::new();
+    let daemon = installation.start();
+    daemon.settle();
+    let tokens = String::from_utf8(files::read(&installation.path("backups/state/api-tokens"))).unwrap();
+    let token = |right: &str| {
+        let line = tokens.lines().find(|line| line.contains(right) && !line.starts_with('#')).unwrap();
+        line.split_whitespace().last().unwrap().to_owned()
+    };
+    let (operate, read, address) = (token("operate"), token("read"), address(&daemon));
+    let taken = as_user(STRANGER, || (0..40).map(|_| follow(address, Some(&operate))).collect::<Vec<_>>());
+    let admitted = taken.iter().filter(|(_, status)| status == "200").count();
+    assert!((1..32).contains(&admitted), "{admitted} of 32 places for one token");
+    assert!(taken.iter().all(|(_, status)| status == "200" || status == "503"), "{taken:?}");
+    // Another token has a share of its own, and whatever others took, root has a place.
+    let (_other, status) = as_user(STRANGER, || follow(address, Some(&read)));
+    assert_eq!(status, "200");
+    let more = as_user(STRANGER, || (0..40).map(|_| follow(address, Some(&read))).collect::<Vec<_>>());
+    let (_root, status) = follow(address, None);
+    assert_eq!(status, "200");
+    drop((taken, more));
+    daemon.wait("the places to be free again", |_| {
+        as_user(STRANGER, || follow(address, Some(&operate)).1 == "200").then_some(())
+    });
+}

@@ -7,7 +7,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONTENT_LENGTH, FORWARDED, HOST, HeaderName, ORIGIN, VIA, X_FORWARDED_FOR};
+use actix_web::http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, FORWARDED, HOST, HeaderName, ORIGIN, VIA, X_FORWARDED_FOR,
+};
 
 use crate::api::{Problem, ProblemKind};
 
@@ -17,6 +19,9 @@ use super::problem::too_large;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+/// Says that a program sends this: no page of another site can.
+const FIOVANA_REQUEST: HeaderName = HeaderName::from_static("x-fiovana-request");
 
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
@@ -43,6 +48,28 @@ pub(super) fn admit(request: &HttpRequest, hosts: &Hosts, has_token: bool, body_
         return Err(too_large(body_bytes));
     }
     Ok(())
+}
+
+/// Refuses a change that a page could have had its reader's browser ask for, where the browser is too old to say so: a form
+/// has neither a body of JSON nor headers of its own (Fetch Standard, "CORS-safelisted request-header"). A user of this
+/// machine whom the service knows is a program unless the request has an `Origin`, as the procedures' calls have none.
+pub(super) fn require_program(request: &HttpRequest, is_known: bool) -> Result<(), Problem> {
+    let headers = request.headers();
+    let is_json = || {
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+    };
+    let is_program = request.method().is_safe()
+        || is_known && !headers.contains_key(ORIGIN)
+        || headers.contains_key(AUTHORIZATION)
+        || headers.contains_key(FIOVANA_REQUEST)
+        || is_json();
+    match is_program {
+        true => Ok(()),
+        false => Err(forbidden(format!(
+            "a page could have sent this: send it as `Content-Type: application/json`, or with a header {FIOVANA_REQUEST}: 1"
+        ))),
+    }
 }
 
 /// The one `Host` that every request of HTTP/1.1 has (RFC 9112, 3.2).

@@ -15,7 +15,7 @@ use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, Route};
 use crate::actors::service::Caller;
 use crate::api::{Problem, ProblemKind};
 
-use super::admission::{admit, is_forwarded};
+use super::admission::{admit, is_forwarded, require_program};
 use super::api::Api;
 use super::auth::{self, Need};
 use super::peers::Peer;
@@ -61,6 +61,7 @@ async fn let_in<A: Api>(shared: &Shared<A>, request: &HttpRequest, need: Need) -
     if let Peer::OfSocket(uid) = peer {
         shared.admit_user(uid, &caller)?;
         admit(request, &shared.hosts, true, shared.limits.body_bytes)?;
+        require_program(request, true)?;
         return Ok(caller);
     }
     // Whoever stands behind a proxy is not the user that the proxy runs as.
@@ -68,6 +69,7 @@ async fn let_in<A: Api>(shared: &Shared<A>, request: &HttpRequest, need: Need) -
     let token = auth::presented(request)?.map(str::to_owned);
     let bearer = shared.authorise(token, need, known.is_some(), &caller).await?;
     admit(request, &shared.hosts, bearer.is_some(), shared.limits.body_bytes)?;
+    require_program(request, known.is_some())?;
     Ok(match bearer {
         Some(bearer) => Caller { principal: format!("token:{}", bearer.name), ..caller },
         None => caller,

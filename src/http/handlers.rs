@@ -108,8 +108,13 @@ pub(super) async fn jobs<A: Api>(shared: Data<Shared<A>>) -> Answer {
     ok(&shared.jobs.list())
 }
 
-pub(super) async fn job<A: Api>(shared: Data<Shared<A>>, id: Path<String>, preferences: Preferences) -> Answer {
-    let (job, applied) = shared.job(id.parse().map_err(malformed)?, preferences).await?;
+pub(super) async fn job<A: Api>(
+    shared: Data<Shared<A>>,
+    id: Path<String>,
+    caller: Caller,
+    preferences: Preferences,
+) -> Answer {
+    let (job, applied) = shared.job(id.parse().map_err(malformed)?, &caller, preferences).await?;
     let mut response = ok(&job)?;
     applied.tell(response.headers_mut());
     Ok(response)

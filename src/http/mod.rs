@@ -28,6 +28,7 @@ mod preferences;
 mod problem;
 mod routes;
 mod shared;
+mod shares;
 mod socket;
 mod target;
 mod tls;

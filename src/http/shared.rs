@@ -6,8 +6,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 use crate::actors::problems::chain;
 use crate::actors::service::Caller;
 use crate::api::{Problem, ProblemKind};
@@ -20,15 +18,16 @@ use super::api::Api;
 use super::auth::{self, Denial, Need, Rejections, Rule};
 use super::jobs::Jobs;
 use super::limits::Limits;
+use super::shares::{Place, Places, Sharer};
 use super::users::LocalUsers;
 
 /// What all requests share.
 pub(super) struct Shared<A> {
     pub api: A,
-    operations: Arc<Semaphore>,
-    downloads: Arc<Semaphore>,
-    followers: Arc<Semaphore>,
-    pub waiters: Semaphore,
+    operations: Arc<Places>,
+    downloads: Arc<Places>,
+    followers: Arc<Places>,
+    waiters: Arc<Places>,
     pub jobs: Arc<Jobs>,
     tokens: Tokens,
     rejections: Mutex<Rejections>,
@@ -49,19 +48,15 @@ impl<A: Api> Shared<A> {
         (hosts, rule, users): (Hosts, Rule, Arc<LocalUsers>),
         limits: Limits,
     ) -> Self {
-        let operations = Arc::new(Semaphore::new(limits.operations));
-        let rejections = Mutex::default();
-        let downloads = Arc::new(Semaphore::new(limits.downloads));
-        let followers = Arc::new(Semaphore::new(limits.followers));
         Self {
             api,
-            operations,
-            downloads,
-            followers,
-            waiters: Semaphore::new(limits.waiters),
+            operations: Places::new(limits.operations, "operations are under way"),
+            downloads: Places::new(limits.downloads, "files are being handed out"),
+            followers: Places::new(limits.followers, "clients follow the events"),
+            waiters: Places::new(limits.waiters, "clients wait for a job"),
             jobs: Arc::default(),
             tokens,
-            rejections,
+            rejections: Mutex::default(),
             clock,
             observer,
             hosts,
@@ -159,31 +154,44 @@ impl<A: Api> Shared<A> {
         rejections.count(&caller.principal, self.clock.uptime())
     }
 
-    /// The right to begin an operation, until it is dropped; refused if too many are under way.
-    pub fn admit_operation(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        admit(&self.operations, self.limits.operations, "operations are under way")
+    /// The right of this caller to begin an operation, until it is dropped; refused if too many are under way.
+    pub fn admit_operation(&self, caller: &Caller) -> Result<Place, Problem> {
+        self.operations.take(self.sharer(caller))
     }
 
     /// The same for a file to be handed out.
-    pub fn admit_download(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        admit(&self.downloads, self.limits.downloads, "files are being handed out")
+    pub fn admit_download(&self, caller: &Caller) -> Result<Place, Problem> {
+        self.downloads.take(self.sharer(caller))
     }
 
     /// The same for somebody who follows what happens.
-    pub fn admit_follower(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        admit(&self.followers, self.limits.followers, "clients follow the events")
+    pub fn admit_follower(&self, caller: &Caller) -> Result<Place, Problem> {
+        self.followers.take(self.sharer(caller))
+    }
+
+    /// The same for somebody who waits for the end of a job.
+    pub fn admit_waiter(&self, caller: &Caller) -> Result<Place, Problem> {
+        self.waiters.take(self.sharer(caller))
+    }
+
+    fn sharer(&self, caller: &Caller) -> Sharer {
+        let uid = caller.principal.strip_prefix("uid:").and_then(|uid| uid.parse().ok());
+        match uid.is_some_and(|uid| self.users.is_operator(uid)) {
+            true => Sharer::Operator,
+            false => Sharer::Other(caller.principal.clone()),
+        }
     }
 
     /// Runs an operation to its end, even if whoever asked for it hangs up. Refused if too many are under way.
-    pub async fn operate<T, W>(&self, operation: impl FnOnce(A) -> W) -> Result<T, Problem>
+    pub async fn operate<T, W>(&self, caller: Caller, operation: impl FnOnce(A, Caller) -> W) -> Result<T, Problem>
     where
         T: 'static,
         W: Future<Output = Result<T, Problem>> + 'static,
     {
-        let permit = self.admit_operation()?;
-        let work = operation(self.api.clone());
+        let place = self.admit_operation(&caller)?;
+        let work = operation(self.api.clone(), caller);
         let task = actix_rt::spawn(async move {
-            let _permit = permit;
+            let _place = place;
             work.await
         });
         task.await.map_err(|_| broken_off())?
@@ -200,12 +208,6 @@ impl<A: Api> Shared<A> {
         let api = self.api.clone();
         actix_rt::task::spawn_blocking(move || question(api)).await.map_err(|_| broken_off())
     }
-}
-
-fn admit(slots: &Arc<Semaphore>, limit: usize, what: &str) -> Result<OwnedSemaphorePermit, Problem> {
-    Arc::clone(slots).try_acquire_owned().map_err(|_| {
-        Problem::new(ProblemKind::Unavailable, format!("{limit} {what}, and no more may: try again when one is done"))
-    })
 }
 
 pub(super) fn broken_off() -> Problem {

@@ -79,7 +79,7 @@ impl<A: Api> Shared<A> {
         T: Serialize + 'static,
         W: Future<Output = Result<T, Problem>> + 'static,
     {
-        let permit = self.admit_operation()?;
+        let place = self.admit_operation(&caller)?;
         // Dropped with this future when the client hangs up.
         let (_present, presence) = Presence::guarded();
         let presence = if preferences.asynchronous { Presence::default() } else { presence };
@@ -87,7 +87,7 @@ impl<A: Api> Shared<A> {
         let id = self.jobs.begin(operation, caller.clone(), self.clock.now());
         let (work, jobs, clock) = (work(self.api.clone(), caller), Arc::clone(&self.jobs), Arc::clone(&self.clock));
         let mut task = actix_rt::spawn(async move {
-            let _permit = permit;
+            let _place = place;
             let unless_ended = BrokenOff { jobs: &jobs, id, clock: clock.as_ref() };
             let result = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(broken_off()));
             jobs.end(id, clock.now(), &result);
@@ -110,8 +110,13 @@ impl<A: Api> Shared<A> {
     }
 
     /// The job as it is once it ended, or after the preferred wait; at once if too many wait. With it, what was applied.
-    pub async fn job(&self, id: JobId, preferences: Preferences) -> Result<(JobDocument, Preferences), Problem> {
-        let (Some(wait), Ok(_permit)) = (preferences.wait, self.waiters.try_acquire()) else {
+    pub async fn job(
+        &self,
+        id: JobId,
+        caller: &Caller,
+        preferences: Preferences,
+    ) -> Result<(JobDocument, Preferences), Problem> {
+        let (Some(wait), Ok(_place)) = (preferences.wait, self.admit_waiter(caller)) else {
             return Ok((self.jobs.get(id)?, Preferences::default()));
         };
         // Whether it ended or not is in the document.

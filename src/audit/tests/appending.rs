@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::audit::testing::{Scratch, append_each, entry};
 use crate::audit::{AuditError, AuditLog, Finding, Head, Wanted, read_records};
 use crate::core::Digest;
+use crate::files::NotPlain;
 
 const EVENTS: [&str; 3] = ["ServiceStarted", "BackupStarted", "BackupCompleted"];
 
@@ -188,7 +189,7 @@ fn what_is_no_file_is_refused_by_name() {
     let directory = scratch.beside("directory.log");
     fs::create_dir(&directory).unwrap();
     for (path, found) in
-        [(link, "a symbolic link"), (directory, "a directory"), ("/dev/null".into(), "a device or a pipe")]
+        [(link, NotPlain::Link), (directory, NotPlain::Directory), ("/dev/null".into(), NotPlain::Special)]
     {
         let error = AuditLog::open(&path, None, scratch.memory.clone()).unwrap_err();
         assert!(matches!(error, AuditError::NotAFile { found: it, .. } if it == found), "{error}");

@@ -26,5 +26,5 @@ pub(in crate::http) async fn audit<A: Api>(shared: Data<Shared<A>>, request: Htt
 }
 
 pub(in crate::http) async fn accept<A: Api>(shared: Data<Shared<A>>, caller: Caller, _: Options<NoOptions>) -> Answer {
-    ok(&shared.operate(async move |api| api.accept_audit(&caller).await).await?)
+    ok(&shared.operate(caller, async move |api, caller| api.accept_audit(&caller).await).await?)
 }

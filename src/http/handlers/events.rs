@@ -12,6 +12,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
 
 use super::Answer;
+use crate::actors::service::Caller;
 use crate::api::Problem;
 use crate::http::api::Api;
 use crate::http::patience::Patient;
@@ -20,8 +21,8 @@ use crate::telemetry::{Follower, News};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-pub(in crate::http) async fn events<A: Api>(shared: Data<Shared<A>>, request: HttpRequest) -> Answer {
-    let permit = shared.admit_follower()?;
+pub(in crate::http) async fn events<A: Api>(shared: Data<Shared<A>>, caller: Caller, request: HttpRequest) -> Answer {
+    let place = shared.admit_follower(&caller)?;
     let after = request.headers().get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
     let follower = shared.api.follow(after);
     let mut response = HttpResponse::Ok();
@@ -30,10 +31,10 @@ pub(in crate::http) async fn events<A: Api>(shared: Data<Shared<A>>, request: Ht
         return Ok(response.finish());
     }
     let (heartbeat, patience) = (shared.limits.heartbeat, shared.limits.body_patience);
-    let told = stream::unfold((follower, permit, true), move |(mut follower, permit, is_first)| async move {
+    let told = stream::unfold((follower, place, true), move |(mut follower, place, is_first)| async move {
         // Something at once, so that whoever waits for the head has it.
         let text = if is_first { ": live\n\n".to_owned() } else { next(&mut follower, heartbeat).await? };
-        Some((Ok::<_, Problem>(Bytes::from(text)), (follower, permit, false)))
+        Some((Ok::<_, Problem>(Bytes::from(text)), (follower, place, false)))
     });
     Ok(response.streaming(Patient::new(told, patience)))
 }

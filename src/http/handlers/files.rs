@@ -28,7 +28,7 @@ pub(in crate::http) async fn file<A: Api>(
 ) -> Answer {
     let (id, name) = path.into_inner();
     let id = reference(id)?;
-    let permit = shared.admit_download()?;
+    let place = shared.admit_download(&caller)?;
     let Download { file, content } = shared.ask(move |api| api.download(&id, &name, &caller)).await??;
     let mut response = HttpResponse::Ok();
     response
@@ -40,9 +40,9 @@ pub(in crate::http) async fn file<A: Api>(
     }
     let (content, first) = next(content).await?;
     let first = first.transpose()?.unwrap_or_default();
-    let rest = stream::try_unfold((content, permit), |(content, permit)| async move {
+    let rest = stream::try_unfold((content, place), |(content, place)| async move {
         let (content, chunk) = next(content).await?;
-        Ok(chunk.transpose()?.map(|chunk| (Bytes::from(chunk), (content, permit))))
+        Ok(chunk.transpose()?.map(|chunk| (Bytes::from(chunk), (content, place))))
     });
     let whole = stream::iter([Ok(Bytes::from(first))]).chain(rest);
     Ok(response.body(SizedStream::new(file.size_bytes, Patient::new(whole, shared.limits.body_patience))))

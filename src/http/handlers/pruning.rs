@@ -37,7 +37,7 @@ pub(in crate::http) async fn accept_clock<A: Api>(
     caller: Caller,
     _: Options<NoOptions>,
 ) -> Answer {
-    ok(&shared.operate(async move |api| api.accept_clock(&caller).await).await?)
+    ok(&shared.operate(caller, async move |api, caller| api.accept_clock(&caller).await).await?)
 }
 
 pub(in crate::http) async fn pin<A: Api>(
@@ -60,7 +60,7 @@ pub(in crate::http) async fn unpin<A: Api>(
 
 async fn set_pinned<A: Api>(shared: Data<Shared<A>>, id: Path<String>, caller: Caller, pinned: bool) -> Answer {
     let id = reference(id.into_inner())?;
-    ok(&shared.operate(async move |api| api.set_pinned(&id, pinned, &caller).await).await?)
+    ok(&shared.operate(caller, async move |api, caller| api.set_pinned(&id, pinned, &caller).await).await?)
 }
 
 pub(in crate::http) async fn forget<A: Api>(
@@ -70,7 +70,7 @@ pub(in crate::http) async fn forget<A: Api>(
     options: Options<ForgetOptions>,
 ) -> Result<HttpResponse, Problem> {
     let (what, Options(options)) = (forgettable(what.into_inner())?, options);
-    ok(&shared.operate(async move |api| api.forget(&what, &options, &caller).await).await?)
+    ok(&shared.operate(caller, async move |api, caller| api.forget(&what, &options, &caller).await).await?)
 }
 
 /// The text, if it is a reference, or the place of a lost backup: `SET:SEQUENCE`.

@@ -31,7 +31,7 @@ pub(crate) async fn recovery<A: Api>(shared: Data<Shared<A>>) -> Answer {
 }
 
 pub(crate) async fn enter_recovery<A: Api>(shared: Data<Shared<A>>, caller: Caller, _: Options<NoOptions>) -> Answer {
-    ok(&shared.operate(async move |api| api.enter_recovery(&caller).await).await?)
+    ok(&shared.operate(caller, async move |api, caller| api.enter_recovery(&caller).await).await?)
 }
 
 pub(crate) async fn exit_recovery<A: Api>(
@@ -40,12 +40,12 @@ pub(crate) async fn exit_recovery<A: Api>(
     options: Options<ExitOptions>,
 ) -> Answer {
     let Options(ExitOptions { acknowledge }) = options;
-    ok(&shared.operate(async move |api| api.exit_recovery(acknowledge, &caller).await).await?)
+    ok(&shared.operate(caller, async move |api, caller| api.exit_recovery(acknowledge, &caller).await).await?)
 }
 
 pub(crate) async fn plan<A: Api>(shared: Data<Shared<A>>, caller: Caller, options: Options<PlanOptions>) -> Answer {
     let Options(options) = options;
-    ok(&shared.operate(async move |api| api.plan(&options, &caller).await).await?)
+    ok(&shared.operate(caller, async move |api, caller| api.plan(&options, &caller).await).await?)
 }
 
 pub(crate) async fn apply<A: Api>(
@@ -73,8 +73,8 @@ pub(crate) async fn diff<A: Api>(
     let after = query.against.filter(|against| against != "live");
     let after = after.map(|against| against.parse::<BackupRef>()).transpose().map_err(malformed)?;
     if query.show_secrets == Some(true) {
-        let operation = async move |api: A| api.diff_with_secrets(&before, after.as_ref(), &caller).await;
-        return ok(&shared.operate(operation).await?);
+        let operation = async move |api: A, caller| api.diff_with_secrets(&before, after.as_ref(), &caller).await;
+        return ok(&shared.operate(caller, operation).await?);
     }
     ok(&shared.ask(move |api| api.diff(&before, after.as_ref())).await??)
 }

@@ -136,7 +136,7 @@ fn a_body_that_goes_on_after_its_answer_is_not_read_for_ever() {
     let mut endless = unwanted_body(&door);
     endless.set_write_timeout(Some(PATIENCE)).unwrap();
     let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
-    let refused = (0..1 << 17).find_map(|_| endless.write_all(&chunk).err()).expect("8 GiB were read");
+    let refused = (0..1 << 20).find_map(|_| endless.write_all(&chunk).err()).expect("64 GiB were read");
     assert!(matches!(refused.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{refused}");
 }
 

@@ -143,14 +143,41 @@ fn a_page_of_another_site_changes_nothing() {
 #[test]
 fn own_pages_programs_and_readers_are_let_in() {
     let door = Door::open();
-    for header in ["Origin: http://localhost:8080", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: none", "A: b"] {
+    for header in ["Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: none", "A: b"] {
         assert_eq!(door.send("POST /api/backup/security", &[header], "").status, 201, "{header}");
+    }
+    // A page changes something only by a request that no form of another page can be.
+    let origin = "Origin: http://localhost:8080";
+    for meant in
+        ["Content-Type: application/json", "Content-Type: Application/JSON; charset=utf-8", "X-Fiovana-Request: 1"]
+    {
+        assert_eq!(door.send("POST /api/backup/security", &[origin, meant], "").status, 201, "{meant}");
     }
     // Who follows a link reads what is there; the page with the link does not.
     let followed = ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"];
     let reply = door.send("GET /api/status", &followed, "");
     assert_eq!(reply.status, 200);
     assert!(!reply.headers.iter().any(|(name, _)| name.starts_with("access-control")));
+}
+
+#[test]
+fn what_a_form_could_have_sent_changes_nothing() {
+    let door = Door::open();
+    let origin = "Origin: http://localhost:8080";
+    for form in [
+        "A: b",
+        "Content-Type: application/x-www-form-urlencoded",
+        "Content-Type: multipart/form-data; boundary=x",
+        "Content-Type: text/plain; application/json",
+        "Content-Type: application/jsonp",
+    ] {
+        for line in ["POST /api/backup/security", "PUT /api/backup/1/pin", "POST /api/recovery/exit"] {
+            door.send(line, &[origin, form], "").problem(ProblemKind::Forbidden);
+        }
+        // It only looks.
+        assert_eq!(door.send("GET /api/status", &[origin, form], "").status, 200);
+    }
+    assert_eq!(door.fake.calls(), ["status"; 5]);
 }
 
 #[test]
