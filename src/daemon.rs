@@ -31,6 +31,7 @@ use crate::http::{self, Access, Certificate, Entrances, SocketError, TlsError};
 use crate::keys::{self as key_files, KeyError};
 use crate::private_file::PrivateFileError;
 use crate::repository::lock::{Lock, LockError};
+use crate::repository::place::refuse_foreign;
 use crate::repository::replica::{Replica, ReplicaError};
 use crate::repository::{OpenError, Repository};
 use crate::settings::{LogFormat, Settings, SettingsErrors, Sources};
@@ -185,7 +186,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         // Commands will say that they cannot reach us; backups go on.
         tracing::warn!("{}", chain(&error));
     }
-    let tokens = tokens(&settings, address)?;
+    let tokens = tokens(&settings, address, lock.is_some())?;
     if opening.missing.is_none() {
         // Where there is none from the start, one that comes is for the next start.
         opening.place = lock.as_ref().and_then(|lock| lock.place(&settings.backup.backup_directory));
@@ -254,9 +255,13 @@ async fn serve(
     Ok(())
 }
 
-/// The tokens of the API, made if there are none yet. On loopback the service can do without.
-fn tokens(settings: &Settings, address: SocketAddr) -> Result<Tokens, Failure> {
+/// The tokens of the API, made if there are none yet. On loopback the service can do without, and
+/// makes none in a backup directory that it cannot use.
+fn tokens(settings: &Settings, address: SocketAddr, may_write: bool) -> Result<Tokens, Failure> {
     let tokens = Tokens::at(api_tokens(settings));
+    if !may_write && address.ip().is_loopback() {
+        return Ok(tokens);
+    }
     let prepared = match tokens.prepare() {
         Err(_) if settings.recovery_mode => emergency::replace_tokens(&api_tokens(settings), &tokens),
         prepared => prepared,
@@ -374,13 +379,14 @@ pub fn open_replicas_readonly(settings: &Settings) -> impl Iterator<Item = Resul
 pub fn init(settings: &Settings) -> Result<Repository, Failure> {
     let directory = &settings.backup.backup_directory;
     create_directory(directory)?;
-    let _lock = Lock::acquire(directory)?;
     let storage = storage(directory)?;
+    refuse_foreign(directory, storage.as_ref())?;
+    let lock = Lock::acquire(directory)?;
     match Repository::open(storage.clone(), false) {
         Ok(_) => Err(OpenError::Exists(storage.location()).into()),
         Err(OpenError::Absent(_)) => {
             Repository::create(storage.clone(), SystemClock::start().now())?;
-            let (repository, _) = Repository::open(storage, false)?;
+            let (repository, _) = Repository::open(storage, lock.follows_a_crash())?;
             opening::remember(settings, repository.id());
             Ok(repository)
         }

@@ -256,7 +256,8 @@ fn a_repository_that_is_gone_with_every_copy_is_never_begun_anew() {
     // Its disk is mounted again.
     std::fs::remove_dir_all(installation.path("backups")).unwrap();
     std::fs::rename(installation.path("away"), installation.path("backups")).unwrap();
-    assert_eq!(installation.start().status()["mode"]["name"], "normal");
+    let daemon = installation.start();
+    daemon.wait("normal mode", |daemon| (daemon.status()["mode"]["name"] == "normal").then_some(()));
 }
 
 #[test]

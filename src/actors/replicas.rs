@@ -112,7 +112,10 @@ impl From<&ReplicaError> for Fault {
     fn from(error: &ReplicaError) -> Self {
         let code = match error {
             ReplicaError::Absent(_) => "absent",
-            ReplicaError::Foreign { .. } | ReplicaError::Occupied(_) | ReplicaError::Original(_) => "foreign",
+            ReplicaError::Foreign { .. }
+            | ReplicaError::Occupied { .. }
+            | ReplicaError::NoDirectory(_)
+            | ReplicaError::Original(_) => "foreign",
             ReplicaError::Lock(LockError::Io(_, error)) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 "read_only"
             }

@@ -22,6 +22,7 @@ use crate::core::mode::RecoveryCause;
 use crate::keys::{self, KeyError};
 use crate::pipeline::refill::refill;
 use crate::repository::lock::{Lock, LockError};
+use crate::repository::place::refuse_foreign;
 use crate::repository::{OpenError, Repository, layout};
 use crate::settings::Settings;
 use crate::storage::Storage;
@@ -64,9 +65,16 @@ pub fn open(settings: &Settings, clock: &dyn Clock, role: Role, need: Need) -> R
     let found_wrong = |error: &KeyError| found(&chain(error));
     let is_start = role == Role::Daemon && !emergency;
     let keys = if is_start { keys::load(settings)? } else { keys::salvage(settings, found_wrong) };
-    let comes_up = emergency && role == Role::Daemon;
+    let comes_up = |failure: &Failure| match failure {
+        Failure::Lock(LockError::Held(_) | LockError::Network(_)) => false,
+        // Its disk is not mounted, and somebody else's files are beneath.
+        Failure::Repository(OpenError::Foreign { .. }) if role == Role::Daemon => {
+            emergency || known_here(settings) != Known::Never
+        }
+        _ => emergency && role == Role::Daemon,
+    };
     let (lock, place) = match take(directory, emergency) {
-        Err(failure) if comes_up && !matches!(failure, Failure::Lock(LockError::Held(_) | LockError::Network(_))) => {
+        Err(failure) if comes_up(&failure) => {
             let (repository, opening) = without(directory, failure)?;
             repository.set_keys(keys);
             return Ok(Opened { lock: None, repository, opening });
@@ -87,8 +95,8 @@ pub fn open(settings: &Settings, clock: &dyn Clock, role: Role, need: Need) -> R
             (repository, Opening::default())
         }
         Err(error) if role == Role::Command && !emergency => return Err(explain(settings, error)),
-        Err(error @ OpenError::Storage(_)) if comes_up => without(directory, error.into())?,
-        Err(error) => instead(settings, &place, error, need, clock.now())?,
+        Err(error @ OpenError::Storage(_)) if emergency && role == Role::Daemon => without(directory, error.into())?,
+        Err(error) => instead(settings, &place, (error, lock.follows_a_crash()), need, clock.now())?,
     };
     if !repository.is_vacant() {
         remember(settings, repository.id());
@@ -104,8 +112,10 @@ pub fn open(settings: &Settings, clock: &dyn Clock, role: Role, need: Need) -> R
 /// Takes the backup directory for this process alone.
 fn take(directory: &Path, emergency: bool) -> Result<(Lock, Arc<dyn Storage>), Failure> {
     create_directory(directory)?;
+    let place = storage(directory)?;
+    refuse_foreign(directory, place.as_ref())?;
     let lock = if emergency { emergency::lock(directory)? } else { Lock::acquire(directory)? };
-    Ok((lock, storage(directory)?))
+    Ok((lock, place))
 }
 
 /// What an emergency start comes up with where the backup directory cannot be used: nothing, and why.
@@ -129,11 +139,11 @@ pub fn explain(settings: &Settings, error: OpenError) -> Failure {
     }
 }
 
-/// A repository in the place of one that cannot be opened.
+/// A repository in the place of one that cannot be opened. A creation that was killed may have left something to `clear`.
 fn instead(
     settings: &Settings,
     place: &Arc<dyn Storage>,
-    error: OpenError,
+    (error, clear): (OpenError, bool),
     need: Need,
     now: DateTime<Utc>,
 ) -> Result<(Repository, Opening), Failure> {
@@ -146,7 +156,7 @@ fn instead(
     match remedy(need, &left, &known, &missing::replicas(settings)) {
         Remedy::Begin => {
             Repository::create(place.clone(), now)?;
-            Ok((Repository::open(place.clone(), false)?.0, Opening::default()))
+            Ok((Repository::open(place.clone(), clear)?.0, Opening::default()))
         }
         Remedy::Wait { id } => {
             let missing = Missing::look(settings).to_service();

@@ -21,6 +21,7 @@ pub mod object;
 mod open;
 pub mod pack;
 pub mod pins;
+pub mod place;
 pub mod pruned;
 mod quarantine;
 mod read;

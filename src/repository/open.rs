@@ -15,6 +15,7 @@ use super::catalogue::{Backup, Catalogue, Content, Finding, SecondFiles, SetInde
 use super::encryption::Keys;
 use super::generations::{self, Generation};
 use super::layout::{self, ManifestFile};
+use super::place::{self, Remains};
 use super::stored::MAX_DOCUMENT_BYTES;
 use super::timelines::KnownTimelines;
 use super::wire::{FORMAT, FORMAT_1, RepositoryDocument};
@@ -61,8 +62,19 @@ pub enum OpenError {
     /// There is one already.
     #[error("{0} holds a repository already, which is left as it is")]
     Exists(String),
+    /// Somebody else's files are there.
+    #[error(
+        "{location} holds files that are no part of a repository ({names}), so none is begun there, and nothing was \
+         changed: name a directory that is empty or not there yet in FIOVANA_BACKUP_DIRECTORY, or move them away"
+    )]
+    Foreign {
+        /// The directory.
+        location: String,
+        /// The first of them.
+        names: String,
+    },
     /// There are backups, and the file that makes them a repository is gone.
-    #[error("{0} holds backups but no repository.json: it was lost; nothing was changed")]
+    #[error("{0} holds parts of a repository but no repository.json: it was lost; nothing was changed")]
     Headless(String),
     /// The storage failed.
     #[error("open the repository ({})", .0.kind.advice())]
@@ -156,7 +168,7 @@ pub fn are_related(one: &dyn Storage, other: &dyn Storage) -> Result<bool, Stora
 }
 
 fn create_as(storage: &dyn Storage, document: &[u8]) -> Result<(), OpenError> {
-    if !storage.list_directories(&layout::top(layout::MANIFESTS))?.is_empty() {
+    if place::remains(storage)? != Remains::Nothing {
         return Err(OpenError::Headless(storage.location()));
     }
     lay_out(storage)?;
@@ -187,7 +199,7 @@ fn read_document(storage: &dyn Storage) -> Result<RepositoryDocument, OpenError>
     let bytes = match storage.read(&layout::top(layout::REPOSITORY), MAX_DOCUMENT_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind == StorageErrorKind::NotFound => {
-            let headless = !storage.list_directories(&layout::top(layout::MANIFESTS))?.is_empty();
+            let headless = place::remains(storage)? != Remains::Nothing;
             return Err(if headless { OpenError::Headless(location) } else { OpenError::Absent(location) });
         }
         Err(error) if matches!(error.kind, StorageErrorKind::TooLarge | StorageErrorKind::WrongType) => {

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lock::{Lock, LockError};
-use super::{OpenError, Repository, layout};
+use super::place::refuse_foreign;
+use super::{OpenError, Repository};
 use crate::storage::local::Local;
 use crate::storage::{Storage, StorageError};
 
@@ -46,8 +47,19 @@ pub enum ReplicaError {
         id: String,
     },
     /// Something else is there.
-    #[error("{} holds something that is no replica: name another directory, or an empty one", .0.display())]
-    Occupied(PathBuf),
+    #[error(
+        "{} holds files that are no part of a replica ({names}), so none is begun there, and nothing was changed: name a \
+         directory that is empty or not there yet, or move them away", path.display()
+    )]
+    Occupied {
+        /// Where.
+        path: PathBuf,
+        /// The first of them.
+        names: String,
+    },
+    /// There is no directory.
+    #[error("{} is no directory: name another, or move it away", .0.display())]
+    NoDirectory(PathBuf),
     /// The path leads to the original.
     #[error("{} is the backup directory itself: name another directory", .0.display())]
     Original(PathBuf),
@@ -93,7 +105,8 @@ impl Replica {
         Ok(Self { path: path.to_owned(), repository, directory, lane: Mutex::new(()), _lock: lock })
     }
 
-    /// Begins a replica of `original`, if that is there itself, at `path`: a directory that is empty, or not there while the one above it is.
+    /// Begins a replica of `original`, if that is there itself, at `path`: a directory that
+    /// holds nothing of others, or is not there while the one above it is.
     pub fn create(path: &Path, original: &Repository) -> Result<Self, ReplicaError> {
         if original.is_vacant() {
             return Err(OpenError::Absent(original.location()).into());
@@ -103,17 +116,13 @@ impl Replica {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
             _ => {}
         }
-        // What a creation that was interrupted left may be there; anything else is somebody's.
-        let ours = [layout::MANIFESTS, layout::OBJECTS, layout::QUARANTINE, layout::STATE, layout::RESTORE_TXT];
-        for entry in path.read_dir().map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let name = name.to_string_lossy();
-            if !ours.contains(&&*name) && !matches!(&*name, layout::LOCK | "lost+found") && !name.starts_with(".tmp-") {
-                return Err(ReplicaError::Occupied(path.to_owned()));
-            }
-        }
+        let storage = storage(path)?;
+        refuse_foreign(path, storage.as_ref()).map_err(|error| match error {
+            OpenError::Foreign { names, .. } => ReplicaError::Occupied { path: path.to_owned(), names },
+            error => error.into(),
+        })?;
         let lock = Lock::acquire(path)?;
-        original.create_replica(storage(path)?)?;
+        original.create_replica(storage)?;
         drop(lock);
         Self::open(path, original)
     }
@@ -143,7 +152,7 @@ impl Replica {
 fn look(path: &Path) -> Result<Directory, ReplicaError> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => Ok(Directory { device: found.dev(), inode: found.ino() }),
-        Ok(_) => Err(ReplicaError::Occupied(path.to_owned())),
+        Ok(_) => Err(ReplicaError::NoDirectory(path.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ReplicaError::Absent(path.to_owned())),
         Err(error) => Err(ReplicaError::Directory(path.to_owned(), error)),
     }
