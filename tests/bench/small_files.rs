@@ -44,8 +44,8 @@ fn write(source: &Path, number: u32, round: u32) {
     let directory = source.join(format!("{:02}", number % 100));
     std::fs::create_dir_all(&directory).expect("create");
     let line = |_| format!("{{\"at\":{number},\"token\":\"{:016x}\"}}\n", random.u64(..));
-    let content: String = (0..25).map(line).collect();
-    std::fs::write(directory.join(format!("{number}.json")), &content[..1024]).expect("write");
+    let content: String = (0..32).map(line).collect();
+    std::fs::write(directory.join(format!("{number}.txt")), &content[..1024]).expect("write");
 }
 
 /// What a backup did before there were packs: an object for each file.
@@ -54,7 +54,7 @@ fn each_apart(root: &Path, source: &Path) {
     let mut encoder = Encoder::new(None).expect("an encoder");
     let mut staged = HashMap::new();
     for number in 0..FILES {
-        let path = source.join(format!("{:02}/{number}.json", number % 100));
+        let path = source.join(format!("{:02}/{number}.txt", number % 100));
         let encoded = encoder.encode(&std::fs::read(path).expect("read")).expect("encode");
         let file = site.repository.stage(&encoded).expect("stage");
         staged.insert(encoded.name, (file, encoded.stored.len() as u64));
