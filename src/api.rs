@@ -21,7 +21,8 @@ mod verify;
 
 pub use audit::{AcceptOutcome, AuditPage, AuditQuery, MAX_RECORDS};
 pub use backups::{
-    BackupDetails, BackupList, BackupSummary, FileDocument, ListQuery, MAX_LIST, SymlinkDocument, UnreadableDocument,
+    BackupDetails, BackupList, BackupSummary, DirectoryDocument, FileDocument, ListQuery, MAX_LIST, SymlinkDocument,
+    UnreadableDocument,
 };
 pub use damage::{DamageStatus, DamagedPlace, MAX_DAMAGED_SHOWN, ScrubStatus};
 pub use diff::{DiffDocument, DiffQuery, FileChange, FileDiff};

@@ -219,7 +219,7 @@ impl SourcePath {
     fn make(&self, way: &Way) -> io::Result<()> {
         let mut above = way.reached().try_clone_to_owned()?;
         for name in &way.rest {
-            let is_new = match mkdirat(&above, name, Mode::from_raw_mode(0o755)) {
+            let is_new = match mkdirat(&above, name, Mode::from_raw_mode(0o700)) {
                 Err(Errno::EXIST) => false,
                 made => made.map(|()| true)?,
             };

@@ -154,9 +154,9 @@ fn a_restore_over_what_is_no_plain_file_is_refused() {
     daemon.settle();
     let id = daemon.backup("security")["id"].as_str().unwrap().to_owned();
     let live = installation.path("config/security_config.json");
-    std::fs::remove_file(&live).unwrap();
-    symlink("app_config.json", &live).unwrap();
     let path = format!("/api/recovery/security/{id}");
+    std::fs::remove_file(&live).unwrap();
+    std::fs::create_dir(&live).unwrap();
     refused(&installation, &daemon, &path, 422, "target", "security_config.json");
 }
 

@@ -4,6 +4,8 @@
 //! which that happened.
 
 mod common;
+#[path = "faithful/kinds.rs"]
+mod kinds;
 #[path = "faithful/links.rs"]
 mod links;
 #[path = "faithful/place.rs"]

@@ -13,7 +13,7 @@ use fiovana_app::core::{BackupState, ChunkKey, Digest};
 use fiovana_app::pipeline::Progress;
 use fiovana_app::pipeline::archive::Archived;
 use fiovana_app::pipeline::heal::{Copy, Healing, Pharmacy, heal};
-use fiovana_app::pipeline::restore::{Pick, restore_to};
+use fiovana_app::pipeline::restore::{Pick, Rules, restore_to};
 use fiovana_app::pipeline::verify::Verdict;
 use fiovana_app::repository::catalogue::Backup;
 use fiovana_app::repository::encryption::{Keys, Recipients, Sealing};
@@ -69,7 +69,9 @@ fn restored_one_by_one(repository: &Repository, backup: &Backup, files: &Files) 
     let mut lost = BTreeSet::new();
     for path in files.keys() {
         let pick = Pick { backup: backup.clone(), paths: Some(vec![path.clone()]) };
-        if let Err(error) = restore_to(repository, &[pick], &place.path().join("files"), &Progress::default()) {
+        if let Err(error) =
+            restore_to(repository, &[pick], &place.path().join("files"), Rules::default(), &Progress::default())
+        {
             assert!(error.is_damage() && error.to_string().contains(path.as_str()), "{error}");
             lost.insert(path.clone());
         }

@@ -159,6 +159,7 @@ impl Service {
         let rules = Rules {
             replace_logs: options.replace_logs,
             ignore_ownership: options.ignore_ownership,
+            ignore_xattrs: options.ignore_xattrs,
             allow_invalid: options.allow_invalid,
         };
         self.restore_picks(set, picks, rules, caller).await

@@ -11,10 +11,10 @@ use super::service::reference;
 use super::world::{ACTORS, ActorState, ROOT, World};
 use super::{problems, reasons};
 use crate::api::{
-    ActorStatus, AuditStatus, BackupDetails, BackupList, BackupSummary, DamageDocument, FileDocument, HeldDocument,
-    ListQuery, MAX_LIST, ModeDocument, Problem, ProblemKind, ReasonDocument, ReplicaStatus, RepositoryStatus,
-    RestoreOutcome, RestoredDocument, SetStatus, SkippedDocument, StateCounts, Status, SymlinkDocument,
-    UnreadableDocument, VerifyOutcome, VerifyVerdict,
+    ActorStatus, AuditStatus, BackupDetails, BackupList, BackupSummary, DamageDocument, DirectoryDocument,
+    FileDocument, HeldDocument, ListQuery, MAX_LIST, ModeDocument, Problem, ProblemKind, ReasonDocument, ReplicaStatus,
+    RepositoryStatus, RestoreOutcome, RestoredDocument, SetStatus, SkippedDocument, StateCounts, Status,
+    SymlinkDocument, UnreadableDocument, VerifyOutcome, VerifyVerdict,
 };
 use crate::core::drill::Access;
 use crate::core::mode::{DegradedReason, RecoveryPhase};
@@ -24,7 +24,8 @@ use crate::pipeline::restore::{Restored, Rules};
 use crate::pipeline::verify::{Damage, Verdict, Verification};
 use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Catalogue, Finding, SetIndex};
-use crate::repository::wire::{FileEntry, SymlinkEntry};
+use crate::repository::kept::Kept;
+use crate::repository::wire::{Body, DirectoryEntry, FileEntry, SymlinkEntry};
 use crate::settings::{SetSettings, Settings};
 use crate::telemetry::dropped_lines;
 use crate::telemetry::facts::{Facts, ReplicaFacts, SetFacts};
@@ -115,12 +116,12 @@ pub fn summary(backup: &Backup) -> BackupSummary {
 /// A backup with its files.
 pub fn details(repository: &Repository, settings: &Settings, backup: &Backup) -> BackupDetails {
     let body = backup.content.as_ref().and_then(|content| content.manifest.body.as_ref());
-    let files = body.map_or(&[][..], |body| &body.files);
     let unreadable = body.map_or(&[][..], |body| &body.unreadable);
     BackupDetails {
         summary: summary(backup),
         manifest_sha256: backup.content.as_ref().map(|content| content.digest),
-        files: files.iter().map(file).collect(),
+        files: files(body),
+        directories: body.map_or_else(Vec::new, |body| body.directories.iter().map(directory).collect()),
         symlinks: body.map_or_else(Vec::new, |body| {
             let link = |link: &SymlinkEntry| (link.path.to_string(), link.target.clone());
             symlinks(body.symlinks.iter().map(link))
@@ -165,10 +166,26 @@ fn symlinks(links: impl Iterator<Item = (String, String)>) -> Vec<SymlinkDocumen
     links.map(|(path, target)| SymlinkDocument { path, target }).collect()
 }
 
+fn directory(entry: &DirectoryEntry) -> DirectoryDocument {
+    DirectoryDocument { path: entry.path.to_string(), mode: format!("{:04o}", entry.attributes.mode) }
+}
+
+/// The names of plain files, by path.
+fn files(body: Option<&Body>) -> Vec<FileDocument> {
+    let document = |kept: Kept<'_>| {
+        let hard_link_to = if let Kept::HardLink(link, _) = kept { Some(link.to.to_string()) } else { None };
+        Some(FileDocument { hard_link_to, ..file(kept.as_file()?.as_ref()) })
+    };
+    let mut files: Vec<FileDocument> = body.into_iter().flat_map(Body::kept).filter_map(document).collect();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files
+}
+
 /// A file of a backup.
 pub fn file(file: &FileEntry) -> FileDocument {
     FileDocument {
         path: file.path.to_string(),
+        hard_link_to: None,
         size_bytes: file.size_bytes,
         sha256: file.sha256,
         mode: format!("{:04o}", file.attributes.mode),
@@ -209,11 +226,16 @@ pub fn restored(
     let undo = |id: BackupId| {
         let rule = |flag, asked: bool| if asked { flag } else { "" };
         let logs = rule(" --replace-logs", rules.replace_logs);
-        format!("fiovana-app restore {set} {id}{logs}{}", rule(" --ignore-ownership", rules.ignore_ownership))
+        let owners = rule(" --ignore-ownership", rules.ignore_ownership);
+        format!("fiovana-app restore {set} {id}{logs}{owners}{}", rule(" --ignore-xattrs", rules.ignore_xattrs))
     };
     let undo_call = |id: BackupId| {
         let rule = |name: &str, asked: bool| asked.then(|| format!("\"{name}\":true"));
-        let rules = [rule("replace_logs", rules.replace_logs), rule("ignore_ownership", rules.ignore_ownership)];
+        let rules = [
+            rule("replace_logs", rules.replace_logs),
+            rule("ignore_ownership", rules.ignore_ownership),
+            rule("ignore_xattrs", rules.ignore_xattrs),
+        ];
         let rules: Vec<String> = rules.into_iter().flatten().collect();
         let body = if rules.is_empty() { String::new() } else { format!(" -d '{{{}}}'", rules.join(",")) };
         format!("POST /api/recovery/{set}/{id}{body}")
@@ -236,6 +258,7 @@ pub fn restored(
         skipped: documents(restored.skipped),
         unsaved: documents(restored.unsaved),
         left_alone: restored.left_alone,
+        not_kept: restored.not_kept,
         safety_backup: restored.safety_backup,
         undo: restored.safety_backup.map(undo),
         undo_call: restored.safety_backup.map(undo_call),

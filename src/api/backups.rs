@@ -51,6 +51,9 @@ pub struct BackupDetails {
     pub manifest_sha256: Option<Digest>,
     /// Its files, by path.
     pub files: Vec<FileDocument>,
+    /// Its directories, by path; `.` is the set's source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub directories: Vec<DirectoryDocument>,
     /// Its symlinks, by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub symlinks: Vec<SymlinkDocument>,
@@ -68,6 +71,9 @@ pub struct BackupDetails {
 pub struct FileDocument {
     /// Its path below the set's source.
     pub path: String,
+    /// The file of the backup that it is a further name of, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hard_link_to: Option<String>,
     /// Its length.
     pub size_bytes: u64,
     /// What `sha256sum` prints for it.
@@ -79,6 +85,15 @@ pub struct FileDocument {
     /// Why its content is not valid, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+}
+
+/// A directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DirectoryDocument {
+    /// Its path below the set's source.
+    pub path: String,
+    /// Permission bits in octal: `0755`.
+    pub mode: String,
 }
 
 /// A symlink.

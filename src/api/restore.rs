@@ -24,6 +24,9 @@ pub struct RestoreOptions {
     /// Whether files are restored whose owner cannot be kept.
     #[serde(default)]
     pub ignore_ownership: bool,
+    /// Whether files are restored whose extended attributes cannot be kept.
+    #[serde(default)]
+    pub ignore_xattrs: bool,
     /// Whether files are restored that do not parse.
     #[serde(default)]
     pub allow_invalid: bool,
@@ -68,6 +71,9 @@ pub struct RestoreOutcome {
     /// Live files of the set that the backup does not have: they are as they were.
     #[serde(default)]
     pub left_alone: Vec<String>,
+    /// What was not kept of what is back, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_kept: Vec<String>,
     /// The backup of the live files as they were before; absent if none was touched.
     pub safety_backup: Option<BackupId>,
     /// How to undo it: a command.

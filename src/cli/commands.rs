@@ -366,14 +366,13 @@ pub fn restore_to(
     directory: &Path,
     set: &SetName,
     reference: &BackupRef,
-    files: Vec<String>,
+    options: &RestoreOptions,
     settings: &Settings,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let directory = std::path::absolute(directory).map_err(Failure::WorkingDirectory)?;
     target::check(&directory, settings)?;
-    let paths = (!files.is_empty()).then_some(files);
-    let outcome = Reader::open(settings)?.with_bars(output.bars()).restore_to(set, reference, paths, &directory)?;
+    let outcome = Reader::open(settings)?.with_bars(output.bars()).restore_to(set, reference, options, &directory)?;
     output.document(&outcome, render::restored)?;
     Ok(Exit::of_restore(&outcome))
 }

@@ -32,6 +32,9 @@ pub struct ExportOutcome {
     pub size_bytes: u64,
     /// How much the archive measures.
     pub archive_bytes: u64,
+    /// What the archive does not have, in sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_kept: Vec<String>,
 }
 
 /// Writes the archive.
@@ -49,13 +52,15 @@ pub fn export(
 }
 
 fn exported(outcome: &ExportOutcome, _: &Look) -> String {
-    let ExportOutcome { id, set, archive, files, size_bytes, archive_bytes } = outcome;
-    format!(
+    let ExportOutcome { id, set, archive, files, size_bytes, archive_bytes, not_kept } = outcome;
+    let mut text = format!(
         "exported {set}: {id}\n  {}, {} in {}: {}\nto open it:\n  tar --zstd -xf {}\n",
         count(*files, "file"),
         size(*size_bytes),
         size(*archive_bytes),
         plain(archive),
         plain(archive),
-    )
+    );
+    text.extend(not_kept.iter().map(|what| format!("  not kept: {}\n", plain(what))));
+    text
 }

@@ -109,14 +109,17 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
         Command::Diff { id, against, show_secrets: true } => {
             return commands::diff_with_secrets(&id, &against, setup.place(output)?, output);
         }
-        Command::Restore(RestoreArguments { to: Some(directory), set, id, files, .. }) => {
+        Command::Restore(RestoreArguments { to: Some(directory), set, id, files, ignore_xattrs, .. }) => {
             let settings = setup.here_to_look("restore --to", output)?;
-            return commands::restore_to(&directory, &set, &id, files, &settings, output);
+            let options = RestoreOptions { files, ignore_xattrs, ..RestoreOptions::default() };
+            return commands::restore_to(&directory, &set, &id, &options, &settings, output);
         }
-        Command::Restore(RestoreArguments {
-            set, id, files, replace_logs, ignore_ownership, allow_invalid, ..
-        }) => {
-            let options = RestoreOptions { file: None, files, replace_logs, ignore_ownership, allow_invalid };
+        Command::Restore(arguments) => {
+            let RestoreArguments {
+                set, id, files, replace_logs, ignore_ownership, ignore_xattrs, allow_invalid, ..
+            } = arguments;
+            let options =
+                RestoreOptions { file: None, files, replace_logs, ignore_ownership, ignore_xattrs, allow_invalid };
             Work::Restore(set, id, options)
         }
         // The settings themselves may be among what is broken or gone.

@@ -11,7 +11,8 @@ use super::failure::Failure;
 use super::progress::Bars;
 use crate::actors::{diff, problems, recovery, view};
 use crate::api::{
-    BackupDetails, BackupList, DiffDocument, FileDiff, ListQuery, PlanDocument, PlanOptions, Problem, RestoreOutcome,
+    BackupDetails, BackupList, DiffDocument, FileDiff, ListQuery, PlanDocument, PlanOptions, Problem, RestoreOptions,
+    RestoreOutcome,
 };
 use crate::core::secrets::Secrets;
 use crate::core::{BackupId, BackupRef, SetName};
@@ -73,11 +74,11 @@ impl<'s> Reader<'s> {
         let manifest = self.repository.read_opened_manifest(&backup);
         let content =
             manifest.map_err(|error| problems::of_reading(&self.repository, &backup, "its manifest", &error))?;
-        let files = content.manifest.files().to_vec();
+        let body = content.manifest.body.unwrap_or_default();
         let progress = Arc::new(Progress::default());
         let _bar = self.bars.show("export", &progress);
-        let count = files.len();
-        let exported = export(&self.repository, files, archive, &progress)
+        let count = body.files.len() + body.hard_links.len();
+        let exported = export(&self.repository, body, archive, &progress)
             .map_err(|error| problems::of_export(&self.repository, &backup, &error))?;
         Ok(ExportOutcome {
             id: backup.id,
@@ -86,6 +87,7 @@ impl<'s> Reader<'s> {
             files: count,
             size_bytes: exported.size_bytes,
             archive_bytes: exported.archive_bytes,
+            not_kept: exported.not_kept,
         })
     }
 
@@ -94,23 +96,20 @@ impl<'s> Reader<'s> {
         &self,
         set: &SetName,
         reference: &BackupRef,
-        paths: Option<Vec<String>>,
+        options: &RestoreOptions,
         directory: &Path,
     ) -> Result<RestoreOutcome, Problem> {
         let backup = view::resolve(&self.repository, Some(set), &reference.to_string())?;
         let progress = Arc::new(Progress::default());
         let bar = self.bars.show("restore", &progress);
-        let picks = [Pick { backup: backup.clone(), paths }];
-        let restored = restore_to(&self.repository, &picks, directory, &progress);
+        let picks = [Pick { backup: backup.clone(), paths: options.paths() }];
+        let rules = Rules { ignore_xattrs: options.ignore_xattrs, ..Rules::default() };
+        let restored = restore_to(&self.repository, &picks, directory, rules, &progress);
         drop(bar);
         match restored {
-            Ok(restored) => Ok(view::restored(
-                set,
-                (backup.id, vec![backup.id]),
-                directory.display().to_string(),
-                Rules::default(),
-                restored,
-            )),
+            Ok(restored) => {
+                Ok(view::restored(set, (backup.id, vec![backup.id]), directory.display().to_string(), rules, restored))
+            }
             Err(error) => Err(problems::of_restore(&self.repository, &backup.set, &[backup.id], &error)),
         }
     }

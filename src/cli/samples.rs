@@ -61,6 +61,7 @@ pub fn damaged() -> BackupSummary {
 
 pub fn details() -> BackupDetails {
     let file = FileDocument {
+        hard_link_to: None,
         path: "security_config.json".into(),
         size_bytes: 1_258_291,
         sha256: Digest::of(b"content"),
@@ -75,6 +76,7 @@ pub fn details() -> BackupDetails {
         missing: vec!["safe_mode_config.json".into()],
         fewer: vec![],
         symlinks: vec![],
+        directories: vec![],
         unreadable: vec![UnreadableDocument {
             path: "magic_number_rules.json".into(),
             reason: "permission denied".into(),
@@ -92,6 +94,7 @@ pub fn restored() -> RestoreOutcome {
         target: "/srv/app/config".into(),
         restored: vec![file],
         symlinks: vec![],
+        not_kept: vec![],
         removed: vec!["safe_mode_config.json".into()],
         unsaved: vec![],
         left_alone: vec!["magic_number_rules.json".into()],

@@ -51,6 +51,11 @@ impl Timestamp {
         self.nanoseconds
     }
 
+    /// Nanoseconds since the Unix epoch.
+    pub const fn total_nanoseconds(self) -> i128 {
+        self.seconds as i128 * NANOSECONDS as i128 + self.nanoseconds as i128
+    }
+
     /// As a date, for people: the first or the last one there is where it lies beyond.
     pub fn to_date(self) -> DateTime<Utc> {
         let beyond = if self.seconds < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };

@@ -20,7 +20,7 @@ use crate::repository::catalogue::{Backup, Catalogue};
 use crate::repository::encryption::{Fingerprint, Sealing};
 use crate::repository::reserve::MIN_FREE_BYTES;
 use crate::repository::wire::{
-    Attributes, AuditHead, Body, Envelope, FORMAT, FileEntry, Manifest, ObjectReference, SymlinkEntry,
+    Attributes, AuditHead, Body, DirectoryEntry, Envelope, FORMAT, FileEntry, Manifest, ObjectReference, SymlinkEntry,
 };
 use crate::repository::{Repository, WriteError, backup_time};
 use crate::settings::SetSettings;
@@ -230,6 +230,9 @@ fn unchanged(
                 && captured.unreadable.iter().map(|file| &file.path).eq(body.unreadable.iter().map(|file| &file.path))
                 && captured.symlinks.len() == body.symlinks.len()
                 && captured.symlinks.iter().zip(&body.symlinks).all(|(new, old)| same_symlink(new, old))
+                && captured.hard_links == body.hard_links
+                && captured.directories.len() == body.directories.len()
+                && captured.directories.iter().zip(&body.directories).all(|(new, old)| same_directory(new, old))
                 && captured.files.len() == body.files.len()
                 && captured.files.iter().zip(&body.files).all(|(new, old)| same_file(new, old))
         })
@@ -243,6 +246,10 @@ fn same_file(a: &FileEntry, b: &FileEntry) -> bool {
     a.fault.is_some() == b.fault.is_some()
         && (&a.path, a.sha256) == (&b.path, b.sha256)
         && same_attributes(&a.attributes, &b.attributes)
+}
+
+fn same_directory(a: &DirectoryEntry, b: &DirectoryEntry) -> bool {
+    a.path == b.path && same_attributes(&a.attributes, &b.attributes)
 }
 
 fn same_symlink(a: &SymlinkEntry, b: &SymlinkEntry) -> bool {
@@ -287,8 +294,8 @@ fn compose(
         generation: if recipients.is_empty() { 0 } else { generation(&catalogue, request, &captured) },
         recipients,
     };
-    let Captured { files, symlinks, missing, unreadable, .. } = captured;
-    let body = Body { files, symlinks, missing, unreadable, ..Body::default() };
+    let Captured { files, directories, symlinks, hard_links, missing, unreadable, .. } = captured;
+    let body = Body { files, directories, symlinks, hard_links, missing, unreadable };
     Manifest { envelope, body: Some(body), lines: Vec::new() }
 }
 
@@ -309,7 +316,10 @@ fn generation(catalogue: &Catalogue, request: &Request<'_>, captured: &Captured)
     let before = backups.iter().rev().find_map(|backup| backup.content.as_deref());
     let Some(before) = before.map(|content| &content.manifest) else { return 1 };
     let files = captured.files.iter().filter(|file| file.fault.is_none()).map(|file| file.path.as_str());
-    let has: HashSet<&str> = files.chain(captured.symlinks.iter().map(|link| link.path.as_str())).collect();
+    let has: HashSet<&str> = files
+        .chain(captured.symlinks.iter().map(|link| link.path.as_str()))
+        .chain(captured.hard_links.iter().map(|link| link.path.as_str()))
+        .collect();
     let has_all = before.body.as_ref().is_some_and(|body| body.kept().all(|kept| has.contains(kept.path().as_str())));
     before.envelope.generation + u64::from(!has_all || before.envelope.generation == 0)
 }

@@ -6,6 +6,9 @@
 //! grow meanwhile: the copy of one that did ends at the last line that was whole when the log was first seen.
 
 mod attributes;
+mod gathering;
+mod holes;
+mod names;
 mod reading;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +19,12 @@ use super::Progress;
 use super::archive::ArchiveError;
 use super::lineage::Beginnings;
 use super::parallel::{self, Share};
-use super::source::{Found, Look, SourceDirectory, plain, tick_nanoseconds};
-use crate::core::{BackupKind, EntryPath};
-use crate::repository::wire::{Chunk, FileEntry, SymlinkEntry, UnreadableFile};
+use super::source::{Found, Look, SourceDirectory, tick};
+use crate::core::{BackupKind, EntryPath, Timestamp};
+use crate::repository::wire::{Chunk, DirectoryEntry, FileEntry, HardLinkEntry, SymlinkEntry, UnreadableFile};
 use crate::settings::SetSettings;
-use attributes::attributes_of;
+use gathering::Gathering;
+use names::Names;
 use reading::Task;
 
 /// How often a set that moves is looked at, and how long it is left alone before the second time; doubled each time.
@@ -50,11 +54,15 @@ pub struct Captured {
     /// The hashes of the beginnings of each log.
     pub beginnings: BTreeMap<String, Beginnings>,
     /// How each file looked, and the kernel's tick before it was read.
-    pub looks: BTreeMap<String, (Look, i64)>,
+    pub looks: BTreeMap<String, (Look, Timestamp)>,
     /// Files that were not there, and patterns that match none.
     pub missing: Vec<EntryPath>,
     /// Symlinks, by path.
     pub symlinks: Vec<SymlinkEntry>,
+    /// Further names of files, by path.
+    pub hard_links: Vec<HardLinkEntry>,
+    /// Directories, by path.
+    pub directories: Vec<DirectoryEntry>,
     /// What is not kept, and why.
     pub unreadable: Vec<UnreadableFile>,
     /// Whether a file that the set names has no content: something else is in its place.
@@ -74,34 +82,35 @@ pub fn capture(
     let mut held: BTreeMap<String, Held> = BTreeMap::new();
     let mut pause = FIRST_PAUSE;
     for round in 1..=MAX_ROUNDS {
-        let tick = tick_nanoseconds();
+        let now = tick();
         let before = source.look(&set.files)?;
         check_size(set, &before, progress)?;
+        let names = Names::of(&before, set.validate);
         held.retain(|path, held| before.get(path).is_some_and(|found| held.still(found)));
         let unread: Vec<(&String, &Look)> = before
             .iter()
             .filter_map(|(path, found)| if let Found::File(look) = found { Some((path, look)) } else { None })
-            .filter(|(path, _)| !held.contains_key(*path))
+            .filter(|(path, _)| !held.contains_key(*path) && !names.further.contains_key(*path))
             .collect();
         let share = Share::of(unread.iter().map(|(_, look)| look.identity.size_bytes));
-        let task = Task { source, set, kind, store, progress, threads: share.threads };
+        let task = Task { source, set, kind, store, progress, names: &names, threads: share.threads };
         let read = Mutex::new(&mut held);
         parallel::for_each(share.files, &unread, |(path, look)| {
             let mut look = **look;
             let outcome = task.read_file(path, &mut look)?;
-            let held = Held { look, tick, outcome };
+            let held = Held { look, tick: now, outcome };
             read.lock().unwrap_or_else(PoisonError::into_inner).insert((*path).clone(), held);
             Ok::<_, ArchiveError>(())
         })?;
         let after = source.look(&set.files)?;
         let still = before.len() == after.len()
-            && before.iter().all(|(path, found)| match (held.get(path), after.get(path)) {
+            && before.iter().all(|(path, found)| match (held.get(names.first_of(path)), after.get(path)) {
                 (Some(held), Some(after)) => held.outcome != Outcome::Moved && held.still(after),
-                (None, after) => Some(found) == after,
-                (Some(_), None) => false,
+                (None, Some(after)) => is_same(found, after),
+                (_, None) => false,
             });
         if still || round == MAX_ROUNDS {
-            return Ok(gather(set, before, held, still));
+            return Ok(Gathering { source, set, held, names }.gather(before, still));
         }
         held.retain(|_, held| held.outcome != Outcome::Moved);
         std::thread::sleep(pause);
@@ -113,7 +122,7 @@ pub fn capture(
 /// What came of reading a file that looked like this.
 struct Held {
     look: Look,
-    tick: i64,
+    tick: Timestamp,
     outcome: Outcome,
 }
 
@@ -148,6 +157,15 @@ fn unmoved(growth: Growth, before: &Look, after: &Look) -> bool {
             && old.size_bytes < new.size_bytes
 }
 
+/// Whether what is no plain file is as it was. Files come and go in a directory; what is kept of it stays the same.
+fn is_same(before: &Found, after: &Found) -> bool {
+    let kept = |look: &Look| (look.identity.device, look.identity.inode, look.mode, look.uid, look.gid);
+    match (before, after) {
+        (Found::Directory(before), Found::Directory(after)) => kept(before) == kept(after),
+        _ => before == after,
+    }
+}
+
 fn check_size(set: &SetSettings, found: &BTreeMap<String, Found>, progress: &Progress) -> Result<(), ArchiveError> {
     let sizes = found.values().map(|found| if let Found::File(look) = found { look.identity.size_bytes } else { 0 });
     let size_bytes = sizes.fold(0, u64::saturating_add);
@@ -158,50 +176,4 @@ fn check_size(set: &SetSettings, found: &BTreeMap<String, Found>, progress: &Pro
         }
         _ => Ok(()),
     }
-}
-
-fn gather(
-    set: &SetSettings,
-    before: BTreeMap<String, Found>,
-    held: BTreeMap<String, Held>,
-    consistent: bool,
-) -> Captured {
-    let mut captured = Captured { consistent, ..Captured::default() };
-    let mut unreadable =
-        |path: String, reason| captured.unreadable.push(UnreadableFile { path: EntryPath::from_text(path), reason });
-    let there = before.iter().filter(|(_, found)| **found != Found::Missing).map(|(path, _)| plain(path));
-    let there: Vec<String> = there.collect();
-    for (path, found) in before {
-        let entry = EntryPath::from_text(path.as_str());
-        match found {
-            Found::File(_) => {}
-            Found::Symlink(look, target) => {
-                let attributes = attributes_of(&look, BTreeMap::new());
-                captured.symlinks.push(SymlinkEntry { path: entry, target, attributes });
-            }
-            Found::Missing => captured.missing.push(entry),
-            Found::Unreadable(reason) => unreadable(path, reason),
-            Found::NoContent(reason) => {
-                captured.lacks_content = true;
-                unreadable(path, reason);
-            }
-        }
-    }
-    let unmatched = set.files.unmatched(there.iter().map(String::as_str));
-    captured.missing.extend(unmatched.into_iter().map(|pattern| EntryPath::from_bytes(pattern.as_bytes())));
-    captured.missing.sort_unstable();
-    for (path, held) in held {
-        match held.outcome {
-            Outcome::Whole(entry, beginnings, _) => {
-                if set.kind.is_logs() {
-                    captured.beginnings.insert(path.clone(), beginnings);
-                }
-                captured.files.push(*entry);
-                captured.looks.insert(path, (held.look, held.tick));
-            }
-            Outcome::Unreadable(reason) => unreadable(path, reason),
-            Outcome::Moved => unreadable(path, "it kept changing while it was read".into()),
-        }
-    }
-    captured
 }

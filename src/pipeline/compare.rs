@@ -157,7 +157,7 @@ impl<'a> Files<'a> {
                 }
             }),
             Self::Live { source, paths } => match paths.get(path) {
-                None | Some(Found::Missing) => State::Absent,
+                None | Some(Found::Missing | Found::Directory(_)) => State::Absent,
                 Some(Found::Unreadable(why) | Found::NoContent(why)) => State::Unreadable(why.clone()),
                 Some(Found::Symlink(_, target)) => State::Held(Held::symlink(target)),
                 Some(Found::File(_)) => match source.open_file(path) {

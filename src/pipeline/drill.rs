@@ -12,6 +12,7 @@ mod compare;
 mod proof;
 mod scratch;
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,8 +26,9 @@ use super::source::SourceDirectory;
 use super::{Cancelled, Progress};
 use crate::core::content::Validation;
 use crate::repository::catalogue::Backup;
+use crate::repository::kept::Kept;
 use crate::repository::reserve::MIN_FREE_BYTES;
-use crate::repository::wire::FileEntry;
+use crate::repository::wire::{Body, FileEntry};
 use crate::repository::{Repository, layout};
 use crate::settings::SetSettings;
 use crate::source_path::{SourcePath, SourcePathError};
@@ -173,7 +175,10 @@ fn rehearse(
     let backup = request.backup.id;
     let content =
         repository.read_opened_manifest(request.backup).map_err(|source| RestoreError::Manifest { backup, source })?;
-    let files = content.manifest.files();
+    let body = content.manifest.body.as_ref();
+    // Every name is read, also where several are names of one file.
+    let files = body.into_iter().flat_map(Body::kept).filter_map(Kept::as_file).map(Cow::into_owned);
+    let files: Vec<FileEntry> = files.collect();
     let size_bytes = content.manifest.envelope.size_bytes;
     if !content.manifest.envelope.recipients.is_empty() {
         require_memory(request.scratch)?;
@@ -181,7 +186,7 @@ fn rehearse(
     let scratch = Scratch::create(request.scratch)?;
     require_space(request.scratch, size_bytes.saturating_add(MIN_FREE_BYTES))?;
     proof::fresh_file_comes_back(&scratch, request, compare)?;
-    restore_and_compare(repository, request, files, &scratch, progress, compare)?;
+    restore_and_compare(repository, request, (&files, body), &scratch, progress, compare)?;
     require_writable(&request.set.source, size_bytes)?;
     scratch.remove()?;
     let changed_unseen = changed_unseen(repository, request.set);
@@ -203,7 +208,7 @@ fn changed_unseen(repository: &Repository, set: &SetSettings) -> Vec<String> {
 fn restore_and_compare(
     repository: &Repository,
     request: &Request<'_>,
-    files: &[FileEntry],
+    (files, body): (&[FileEntry], Option<&Body>),
     scratch: &Scratch,
     progress: &Progress,
     compare: Compare,
@@ -211,8 +216,11 @@ fn restore_and_compare(
     let restored = scratch.path("restored");
     // A restore takes what is in memory; a rehearsal of one wants to know of the disk.
     repository.drop_cache(files.iter().flat_map(|file| &file.chunks).map(|chunk| &chunk.object));
-    restore::restore_to(repository, &[Pick::whole(request.backup.clone())], &restored, progress)?;
+    // What the scratch directory cannot hold of a file says nothing of the source.
+    let rules = restore::Rules { ignore_xattrs: true, ..restore::Rules::default() };
+    restore::restore_to(repository, &[Pick::whole(request.backup.clone())], &restored, rules, progress)?;
     compare(&restored, files, request.set.validate, progress)?;
+    body.map_or(Ok(()), |body| compare::compare_others(&restored, body))?;
     proof::damaged_file_is_rejected(&restored, files, compare)
 }
 

@@ -14,15 +14,19 @@ use tar::{Builder, EntryType, Header};
 use super::Progress;
 use super::content::{ChunkReader, ContentFault};
 use super::fetch::Fetch;
-use crate::repository::wire::FileEntry;
+use super::stage::{LetGo, is_privileged};
+use crate::core::entry_path::bytes_of;
+use crate::repository::wire::{Attributes, Body, FileEntry};
 use crate::repository::{ReadFrom, Repository};
 
 /// As for objects: the fastest level that compresses text well.
 const LEVEL: i32 = 1;
 
 /// What was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exported {
+    /// What it does not have, in sentences.
+    pub not_kept: Vec<String>,
     /// How much the files measure.
     pub size_bytes: u64,
     /// How much the archive measures.
@@ -49,10 +53,10 @@ pub enum ExportError {
     },
 }
 
-/// Writes these files of a backup into an archive at `target`, readable by its owner only.
+/// Writes what a backup has into an archive at `target`, readable by its owner only.
 pub fn export(
     repository: &Repository,
-    files: Vec<FileEntry>,
+    body: Body,
     target: &Path,
     progress: &Progress,
 ) -> Result<Exported, ExportError> {
@@ -61,12 +65,30 @@ pub fn export(
         return Err(ExportError::Taken(target.to_owned()));
     }
     let aside = Aside::create(target).map_err(failed)?;
-    let size_bytes = files.iter().map(|file| file.size_bytes).sum();
+    let size_bytes = body.files.iter().map(|file| file.size_bytes).sum();
     progress.expect(size_bytes);
     let mut archive = Builder::new(zstd::Encoder::new(&aside.file, LEVEL).map_err(failed)?);
     let reader = ChunkReader::new(repository, ReadFrom::Anywhere);
-    for file in files {
-        add(&mut archive, &reader, file, progress, target)?;
+    let mut let_go = LetGo::default();
+    // A directory before what is in it, a file before its further names.
+    for directory in &body.directories {
+        let header = header(EntryType::Directory, &directory.attributes, &mut let_go);
+        let fields = fields(&directory.path.bytes(), &directory.attributes, None);
+        append(&mut archive, header, &fields, io::empty()).map_err(failed)?;
+    }
+    for file in body.files {
+        add(&mut archive, &reader, file, progress, target, &mut let_go)?;
+    }
+    for (path, to) in body.hard_links.iter().map(|link| (&link.path, &link.to)) {
+        let header = header(EntryType::Link, &Attributes::default(), &mut let_go);
+        let fields = [(PATH, path.bytes().into_owned()), (LINK_PATH, to.bytes().into_owned())];
+        append(&mut archive, header, &fields.map(|(key, value)| (key.to_owned(), value)), io::empty())
+            .map_err(failed)?;
+    }
+    for link in &body.symlinks {
+        let header = header(EntryType::Symlink, &link.attributes, &mut let_go);
+        let fields = fields(&link.path.bytes(), &link.attributes, Some(&bytes_of(&link.target)));
+        append(&mut archive, header, &fields, io::empty()).map_err(failed)?;
     }
     archive.into_inner().and_then(zstd::Encoder::finish).map_err(failed)?;
     let archive_bytes = aside.file.metadata().map_err(failed)?.len();
@@ -74,7 +96,7 @@ pub fn export(
         io::ErrorKind::AlreadyExists => ExportError::Taken(target.to_owned()),
         _ => failed(error),
     })?;
-    Ok(Exported { size_bytes, archive_bytes })
+    Ok(Exported { not_kept: let_go.sentences(), size_bytes, archive_bytes })
 }
 
 fn add(
@@ -83,23 +105,13 @@ fn add(
     file: FileEntry,
     progress: &Progress,
     target: &Path,
+    let_go: &mut LetGo,
 ) -> Result<(), ExportError> {
-    let mut header = Header::new_ustar();
-    header.set_entry_type(EntryType::Regular);
+    let mut header = header(EntryType::Regular, &file.attributes, let_go);
     header.set_size(file.size_bytes);
-    header.set_mode(file.attributes.mode);
-    let fields = fields(&file);
-    let path = file.path.clone();
+    let (path, fields) = (file.path.clone(), fields(&file.path.bytes(), &file.attributes, None));
     let mut content = Content { fetch: Fetch::new(file), reader, progress, chunk: vec![], at: 0, fault: None };
-    let written = archive.append_pax_extensions(fields.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
-    let written = written.and_then(|()| {
-        // What stands in the extended header counts; a name that is too long for this one is in no need of it.
-        if header.set_path(path.to_path()).is_err() {
-            header.set_path("long-name")?;
-        }
-        header.set_cksum();
-        archive.append(&header, &mut content)
-    });
+    let written = append(archive, header, &fields, &mut content);
     match (written, content.fault) {
         (_, Some(fault)) => Err(ExportError::Content { path: path.to_string(), fault }),
         (Err(error), None) => Err(ExportError::Io(target.to_owned(), error)),
@@ -107,18 +119,50 @@ fn add(
     }
 }
 
+/// A header of this type. Whoever unpacks an archive as root gives nobody rights by that.
+fn header(kind: EntryType, attributes: &Attributes, let_go: &mut LetGo) -> Header {
+    const SET_ID: u32 = 0o6000;
+    let mut header = Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_size(0);
+    let given = if kind == EntryType::Directory { attributes.mode } else { attributes.mode & !SET_ID };
+    header.set_mode(given);
+    let_go.set_id += usize::from(given != attributes.mode);
+    let_go.privileged += usize::from(attributes.xattrs.keys().any(|name| is_privileged(&bytes_of(name))));
+    header
+}
+
+/// What stands in the extended header counts: the old one has no room for long names.
+fn append(
+    archive: &mut Builder<impl Write>,
+    mut header: Header,
+    fields: &[(String, Vec<u8>)],
+    content: impl Read,
+) -> io::Result<()> {
+    archive.append_pax_extensions(fields.iter().map(|(key, value)| (key.as_str(), value.as_slice())))?;
+    header.set_path("in-the-extended-header")?;
+    if matches!(header.entry_type(), EntryType::Link | EntryType::Symlink) {
+        header.set_link_name("in-the-extended-header")?;
+    }
+    header.set_cksum();
+    archive.append(&header, content)
+}
+
+const PATH: &str = "path";
+const LINK_PATH: &str = "linkpath";
+
 /// What an old header has no room for (POSIX pax): long names, large owners, times to the nanosecond, attributes.
-fn fields(file: &FileEntry) -> Vec<(String, Vec<u8>)> {
-    let attributes = &file.attributes;
+fn fields(path: &[u8], attributes: &Attributes, leads_to: Option<&[u8]>) -> Vec<(String, Vec<u8>)> {
     let mtime = attributes.modified.to_string();
     let mut fields = vec![
-        ("path".to_owned(), file.path.bytes().into_owned()),
+        (PATH.to_owned(), path.to_vec()),
         ("mtime".to_owned(), mtime.into_bytes()),
         ("uid".to_owned(), attributes.uid.to_string().into_bytes()),
         ("gid".to_owned(), attributes.gid.to_string().into_bytes()),
     ];
-    let xattrs = attributes.xattrs.iter();
-    // The manifest holds nothing else than hexadecimal.
+    fields.extend(leads_to.map(|target| (LINK_PATH.to_owned(), target.to_vec())));
+    // The manifest holds nothing else than hexadecimal. A key is text; no attribute that programs set has any other name.
+    let xattrs = attributes.xattrs.iter().filter(|(name, _)| !is_privileged(&bytes_of(name)) && !name.contains('='));
     let xattrs = xattrs.filter_map(|(name, hex)| Some((name, base16ct::lower::decode_vec(hex).ok()?)));
     fields.extend(xattrs.map(|(name, value)| (format!("SCHILY.xattr.{name}"), value)));
     fields

@@ -13,7 +13,7 @@ use std::io::{self, Read};
 use super::capture::Captured;
 use super::source::{Found, SourceDirectory};
 use crate::core::content::is_compressed;
-use crate::core::{BackupId, Digest, Sha256};
+use crate::core::{BackupId, Digest, Sha256, Timestamp};
 use crate::repository::Repository;
 use crate::repository::object::CHUNK_BYTES;
 use crate::repository::wire::{Continuation, FileEntry, Lineage};
@@ -145,10 +145,10 @@ fn look_beside(source: &SourceDirectory, captured: &Captured, path: &str, ancest
     }
     let beside = FilePatterns::new([format!("{path}.*"), format!("{path}-*")]).ok();
     let found = beside.and_then(|patterns| source.look(&patterns).ok()).unwrap_or_default();
-    let mut beside: Vec<(i64, &String)> = found
+    let mut beside: Vec<(Timestamp, &String)> = found
         .iter()
         .filter_map(|(name, found)| match found {
-            Found::File(look) => Some((look.identity.modified_nanoseconds, name)),
+            Found::File(look) => Some((look.identity.modified, name)),
             _ => None,
         })
         .collect();

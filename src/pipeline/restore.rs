@@ -20,6 +20,8 @@ pub mod transaction;
 
 use std::borrow::Cow;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,16 +29,17 @@ use chrono::{DateTime, Utc};
 
 use super::content::{ChunkReader, read_files};
 use super::source::SourceDirectory;
-use super::stage::{Stage, Staged, in_the_way};
-use super::{Progress, parallel};
+use super::stage::{Directories, Keeping, Lost, Stage, Staged, in_the_way};
+use super::{Progress, parallel, stage};
 use crate::core::content::{SetKind, is_validated};
-use crate::core::entry_path::path_of;
+use crate::core::entry_path::{escape, path_of};
 use crate::core::{BackupId, BackupKind, Digest};
+use crate::files::trust::Trust;
 use crate::repository::catalogue::{Backup, Content};
 use crate::repository::kept::Kept;
 use crate::repository::object::CHUNK_BYTES;
-use crate::repository::wire::FileEntry;
-use crate::repository::{ReadFrom, Repository};
+use crate::repository::wire::{DirectoryEntry, FileEntry};
+use crate::repository::{ReadFrom, Repository, layout};
 use crate::settings::SetSettings;
 use crate::source_path::{OpenSource, SourcePath};
 use crate::storage::disk::{Disk, DiskKind};
@@ -58,6 +61,18 @@ pub struct Pick {
     pub paths: Option<Vec<String>>,
 }
 
+impl Rules {
+    /// What is done about an owner that cannot be kept.
+    const fn owner(self) -> Lost {
+        if self.ignore_ownership { Lost::LetGo } else { Lost::Refused }
+    }
+
+    /// The same about extended attributes.
+    const fn xattrs(self) -> Lost {
+        if self.ignore_xattrs { Lost::LetGo } else { Lost::Refused }
+    }
+}
+
 impl Pick {
     /// A whole backup.
     pub const fn whole(backup: Backup) -> Self {
@@ -72,6 +87,8 @@ pub struct Rules {
     pub replace_logs: bool,
     /// Go on where the owner of a file cannot be kept.
     pub ignore_ownership: bool,
+    /// Go on where extended attributes cannot be kept.
+    pub ignore_xattrs: bool,
     /// Restore files that do not parse. A safety backup is restored as it is, whatever this says.
     pub allow_invalid: bool,
 }
@@ -109,6 +126,8 @@ pub struct Restored {
     pub left_alone: Vec<String>,
     /// The live files as they were before.
     pub safety_backup: Option<BackupId>,
+    /// What was not kept, in sentences.
+    pub not_kept: Vec<String>,
 }
 
 /// A file that is back.
@@ -130,19 +149,31 @@ pub struct Outcome {
     pub transaction: Option<Transaction>,
 }
 
-/// Restores into a directory, which is created if it is not there. No file in it is replaced.
+/// Restores into a directory, which is created if it is not there. No file in it is replaced. Whatever the rules say, owners
+/// that cannot be kept are let go, and nothing is given that only root can give.
 pub fn restore_to(
     repository: &Repository,
     picks: &[Pick],
     directory: &Path,
+    rules: Rules,
     progress: &Progress,
 ) -> Result<Restored, RestoreError> {
     let contents = read_manifests(repository, picks)?;
     let selection = Selection::of(picks.iter().zip(contents.iter().map(|content| &content.manifest)))?;
-    let mut stage = Stage::new(open_target(directory)?, directory, Token::new(repository.id()));
+    let keep = stage::Rules { owner: Lost::LetGo, xattrs: rules.xattrs(), set_id: false, privileged: false };
+    let (disk, is_new) = open_target(directory)?;
+    let mut stage = Stage::new(disk, directory, Token::new(repository.id()), keep);
+    if is_new {
+        stage.made_root();
+    }
+    let directories = selection.directories();
+    stage.make_directories(&directories)?;
     fill(&mut stage, repository, &selection, progress)?;
     stage.place_all()?;
-    Ok(Restored { files: restored_files(&selection), symlinks: restored_symlinks(&selection), ..Restored::default() })
+    let (made, mut keeping) = stage.hand_over();
+    made.finish(&directories, &mut keeping)?;
+    let (files, symlinks) = (restored_files(&selection), restored_symlinks(&selection));
+    Ok(Restored { files, symlinks, not_kept: keeping.let_go.sentences(), ..Restored::default() })
 }
 
 /// Restores over the live files of a set. The caller holds the write lane, and keeps the set occupied, until the
@@ -162,10 +193,13 @@ struct Place {
     path: PathBuf,
     /// What keeps that path open.
     _held: Option<OpenSource>,
+    /// Whether the directory was made for this.
+    is_new: bool,
 }
 
 impl Place {
     fn open(source: &SourcePath) -> Result<Self, RestoreError> {
+        let is_new = source.open().is_err_and(|error| error.is_missing());
         let open = source.open_or_make()?;
         let again = || {
             let failed = |error| RestoreError::Stage { action: "open", path: source.real().to_owned(), source: error };
@@ -173,7 +207,7 @@ impl Place {
         };
         let disk = Arc::new(RealDisk::of(again()?.into()));
         let (source, path) = (SourceDirectory::of(again()?), open.path_by_descriptor());
-        Ok(Self { disk, source, path, _held: Some(open) })
+        Ok(Self { disk, source, path, _held: Some(open), is_new })
     }
 }
 
@@ -187,14 +221,28 @@ fn restore_on(
 ) -> Outcome {
     match prepare(open, repository, picks, live, progress) {
         Ok((restored, None)) => Outcome { result: Ok(restored), transaction: None },
-        Ok((restored, Some((place, mut transaction)))) => {
-            let healthy = |journal: &Journal| Ok(health::judge(&live.health, &place.path, journal, progress)?);
-            let result = transaction.carry_out(healthy).map(|()| restored);
+        Ok((restored, Some(Prepared { place, mut transaction, directories, made, mut keeping }))) => {
+            let healthy = |journal: &Journal| {
+                made.finish(&directories, &mut keeping)?;
+                Ok(health::judge(&live.health, &place.path, journal, progress)?)
+            };
+            let result = transaction.carry_out(healthy);
+            let result = result.map(|()| Restored { not_kept: keeping.let_go.sentences(), ..restored });
             let unsettled = matches!(result, Err(RestoreError::Unsettled { .. }));
             Outcome { result, transaction: (!unsettled).then_some(transaction) }
         }
         Err(error) => Outcome { result: Err(error), transaction: None },
     }
+}
+
+/// What is ready to be put in place.
+struct Prepared {
+    place: Place,
+    transaction: Transaction,
+    /// What the backup has of directories, those that were made for this, and what is to be kept of them.
+    directories: Vec<DirectoryEntry>,
+    made: Directories,
+    keeping: Keeping,
 }
 
 /// Everything up to the journal: no live file is touched.
@@ -204,7 +252,7 @@ fn prepare(
     picks: &[Pick],
     live: &Live<'_>,
     progress: &Progress,
-) -> Result<(Restored, Option<(Place, Transaction)>), RestoreError> {
+) -> Result<(Restored, Option<Prepared>), RestoreError> {
     let contents = read_manifests(repository, picks)?;
     let mut selection = Selection::of(picks.iter().zip(contents.iter().map(|content| &content.manifest)))?;
     let mut restored = Restored::default();
@@ -216,14 +264,25 @@ fn prepare(
         return Err(RestoreError::Unfinished(root.join(journal)));
     }
     let token = Token::new(repository.id());
-    let mut stage = Stage::new(disk.clone(), root, token.clone()).over_live_files(!live.rules.ignore_ownership);
+    let keep = stage::Rules {
+        owner: live.rules.owner(),
+        xattrs: live.rules.xattrs(),
+        set_id: true,
+        privileged: may_give_rights(repository, picks),
+    };
+    let mut stage = Stage::new(disk.clone(), root, token.clone(), keep).over_live_files();
+    if place.is_new {
+        stage.made_root();
+    }
+    let directories = selection.directories();
+    stage.make_directories(&directories)?;
     fill(&mut stage, repository, &selection, progress)?;
     if !live.rules.allow_invalid {
         refuse_invalid(picks, &selection, live.set, disk.as_ref(), &stage)?;
     }
     let removals = removable(&selection, disk.as_ref(), root)?;
     selection.tell_of_others(repository, &place.source, live, picks, &mut restored);
-    if stage.files().is_empty() && removals.is_empty() {
+    if stage.files().is_empty() && removals.is_empty() && stage.made().next().is_none() {
         return Ok((restored, None));
     }
     let safety = safety::back_up(repository, &place.source, live.set, selection.paths(), live.now, progress)?;
@@ -231,13 +290,24 @@ fn prepare(
     let asked = (live.correlation_id, live.principal);
     let mut journal = Journal::new(repository.id(), &live.set.name, asked, backups, safety.id, token);
     journal.changes = changes(live.set.kind, stage.files(), &removals, &safety);
+    journal.directories = stage.made().map(|path| escape(path.as_os_str().as_bytes())).collect();
     restored.unsaved = unsaved(&journal, &safety);
     (restored.files, restored.symlinks) = (restored_files(&selection), restored_symlinks(&selection));
     restored.removed = removals;
     restored.safety_backup = Some(safety.id);
     let transaction = Transaction::begin(disk, root, journal)?;
-    stage.hand_over();
-    Ok((restored, Some((place, transaction))))
+    let (made, keeping) = stage.hand_over();
+    Ok((restored, Some(Prepared { place, transaction, directories, made, keeping })))
+}
+
+/// Whether these backups may give rights that only root can give: root restores, and nobody else could have written them.
+fn may_give_rights(repository: &Repository, picks: &[Pick]) -> bool {
+    let place = PathBuf::from(repository.location());
+    let is_trusted = |pick: &Pick| {
+        let manifest = place.join(layout::manifest(&pick.backup.set, pick.backup.id).as_str());
+        Trust::here().open(&manifest).is_ok()
+    };
+    rustix::process::geteuid().is_root() && picks.iter().all(is_trusted)
 }
 
 fn read_manifests(repository: &Repository, picks: &[Pick]) -> Result<Vec<Content>, RestoreError> {
@@ -304,10 +374,16 @@ fn restored_symlinks(selection: &Selection<'_>) -> Vec<(String, String)> {
     selection.entries.values().filter_map(symlink).collect()
 }
 
-fn open_target(root: &Path) -> Result<Arc<dyn Disk>, RestoreError> {
+/// A directory to restore to, and whether it was made for that; it is its maker's alone then.
+fn open_target(root: &Path) -> Result<(Arc<dyn Disk>, bool), RestoreError> {
     let failed = |source| RestoreError::Stage { action: "open", path: root.to_owned(), source };
-    std::fs::create_dir_all(root).map_err(failed)?;
-    Ok(Arc::new(RealDisk::open(root).map_err(failed)?))
+    root.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
+    let made = match std::fs::DirBuilder::new().mode(0o700).create(root) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        made => made.map(|()| true),
+    };
+    let is_new = made.map_err(failed)?;
+    Ok((Arc::new(RealDisk::open(root).map_err(failed)?), is_new))
 }
 
 /// Parses what was written, as the set expects it to parse; a safety backup is what it is.

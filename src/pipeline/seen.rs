@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capture::Captured;
 use super::source::{Found, Identity, Look, SourceDirectory};
-use crate::core::{BackupId, Digest, SetName, Sha256};
+use crate::core::{BackupId, Digest, SetName, Sha256, Timestamp};
 use crate::repository::Repository;
 use crate::storage::Durability;
 
@@ -43,7 +43,7 @@ pub struct SeenFiles {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Seen {
     identity: Identity,
-    tick_nanoseconds: i64,
+    tick: Timestamp,
     #[serde(default)]
     sha256: Option<Digest>,
 }
@@ -52,8 +52,8 @@ impl Seen {
     /// Whether a file with this identity is as it was, as far as that tells. One that had changed within the tick of the
     /// earlier look may have changed again since without a trace ("racily clean" in git's index).
     fn is_same(&self, identity: &Identity) -> bool {
-        let latest = self.identity.changed_nanoseconds.max(self.identity.modified_nanoseconds);
-        self.identity == *identity && latest < self.tick_nanoseconds
+        let latest = self.identity.changed.max(self.identity.modified);
+        self.identity == *identity && latest < self.tick
     }
 }
 
@@ -64,7 +64,7 @@ pub fn seen_of(captured: &Captured) -> BTreeMap<String, Seen> {
     large
         .map(|(path, (look, tick))| {
             let sha256 = hashes.get(path.as_str()).copied();
-            (path.clone(), Seen { identity: look.identity, tick_nanoseconds: *tick, sha256 })
+            (path.clone(), Seen { identity: look.identity, tick: *tick, sha256 })
         })
         .collect()
 }

@@ -7,7 +7,7 @@
 
 mod follow;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -18,7 +18,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, statat};
 use rustix::io::Errno;
 
 use super::stage::STAGED_PREFIX;
+use crate::core::Timestamp;
 use crate::core::entry_path::{bytes_of, escape, path_of};
+use crate::repository::wire::SOURCE_ITSELF;
 use crate::settings::FilePatterns;
 use crate::source_path::{OpenSource, SourcePath, SourcePathError};
 use crate::storage::beneath::Root;
@@ -58,10 +60,10 @@ pub struct Identity {
     pub inode: u64,
     /// Its length.
     pub size_bytes: u64,
-    /// When its content changed, in nanoseconds since the Unix epoch.
-    pub modified_nanoseconds: i64,
-    /// When anything about it changed, likewise; no program can set it.
-    pub changed_nanoseconds: i64,
+    /// When its content changed.
+    pub modified: Timestamp,
+    /// When anything about it changed; no program can set it.
+    pub changed: Timestamp,
 }
 
 /// What is known of a plain file before it is read.
@@ -75,6 +77,8 @@ pub struct Look {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+    /// How many names it has.
+    pub links: u64,
 }
 
 /// What is at the path of a file of the set. Paths are the text of [`crate::core::EntryPath`].
@@ -84,6 +88,9 @@ pub enum Found {
     File(Look),
     /// A symlink, and its target, escaped as paths are.
     Symlink(Look, String),
+    /// A directory: one that a pattern matches, or that what is kept is in. The path of the source itself is
+    /// [`SOURCE_ITSELF`].
+    Directory(Look),
     /// Nothing.
     Missing,
     /// Something that cannot be looked at, or is of a kind that is not backed up: why.
@@ -143,7 +150,40 @@ impl SourceDirectory {
         if files.has_globs() {
             self.walk("", 0, files, &mut found)?;
         }
+        self.add_directories(&mut found);
         Ok(found)
+    }
+
+    /// Adds the directories that what is kept is in.
+    fn add_directories(&self, found: &mut BTreeMap<String, Found>) {
+        let kept =
+            found.iter().filter(|(_, at)| matches!(at, Found::File(_) | Found::Symlink(..) | Found::Directory(_)));
+        let above = |path: &str| path.match_indices('/').map(|(end, _)| path[..end].to_owned()).collect::<Vec<_>>();
+        let mut directories: BTreeSet<String> = kept.flat_map(|(path, _)| above(path)).collect();
+        if !found.is_empty() {
+            directories.insert(SOURCE_ITSELF.to_owned());
+        }
+        for directory in directories {
+            if let Some(look) = self.look_at_directory(&directory) {
+                found.entry(directory).or_insert(Found::Directory(look));
+            }
+        }
+    }
+
+    fn look_at_directory(&self, path: &str) -> Option<Look> {
+        let opened = self.open_directory(path, OFlags::PATH).ok()?;
+        Some(look_of(&rustix::fs::fstat(opened).ok()?))
+    }
+
+    /// Opens a directory of the set, or the source itself.
+    fn open_directory(&self, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let path = if path == SOURCE_ITSELF { "" } else { path };
+        self.open_beneath(path, OFlags::DIRECTORY | flags)
+    }
+
+    /// Opens a directory of the set for reading what is kept of it; `None` if that may not be read.
+    pub fn open_to_read(&self, path: &str) -> Option<File> {
+        self.open_directory(path, OFlags::RDONLY).ok().map(File::from)
     }
 
     /// Looks at a file that the set names.
@@ -267,11 +307,19 @@ impl SourceDirectory {
             let is_reached = || files.may_reach_into(&plain);
             match kind {
                 FileType::Directory if is_reached() && depth < MAX_DEPTH => {
+                    if files.is_match(&plain)
+                        && let Some(look) = self.look_at_directory(&path)
+                    {
+                        found.insert(path.clone(), Found::Directory(look));
+                    }
                     self.walk(&format!("{path}/"), depth + 1, files, found)?;
                 }
                 FileType::Directory if is_reached() => {
                     let why = format!("more than {MAX_DEPTH} directories deep: make a set of its own of it");
                     found.insert(format!("{path}/"), Found::Unreadable(why));
+                }
+                FileType::Directory if files.is_match(&plain) => {
+                    found.extend(self.look_at_directory(&path).map(|look| (path, Found::Directory(look))));
                 }
                 FileType::Directory => {}
                 _ if files.is_match(&plain) => {
@@ -338,23 +386,28 @@ pub fn look_again(file: &File) -> io::Result<Look> {
 }
 
 fn look_of(stat: &rustix::fs::Stat) -> Look {
-    let nanoseconds = |seconds: i64, rest: u64| seconds.saturating_mul(1_000_000_000).saturating_add_unsigned(rest);
     Look {
         identity: Identity {
             device: stat.st_dev,
             inode: stat.st_ino,
             size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
-            modified_nanoseconds: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
-            changed_nanoseconds: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+            modified: time(stat.st_mtime, stat.st_mtime_nsec),
+            changed: time(stat.st_ctime, stat.st_ctime_nsec),
         },
         mode: stat.st_mode & 0o7777,
         uid: stat.st_uid,
         gid: stat.st_gid,
+        links: stat.st_nlink,
     }
 }
 
+/// A time of the kernel, whose nanoseconds are always below a second.
+fn time(seconds: i64, nanoseconds: u64) -> Timestamp {
+    u32::try_from(nanoseconds).ok().and_then(|rest| Timestamp::new(seconds, rest)).unwrap_or_default()
+}
+
 /// The kernel's time of the last tick: a file changed from now on gets no earlier time of change.
-pub fn tick_nanoseconds() -> i64 {
+pub fn tick() -> Timestamp {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+    time(now.tv_sec, u64::try_from(now.tv_nsec).unwrap_or(0))
 }

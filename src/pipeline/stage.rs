@@ -4,11 +4,18 @@
 //! given its owner, mode and times, and made durable; only then can it be put in place, by one rename. What was not put
 //! in place does not stay.
 
+mod directories;
+mod keeping;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::io::Errno;
+
+pub use directories::Directories;
+pub use keeping::{Keeping, LetGo, Lost, Rules, is_privileged};
+use keeping::{Unkept, What};
 
 use super::content::{ContentFault, FileSink};
 use super::restore::{RestoreError, Token};
@@ -30,8 +37,8 @@ pub struct Stage {
     token: Token,
     /// Whether nothing may be replaced.
     fresh: bool,
-    /// Whether a file whose owner cannot be kept is refused.
-    ownership: bool,
+    keeping: Keeping,
+    directories: Directories,
     files: Vec<Staged>,
     open: Option<Box<dyn DiskFile>>,
     /// Written whole, not durable yet.
@@ -53,17 +60,28 @@ pub struct Staged {
 }
 
 impl Stage {
-    /// An empty stage for files in a fresh place below `root`, which is `disk`'s own: nothing is replaced there, and an
-    /// owner that cannot be kept is let go.
-    pub fn new(disk: Arc<dyn Disk>, root: &Path, token: Token) -> Self {
+    /// An empty stage for files in a fresh place below `root`, which is `disk`'s own: nothing is replaced there.
+    pub fn new(disk: Arc<dyn Disk>, root: &Path, token: Token, rules: Rules) -> Self {
         let (files, unsynced) = (Vec::new(), Vec::new());
-        Self { disk, root: root.to_owned(), token, fresh: true, ownership: false, files, open: None, unsynced }
+        let keeping = Keeping { rules, let_go: LetGo::default() };
+        let directories = Directories::new(disk.clone(), root.to_owned());
+        Self { disk, root: root.to_owned(), token, fresh: true, keeping, directories, files, open: None, unsynced }
     }
 
-    /// The same for files that will replace live ones, and whether one whose owner cannot be kept is refused.
-    pub fn over_live_files(mut self, ownership: bool) -> Self {
-        (self.fresh, self.ownership) = (false, ownership);
+    /// The same for files that will replace live ones.
+    pub fn over_live_files(mut self) -> Self {
+        self.fresh = false;
         self
+    }
+
+    /// The root was made for this.
+    pub fn made_root(&mut self) {
+        self.directories.made_root();
+    }
+
+    /// The directories that were made, but for the root.
+    pub fn made(&self) -> impl Iterator<Item = &Path> {
+        self.directories.made()
     }
 
     /// What is staged.
@@ -71,47 +89,17 @@ impl Stage {
         &self.files
     }
 
-    /// Leaves what is staged to somebody else.
-    pub fn hand_over(mut self) {
+    /// Leaves what is staged to somebody else: the directories that were made, and what is to be kept of them.
+    pub fn hand_over(mut self) -> (Directories, Keeping) {
         self.files.clear();
+        let nothing = Directories::new(self.disk.clone(), self.root.clone());
+        let keeping = Keeping { rules: self.keeping.rules, let_go: self.keeping.let_go };
+        (std::mem::replace(&mut self.directories, nothing), keeping)
     }
 
     /// The failure of `action` at `path`, with no live file touched.
     pub fn failed(&self, action: &'static str, path: &Path, source: io::Error) -> RestoreError {
         RestoreError::Stage { action, path: self.root.join(path), source }
-    }
-
-    fn create_parents(&self, path: &Path) -> Result<(), RestoreError> {
-        let mut parents: Vec<&Path> = path.ancestors().skip(1).filter(|parent| *parent != Path::new("")).collect();
-        parents.reverse();
-        for parent in parents {
-            match self.disk.create_directory(parent, 0o755) {
-                Ok(()) => {
-                    let above = parent.parent().unwrap_or(Path::new(""));
-                    self.disk.sync_directory(above).map_err(|error| self.failed("sync", above, error))?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(self.failed("create the directory", parent, error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives what was made its owner, mode, attributes and times.
-    fn attribute(&self, made: &mut dyn DiskFile, kept: &Attributes) -> Result<(), (&'static str, io::Error)> {
-        match made.set_owner(kept.uid, kept.gid) {
-            Err(error) if self.ownership || error.kind() != io::ErrorKind::PermissionDenied => {
-                return Err(("keep the owner of", error));
-            }
-            _ => {}
-        }
-        made.set_mode(kept.mode).map_err(|error| ("keep the mode of", error))?;
-        for (name, value) in &kept.xattrs {
-            let value = base16ct::lower::decode_vec(value)
-                .map_err(|_| ("keep the extended attributes of", io::ErrorKind::InvalidData.into()))?;
-            made.set_xattr(name, &value).map_err(|error| ("keep the extended attributes of", error))?;
-        }
-        made.set_modified(kept.modified).map_err(|error| ("keep the modification time of", error))
     }
 
     /// Makes a symlink beside its target.
@@ -121,7 +109,8 @@ impl Stage {
         let temporary = self.claim(&link.path, digest, &link.attributes)?;
         let made = self.disk.symlink(&path_of(&link.target), &temporary);
         let mut made = made.map_err(|error| failed(self, "make the symlink", error))?;
-        self.attribute(made.as_mut(), &link.attributes).map_err(|(action, error)| failed(self, action, error))
+        let given = self.keeping.attribute(made.as_mut(), &link.attributes, What::Symlink);
+        given.map(drop).map_err(|unkept| not_kept(self.root.join(link.path.to_path()), unkept))
     }
 
     /// Makes a further name of a file that is staged; whether that can be done here.
@@ -134,6 +123,7 @@ impl Stage {
             // link(2): the filesystem has none, or no more of this file.
             Err(error) if is_no_link(&error) => {
                 self.files.pop();
+                self.keeping.let_go.hard_links += 1;
                 Ok(false)
             }
             Err(error) => Err(self.failed("link", &link.path.to_path(), error)),
@@ -143,7 +133,7 @@ impl Stage {
     /// Sees what is at the place of an entry, and makes the directories that it is in; where to write it meanwhile.
     fn claim(&mut self, path: &EntryPath, sha256: Digest, attributes: &Attributes) -> Result<PathBuf, RestoreError> {
         let target = &*path.to_path();
-        self.create_parents(target)?;
+        self.directories.make(target.parent().unwrap_or(Path::new("")))?;
         let replaces = match self.disk.metadata(target) {
             Ok(_) if self.fresh => return Err(self.failed("write", target, io::ErrorKind::AlreadyExists.into())),
             Ok(there) if !matches!(there.kind, DiskKind::File | DiskKind::Symlink) => {
@@ -187,14 +177,14 @@ impl Stage {
         if there.mode != staged.mode {
             return Err(self.failed("keep the mode of", target, not_kept()));
         }
-        if self.ownership && (there.uid, there.gid) != staged.owner {
+        if self.keeping.rules.owner == Lost::Refused && (there.uid, there.gid) != staged.owner {
             return Err(self.failed("keep the owner of", target, not_kept()));
         }
         Ok(())
     }
 
     /// Puts every file in its fresh place, and makes that durable.
-    pub fn place_all(mut self) -> Result<(), RestoreError> {
+    pub fn place_all(&mut self) -> Result<(), RestoreError> {
         let mut directories = std::collections::BTreeSet::new();
         while let Some(file) = self.files.last() {
             let target = &*path_of(&file.target);
@@ -208,6 +198,14 @@ impl Stage {
             self.disk.sync_directory(directory).map_err(failed)?;
         }
         Ok(())
+    }
+}
+
+/// The refusal of what cannot be kept at a path.
+fn not_kept(path: PathBuf, (action, source, flag): Unkept) -> RestoreError {
+    match flag {
+        Some(flag) => RestoreError::Unkept { action, path, flag, source },
+        None => RestoreError::Stage { action, path, source },
     }
 }
 
@@ -234,6 +232,7 @@ impl Drop for Stage {
             // What cannot be removed is a stray file beside the live one, and harms nobody.
             let _ = self.disk.remove_file(&file.temporary);
         }
+        self.directories.remove();
     }
 }
 
@@ -256,10 +255,21 @@ impl FileSink for Stage {
         })
     }
 
+    fn hole(&mut self, length: u64) -> Result<(), RestoreError> {
+        let Some(open) = self.open.as_mut() else { return Ok(()) };
+        open.skip(length).map_err(|error| {
+            let path = self.files.last().map(|file| file.target.clone()).unwrap_or_default();
+            self.failed("write", &path_of(&path), error)
+        })
+    }
+
     fn end(&mut self, file: &FileEntry) -> Result<(), RestoreError> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
-        let kept = self.attribute(open.as_mut(), &file.attributes);
-        kept.map_err(|(action, error)| self.failed(action, &file.path.to_path(), error))?;
+        let given = self.keeping.attribute(open.as_mut(), &file.attributes, What::File);
+        let mode = given.map_err(|unkept| not_kept(self.root.join(file.path.to_path()), unkept))?;
+        if let Some(staged) = self.files.last_mut() {
+            staged.mode = mode;
+        }
         self.unsynced.push((self.files.len() - 1, open));
         if self.unsynced.len() >= MAX_UNSYNCED { self.sync() } else { Ok(()) }
     }

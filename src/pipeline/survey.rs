@@ -38,7 +38,7 @@ pub fn survey(set: &SetSettings) -> Result<Survey, SourceError> {
                 }
             }
             Found::File(_) | Found::Symlink(..) => files.push(path),
-            Found::Missing => {}
+            Found::Missing | Found::Directory(_) => {}
             Found::Unreadable(why) | Found::NoContent(why) if survey.unreadable.len() < MAX_LISTED => {
                 if !set.files.is_excluded(&plain(path)) {
                     survey.unreadable.push((path.clone(), why.clone()));

@@ -49,6 +49,12 @@ pub trait Disk: Send + Sync + 'static {
     /// Creates one directory; `AlreadyExists` if there is anything of that name.
     fn create_directory(&self, path: &Path, mode: u32) -> io::Result<()>;
 
+    /// Removes a directory with nothing in it.
+    fn remove_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// A directory that is there, to change what it is like. It has no content.
+    fn open_directory(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
     /// Reads into `buffer` from `offset` until it is full or the file ends; returns how many bytes it read.
     fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
@@ -72,10 +78,13 @@ pub trait Disk: Send + Sync + 'static {
     fn total_bytes(&self) -> io::Result<u64>;
 }
 
-/// A new file being written.
+/// A new file being written, or a directory or a symlink being changed.
 pub trait DiskFile: Send {
     /// Appends all of `bytes`.
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Appends so many zeros, as a hole where the filesystem has holes.
+    fn skip(&mut self, length: u64) -> io::Result<()>;
 
     /// Sets owner and group. Order matters: this may clear set-id bits, so it comes before the mode.
     fn set_owner(&mut self, uid: u32, gid: u32) -> io::Result<()>;
@@ -83,11 +92,14 @@ pub trait DiskFile: Send {
     /// Sets the permission bits.
     fn set_mode(&mut self, mode: u32) -> io::Result<()>;
 
-    /// Sets the modification time, in nanoseconds since the Unix epoch.
-    fn set_modified(&mut self, modified: Timestamp) -> io::Result<()>;
+    /// Sets the modification time; whether the filesystem keeps exactly that one.
+    fn set_modified(&mut self, modified: Timestamp) -> io::Result<bool>;
 
     /// Sets an extended attribute.
-    fn set_xattr(&mut self, name: &str, value: &[u8]) -> io::Result<()>;
+    fn set_xattr(&mut self, name: &[u8], value: &[u8]) -> io::Result<()>;
+
+    /// Removes an extended attribute; that there is none is no error.
+    fn remove_xattr(&mut self, name: &[u8]) -> io::Result<()>;
 
     /// Makes content and metadata durable.
     fn sync(&mut self) -> io::Result<()>;

@@ -368,6 +368,15 @@ impl Disk for Simulated {
         self.operate(|image| image.create_directory(path, mode))
     }
 
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        self.operate(|image| image.remove_directory(path))
+    }
+
+    fn open_directory(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let id = self.look(|image| image.find(path))?;
+        Ok(Box::new(SimulatedDirectory { disk: self.clone(), id }))
+    }
+
     fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let cached = self.lock().cached.get(path).cloned();
         self.look(|image| {
@@ -412,6 +421,46 @@ impl Disk for Simulated {
     }
 }
 
+/// Of directories only the mode is known here.
+struct SimulatedDirectory {
+    disk: Simulated,
+    id: NodeId,
+}
+
+impl DiskFile for SimulatedDirectory {
+    fn write_all(&mut self, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::IsADirectory.into())
+    }
+
+    fn skip(&mut self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::IsADirectory.into())
+    }
+
+    fn set_owner(&mut self, _: u32, _: u32) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_mode(&mut self, mode: u32) -> io::Result<()> {
+        self.disk.operate(|image| image.set_directory_mode(self.id, mode))
+    }
+
+    fn set_modified(&mut self, _: Timestamp) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn set_xattr(&mut self, _: &[u8], _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove_xattr(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 struct SimulatedFile {
     disk: Simulated,
     id: NodeId,
@@ -431,6 +480,10 @@ impl DiskFile for SimulatedFile {
         self.disk.lock().write(self.id, bytes)
     }
 
+    fn skip(&mut self, length: u64) -> io::Result<()> {
+        self.write_all(&vec![0; usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?])
+    }
+
     fn set_owner(&mut self, uid: u32, gid: u32) -> io::Result<()> {
         self.set(|content| (content.uid, content.gid) = (uid, gid))
     }
@@ -439,12 +492,16 @@ impl DiskFile for SimulatedFile {
         self.set(|content| content.mode = mode)
     }
 
-    fn set_modified(&mut self, _modified: Timestamp) -> io::Result<()> {
+    fn set_modified(&mut self, _modified: Timestamp) -> io::Result<bool> {
+        self.set(|_| {}).map(|()| true)
+    }
+
+    fn set_xattr(&mut self, _name: &[u8], _value: &[u8]) -> io::Result<()> {
         self.set(|_| {})
     }
 
-    fn set_xattr(&mut self, _name: &str, _value: &[u8]) -> io::Result<()> {
-        self.set(|_| {})
+    fn remove_xattr(&mut self, _name: &[u8]) -> io::Result<()> {
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {

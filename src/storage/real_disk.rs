@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
@@ -144,6 +144,16 @@ impl Disk for RealDisk {
         Ok(sys::mkdirat(&directory, name, Mode::from_raw_mode(mode))?)
     }
 
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        may_die_here();
+        let (directory, name) = self.root.open_parent(path)?;
+        Ok(sys::unlinkat(&directory, name, AtFlags::REMOVEDIR)?)
+    }
+
+    fn open_directory(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(RealFile(RealDisk::open_directory(self, path)?.into())))
+    }
+
     fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let file = self.open_to_read(path)?;
         let mut filled = 0;
@@ -263,6 +273,13 @@ impl DiskFile for RealFile {
         self.0.write_all(bytes)
     }
 
+    fn skip(&mut self, length: u64) -> io::Result<()> {
+        may_die_here();
+        let end = self.0.stream_position()?.saturating_add(length);
+        self.0.set_len(end)?;
+        self.0.seek(SeekFrom::Start(end)).map(drop)
+    }
+
     fn set_owner(&mut self, uid: u32, gid: u32) -> io::Result<()> {
         Ok(sys::fchown(&self.0, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
     }
@@ -271,12 +288,20 @@ impl DiskFile for RealFile {
         Ok(sys::fchmod(&self.0, Mode::from_raw_mode(mode))?)
     }
 
-    fn set_modified(&mut self, modified: Timestamp) -> io::Result<()> {
-        Ok(sys::futimens(&self.0, &modified_at(modified))?)
+    fn set_modified(&mut self, modified: Timestamp) -> io::Result<bool> {
+        sys::futimens(&self.0, &modified_at(modified))?;
+        Ok(is_modified_at(&sys::fstat(&self.0)?, modified))
     }
 
-    fn set_xattr(&mut self, name: &str, value: &[u8]) -> io::Result<()> {
+    fn set_xattr(&mut self, name: &[u8], value: &[u8]) -> io::Result<()> {
         Ok(sys::fsetxattr(&self.0, name, value, sys::XattrFlags::empty())?)
+    }
+
+    fn remove_xattr(&mut self, name: &[u8]) -> io::Result<()> {
+        match sys::fremovexattr(&self.0, name) {
+            Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
+            removed => Ok(removed?),
+        }
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -296,6 +321,10 @@ impl DiskFile for RealSymlink {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    fn skip(&mut self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn set_owner(&mut self, uid: u32, gid: u32) -> io::Result<()> {
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         Ok(sys::chownat(&self.directory, &self.name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
@@ -305,18 +334,27 @@ impl DiskFile for RealSymlink {
         Ok(())
     }
 
-    fn set_modified(&mut self, modified: Timestamp) -> io::Result<()> {
+    fn set_modified(&mut self, modified: Timestamp) -> io::Result<bool> {
         let times = modified_at(modified);
-        Ok(sys::utimensat(&self.directory, &self.name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+        sys::utimensat(&self.directory, &self.name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(is_modified_at(&sys::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW)?, modified))
     }
 
-    fn set_xattr(&mut self, _: &str, _: &[u8]) -> io::Result<()> {
+    fn set_xattr(&mut self, _: &[u8], _: &[u8]) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn remove_xattr(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn is_modified_at(stat: &Stat, modified: Timestamp) -> bool {
+    (stat.st_mtime, u64::from(modified.nanoseconds())) == (modified.seconds(), stat.st_mtime_nsec)
 }
 
 fn modified_at(modified: Timestamp) -> Timestamps {

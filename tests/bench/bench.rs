@@ -112,7 +112,8 @@ impl Site {
 
     fn restore(&self, backup: &Backup, to: &Path) {
         let picks = [Pick::whole(backup.clone())];
-        restore::restore_to(&self.repository, &picks, to, &Progress::default()).expect("restore");
+        restore::restore_to(&self.repository, &picks, to, restore::Rules::default(), &Progress::default())
+            .expect("restore");
     }
 }
 

@@ -68,7 +68,7 @@ pub const SCENES: &[Scene] = &[
     scene("restore logs latest", ALL_BACKED_UP),
     scene("restore logs latest --replace-logs", ALL_BACKED_UP),
     scene("restore application {id}", SUSPECT),
-    scene("restore application {id} --allow-invalid --ignore-ownership", SUSPECT),
+    scene("restore application {id} --allow-invalid --ignore-ownership --ignore-xattrs", SUSPECT),
     scene("recover --dry-run", BACKED_UP),
     scene("recover --dry-run", STRUCK),
     scene("recover --dry-run --at 2001-01-01", STRUCK),

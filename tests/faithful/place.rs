@@ -3,12 +3,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
 use crate::common::files::{read, write};
-use crate::common::{Installation, code};
+use crate::common::{Installation, UNPRIVILEGED, code};
 
 pub const DONE: i32 = 0;
 pub const PROBLEMS: i32 = 3;
@@ -24,6 +24,26 @@ impl Place {
         fs::create_dir(place.0.path("src")).unwrap();
         assert_eq!(code(place.0.run(&["init"]).status), DONE);
         place
+    }
+
+    /// The same of an ordinary user, if root runs the tests.
+    pub fn unprivileged(files: &str) -> Self {
+        let settings = format!("replicas = []\n[sets.t]\nsource = \"./src\"\nfiles = [{files}]\n");
+        let installation = Installation::with_settings(&settings);
+        fs::create_dir(installation.path("src")).unwrap();
+        let place = Self(if is_root() { installation.given_to(UNPRIVILEGED) } else { installation });
+        place.give_away();
+        assert_eq!(code(place.0.run(&["init"]).status), DONE);
+        place
+    }
+
+    /// Gives what is in the source to the user that owns it.
+    pub fn give_away(&self) {
+        if is_root() {
+            let owner = format!("{UNPRIVILEGED}:{UNPRIVILEGED}");
+            let done = Command::new("chown").args(["-hR", &owner]).arg(self.source("")).status().unwrap();
+            assert!(done.success());
+        }
     }
 
     /// A symlink in the source.
@@ -80,4 +100,8 @@ impl Place {
 
 pub fn both(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }

@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use fiovana_app::core::BackupKind;
 use fiovana_app::core::retention::Guards;
 use fiovana_app::pipeline::archive::{self, ArchiveError, Archived, Created};
-use fiovana_app::pipeline::restore::{self, Pick, RestoreError};
+use fiovana_app::pipeline::restore::{self, Pick, RestoreError, Rules};
 use fiovana_app::pipeline::verify::{self, Verdict};
 use fiovana_app::pipeline::{Progress, sweep};
 use fiovana_app::repository::catalogue::Backup;
@@ -180,8 +180,13 @@ pub fn content(repository: &Repository, backup: &Backup) -> Files {
 /// Restores a backup for real, elsewhere, and reads what is there: also after a failure.
 pub fn restore(repository: &Repository, backup: &Backup) -> (Result<(), RestoreError>, Files) {
     let directory = tempfile::tempdir().expect("a scratch directory");
-    let restored =
-        restore::restore_to(repository, &[Pick::whole(backup.clone())], directory.path(), &Progress::default());
+    let restored = restore::restore_to(
+        repository,
+        &[Pick::whole(backup.clone())],
+        directory.path(),
+        Rules::default(),
+        &Progress::default(),
+    );
     (restored.map(drop), files_in(directory.path()))
 }
 

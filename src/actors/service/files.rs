@@ -3,11 +3,14 @@
 //! Hazard: a name in a request is no path. A file is found by the name that the manifest has for it, and nothing else is
 //! ever opened.
 
+use std::borrow::Cow;
+
 use super::{Caller, Service, problems, view};
 use crate::api::{FileDocument, Problem, ProblemKind};
 use crate::pipeline::content::ChunkReader;
 use crate::pipeline::fetch::Fetch;
 use crate::repository::ReadFrom;
+use crate::repository::kept::Kept;
 
 /// A file that is being handed out.
 pub struct Download {
@@ -23,10 +26,11 @@ impl Service {
         let backup = view::resolve(self.repository()?, None, reference)?;
         let read = self.world.repository.read_opened_manifest(&backup);
         let content = read.map_err(|error| problems::of_reading(&self.world.repository, &backup, path, &error))?;
-        let file = content.manifest.files().iter().find(|file| file.path == path).cloned().ok_or_else(|| {
+        let kept = content.manifest.body.as_ref().and_then(|body| body.kept_at(path));
+        let file = kept.and_then(Kept::as_file).map(Cow::into_owned).ok_or_else(|| {
             let shown: String = path.chars().take(96).collect();
-            let detail =
-                format!("backup {} has no file {shown:?}: GET /api/backup/{} lists them", backup.id, backup.id);
+            let (id, what) = (backup.id, if kept.is_some() { "a symlink" } else { "no file" });
+            let detail = format!("backup {id} has {what} {shown:?}: GET /api/backup/{id} lists what it has");
             Problem::new(ProblemKind::NotFound, detail)
         })?;
         tracing::info!(principal = caller.principal, backup = %backup.id, path, "the content of a file is handed out");

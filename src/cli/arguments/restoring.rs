@@ -28,8 +28,11 @@ pub struct RestoreArguments {
     #[arg(long, conflicts_with = "to")]
     pub replace_logs: bool,
     /// Restore files whose owner cannot be kept all the same; they will belong to whoever restores them
-    #[arg(long, conflicts_with = "to")]
+    #[arg(long)]
     pub ignore_ownership: bool,
+    /// Restore files whose extended attributes and access control lists cannot be kept all the same, without them
+    #[arg(long)]
+    pub ignore_xattrs: bool,
     /// Restore files that are not valid JSON all the same
     #[arg(long, conflicts_with = "to")]
     pub allow_invalid: bool,

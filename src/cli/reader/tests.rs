@@ -57,7 +57,8 @@ impl Place {
     }
 
     fn restore(&self, set: &str, id: BackupId, file: Option<&str>, to: &Path) -> Result<RestoreOutcome, Problem> {
-        self.reader().restore_to(&set.parse().unwrap(), &id.into(), file.map(|file| vec![file.to_owned()]), to)
+        let options = RestoreOptions { file: file.map(str::to_owned), ..RestoreOptions::default() };
+        self.reader().restore_to(&set.parse().unwrap(), &id.into(), &options, to)
     }
 }
 

@@ -62,6 +62,7 @@ pub fn restored(outcome: &RestoreOutcome, look: &Look) -> String {
     let unsaved = outcome.unsaved.iter().map(|file| format!("{}: {}", file.path, file.reason));
     text.extend(unsaved.map(|what| remark("replaced without a backup of it", &what)));
     text.extend(outcome.left_alone.iter().map(|path| remark("left as it is, the backup does not have it", path)));
+    text.extend(outcome.not_kept.iter().map(|what| remark("not kept", what)));
     if let Some(safety) = outcome.safety_backup {
         text += &format!("the files as they were before are in backup {safety}\n");
     }

@@ -202,6 +202,7 @@ impl Api for Fake {
             left_alone: vec![],
             undo_call: None,
             symlinks: vec![],
+            not_kept: vec![],
             skipped: vec![],
             safety_backup: Some(id()),
             undo: None,
@@ -263,6 +264,7 @@ impl Api for Fake {
         };
         let size_bytes = chunks.iter().map(|chunk| chunk.as_ref().map_or(1 << 20, Vec::len) as u64).sum();
         let file = FileDocument {
+            hard_link_to: None,
             path: path.to_owned(),
             size_bytes,
             sha256: Digest::of(b"content"),
@@ -406,6 +408,7 @@ fn details() -> BackupDetails {
         missing: vec![],
         fewer: vec![],
         symlinks: vec![],
+        directories: vec![],
         unreadable: vec![],
     }
 }

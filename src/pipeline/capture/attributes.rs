@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 
-use crate::core::Timestamp;
 use crate::core::entry_path::escape;
 use crate::pipeline::source::Look;
+use crate::pipeline::stage::is_privileged;
 use crate::repository::wire::Attributes;
 
 /// The attributes of what looked like this.
@@ -17,7 +17,7 @@ pub(super) fn attributes_of(look: &Look, xattrs: BTreeMap<String, String>) -> At
         gid: look.gid,
         user: None,
         group: None,
-        modified: Timestamp::from_nanoseconds(look.identity.modified_nanoseconds),
+        modified: look.identity.modified,
         xattrs,
     }
 }
@@ -34,8 +34,8 @@ pub(super) fn read_xattrs(file: &File) -> io::Result<BTreeMap<String, String>> {
     let mut xattrs = BTreeMap::new();
     let mut value = vec![0; MAX_LIST_BYTES];
     for name in names[..length].split(|byte| *byte == 0) {
-        // Security labels belong to the place a file is in, not to the file.
-        if name.is_empty() || name.starts_with(b"security.") || name.starts_with(b"trusted.") {
+        // What only root can set, only root keeps.
+        if name.is_empty() || is_privileged(name) && !rustix::process::geteuid().is_root() {
             continue;
         }
         match rustix::fs::fgetxattr(file, name, &mut value[..]) {

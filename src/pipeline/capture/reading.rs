@@ -10,12 +10,15 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use super::attributes::{attributes_of, read_xattrs};
+use super::holes::{is_sparse, next_part, whole_block};
+use super::names::Names;
 use super::{ContentStore, Growth, Outcome, unmoved};
 use crate::core::content::{is_compressed, is_validated, json_fault};
 use crate::core::{BackupKind, Digest, EntryPath};
 use crate::pipeline::archive::ArchiveError;
+use crate::pipeline::content::zeros;
 use crate::pipeline::lineage::{Beginnings, Stops};
-use crate::pipeline::source::{Look, SourceDirectory, look_again, tick_nanoseconds};
+use crate::pipeline::source::{Look, SourceDirectory, look_again, tick};
 use crate::pipeline::{Cancelled, Progress, parallel};
 use crate::repository::object::CHUNK_BYTES;
 use crate::repository::wire::{Chunk, FileEntry};
@@ -34,6 +37,7 @@ pub(super) struct Task<'a> {
     pub kind: BackupKind,
     pub store: &'a dyn ContentStore,
     pub progress: &'a Progress,
+    pub names: &'a Names,
     /// Threads that store the chunks of one file.
     pub threads: usize,
 }
@@ -92,8 +96,7 @@ impl Task<'_> {
                 content = self.read_content(file, end, lengths)?;
             }
         }
-        let fault =
-            if is_validated(path, self.set.validate) { content_fault(file, &content.only_chunk)? } else { None };
+        let fault = if self.is_validated(path) { content_fault(file, &content.only_chunk)? } else { None };
         let xattrs = read_xattrs(file)?;
         let after = look_again(file)?;
         let rewritten = logs && !head.starts_with(&read_head(file, end)?);
@@ -124,8 +127,14 @@ impl Task<'_> {
         Ok(cut && look_again(file)?.identity.size_bytes > look.identity.size_bytes)
     }
 
+    /// Whether something is expected of a file's content, under any of its names.
+    fn is_validated(&self, path: &str) -> bool {
+        is_validated(path, self.set.validate) || self.names.validated.contains(path)
+    }
+
     fn read_content(&self, file: &File, end: u64, lengths: &BTreeSet<u64>) -> Result<Content, ReadFailure> {
-        if end <= CHUNK_BYTES as u64 {
+        let sparse = is_sparse(file, end)?;
+        if end <= CHUNK_BYTES as u64 && !sparse {
             let content = read_chunk(file, 0, end)?;
             self.progress.advance(content.len() as u64)?;
             let mut stops = Stops::new(lengths);
@@ -134,27 +143,32 @@ impl Task<'_> {
             return Ok(Content { sha256, size_bytes, beginnings, chunks: Vec::new(), only_chunk: Some(content) });
         }
         let mut chunks = Vec::with_capacity(usize::try_from(end / CHUNK_BYTES as u64).unwrap_or(0) + 1);
-        let mut at = 0;
         let (size_bytes, sha256, beginnings) = parallel::ordered(
             self.threads,
             |emit| {
                 let mut stops = Stops::new(lengths);
                 let mut offset = 0;
                 while offset < end {
-                    let content = read_chunk(file, offset, end - offset)?;
+                    let part = if sparse { next_part(file, offset, end)? } else { whole_block(offset, end) };
+                    for zeros in zeros(part.start - offset) {
+                        self.progress.advance(zeros.len() as u64)?;
+                        stops.update(zeros);
+                    }
+                    offset = part.start;
+                    let content = read_chunk(file, offset, part.end - offset)?;
                     self.progress.advance(content.len() as u64)?;
                     stops.update(&content);
+                    let (at, is_short) = (offset, (content.len() as u64) < part.end - offset);
                     offset += content.len() as u64;
-                    if content.is_empty() || !emit(content) {
+                    if !content.is_empty() && !emit((at, content)) || is_short {
                         break;
                     }
                 }
                 Ok(stops.finish())
             },
-            |content: Vec<u8>| Ok::<_, ReadFailure>(self.store.store(&content)?),
+            |(at, content): (u64, Vec<u8>)| Ok::<_, ReadFailure>(Chunk { at, ..self.store.store(&content)? }),
             |chunk| {
-                chunks.push(Chunk { at, ..chunk });
-                at += chunk.size_bytes;
+                chunks.push(chunk);
                 Ok(())
             },
         )?;
@@ -167,9 +181,9 @@ fn settle(look: &Look) {
     const TICKS: u32 = 4;
     const TICK: Duration = Duration::from_millis(4);
     for _ in 0..TICKS {
-        let ahead_nanoseconds = look.identity.changed_nanoseconds.saturating_sub(tick_nanoseconds());
+        let ahead_nanoseconds = look.identity.changed.total_nanoseconds() - tick().total_nanoseconds();
         // Further ahead than a few ticks it is no fresh change but a clock that was set back.
-        if !(0..=TICK.as_nanos() as i64 * i64::from(TICKS)).contains(&ahead_nanoseconds) {
+        if !(0..=TICK.as_nanos() as i128 * i128::from(TICKS)).contains(&ahead_nanoseconds) {
             return;
         }
         std::thread::sleep(TICK);

@@ -12,10 +12,11 @@ use serde::de::IgnoredAny;
 
 use super::DrillError;
 use crate::core::content::{Validation, is_validated};
-use crate::core::{Digest, Sha256};
+use crate::core::entry_path::path_of;
+use crate::core::{Digest, EntryPath, Sha256};
 use crate::pipeline::Progress;
-use crate::repository::wire::FileEntry;
-use crate::storage::disk::Disk;
+use crate::repository::wire::{Body, FileEntry, SOURCE_ITSELF};
+use crate::storage::disk::{Disk, DiskKind};
 use crate::storage::real_disk::RealDisk;
 
 const BUFFER_BYTES: usize = 1 << 20;
@@ -51,6 +52,31 @@ pub(super) fn compare(
         }
         if let Some(fault) = fault {
             return Err(DrillError::Invalid { path: file.path.to_string(), fault });
+        }
+    }
+    Ok(())
+}
+
+/// Whether the symlinks, hard links and directories below `root` are what the manifest says.
+pub(super) fn compare_others(root: &Path, body: &Body) -> Result<(), DrillError> {
+    let disk =
+        RealDisk::open(root).map_err(|source| DrillError::Scratch { action: "open", path: root.to_owned(), source })?;
+    let different = |path: &EntryPath, what| DrillError::Different { path: path.to_string(), what };
+    for link in &body.symlinks {
+        if disk.read_link(&link.path.to_path()).ok() != Some(path_of(&link.target)) {
+            return Err(different(&link.path, "it is not the symlink that was backed up"));
+        }
+    }
+    for directory in body.directories.iter().filter(|directory| directory.path != *SOURCE_ITSELF) {
+        let there = disk.metadata(&directory.path.to_path()).ok();
+        if there.is_none_or(|there| there.kind != DiskKind::Directory || there.mode != directory.attributes.mode) {
+            return Err(different(&directory.path, "it is not the directory that was backed up"));
+        }
+    }
+    let id = |path: &EntryPath| disk.metadata(&path.to_path()).ok().map(|there| there.file);
+    for link in &body.hard_links {
+        if id(&link.path).is_none() || id(&link.path) != id(&link.to) {
+            return Err(different(&link.path, "it is not the same file as before"));
         }
     }
     Ok(())

@@ -16,7 +16,7 @@ use crate::core::BackupKind;
 use crate::core::content::Validation;
 use crate::pipeline::Progress;
 use crate::pipeline::archive::{self, Archived};
-use crate::pipeline::restore::{self, Pick};
+use crate::pipeline::restore::{self, Pick, Rules};
 use crate::repository::wire::FileEntry;
 use crate::repository::{Repository, layout};
 use crate::settings::{FilePatterns, SetSettings, resolved};
@@ -55,7 +55,7 @@ pub(super) fn fresh_file_comes_back(
 
     let back = scratch.path("nonce-back");
     let picks = [Pick::whole(created.backup.clone())];
-    let restore = |to: &Path| restore::restore_to(&repository, &picks, to, &Progress::default());
+    let restore = |to: &Path| restore::restore_to(&repository, &picks, to, Rules::default(), &Progress::default());
     restore(&back).map_err(|error| lost("it was not restored", error.into()))?;
     let came = std::fs::read(back.join(NONCE_FILE)).map_err(|error| lost("it was not restored", error.into()))?;
     if came != nonce.as_bytes() {

@@ -5,10 +5,11 @@
 
 use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::DrillError;
+use crate::core::entry_path::MAX_PATH_SEGMENTS;
 
 /// A scratch directory, removed when this is dropped.
 pub(super) struct Scratch(PathBuf);
@@ -46,8 +47,34 @@ impl Drop for Scratch {
 
 /// Removes what a drill left at `path`; whether there was anything. Follows no symlinks.
 pub fn clear(path: &Path) -> io::Result<bool> {
-    match std::fs::remove_dir_all(path) {
+    let removed = match std::fs::remove_dir_all(path) {
+        // A directory came back as it was: nothing may be removed from it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            make_writable(path, 0)?;
+            std::fs::remove_dir_all(path)
+        }
+        removed => removed,
+    };
+    match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         removed => removed.map(|()| true),
     }
+}
+
+/// The deepest directory that a path of a backup has, and those that a drill makes above it.
+const MAX_DEPTH: usize = MAX_PATH_SEGMENTS + 8;
+
+/// Lets the owner change what is in a directory, and below.
+fn make_writable(directory: &Path, depth: usize) -> io::Result<()> {
+    if depth > MAX_DEPTH {
+        return Ok(());
+    }
+    std::fs::set_permissions(directory, PermissionsExt::from_mode(0o700))?;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            make_writable(&entry.path(), depth + 1)?;
+        }
+    }
+    Ok(())
 }

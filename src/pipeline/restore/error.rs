@@ -81,6 +81,19 @@ pub enum RestoreError {
         #[source]
         source: io::Error,
     },
+    /// Something of a file cannot be kept where it is restored to. No live file was touched.
+    #[error("{action} {}; no live file was touched, and {flag} lets it go", .path.display())]
+    Unkept {
+        /// What was tried.
+        action: &'static str,
+        /// Of what.
+        path: PathBuf,
+        /// The flag that lets it go.
+        flag: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// A file in a fresh directory could not be given its name; those before it were.
     #[error("write {}", .path.display())]
     Place {

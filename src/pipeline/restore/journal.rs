@@ -46,6 +46,9 @@ pub struct Journal {
     pub safety_backup: BackupId,
     /// The changes, by target.
     pub changes: Vec<Change>,
+    /// The directories that were made for them, each after those that it is in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub directories: Vec<String>,
 }
 
 /// What happens to one file.
@@ -151,6 +154,7 @@ impl Journal {
             backups,
             safety_backup,
             changes: vec![],
+            directories: vec![],
         }
     }
 
@@ -216,7 +220,8 @@ impl Journal {
             && journal_name(&journal.set) == name
             && journal.token.is_plain()
             && [&journal.repository, &journal.correlation_id, &journal.principal].into_iter().all(|word| is_word(word))
-            && journal.changes.iter().all(|change| is_safe_text(&change.target));
+            && journal.changes.iter().all(|change| is_safe_text(&change.target))
+            && journal.directories.iter().all(|path| is_safe_text(path));
         if sound { Ok(journal) } else { Err("it says what no journal says") }
     }
 }

@@ -12,7 +12,7 @@ use crate::pipeline::source::{Found, SourceDirectory};
 use crate::pipeline::stage::STAGED_PREFIX;
 use crate::repository::Repository;
 use crate::repository::kept::Kept;
-use crate::repository::wire::Manifest;
+use crate::repository::wire::{DirectoryEntry, Manifest, SOURCE_ITSELF};
 
 /// The audit log of this service: never replaced in place.
 const OWN_AUDIT_LOG: &str = "security_audit.log";
@@ -22,6 +22,8 @@ const OWN_AUDIT_LOG: &str = "security_audit.log";
 pub(super) struct Selection<'m> {
     /// Those that are restored, and the backup each comes from.
     pub entries: BTreeMap<&'m str, (BackupId, Kept<'m>)>,
+    /// The directories of the backups, in so far as they are asked for.
+    directories: BTreeMap<&'m str, &'m DirectoryEntry>,
     /// Those that were absent when a safety backup was made, and will be again.
     pub removals: BTreeSet<&'m str>,
 }
@@ -58,6 +60,16 @@ impl<'m> Selection<'m> {
                 return Err(RestoreError::Twice(path.to_string()));
             }
         }
+        let is_above = |directory: &str| {
+            let mut paths = self.entries.keys();
+            directory == SOURCE_ITSELF
+                || paths.any(|path| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/')))
+        };
+        let asked = body.directories.iter().filter(|entry| pick.paths.is_none() || is_above(&entry.path));
+        for entry in asked {
+            refuse_reserved(&entry.path)?;
+            self.directories.entry(&entry.path).or_insert(entry);
+        }
         for path in absent.iter().filter(|path| wanted(path)) {
             refuse_reserved(path)?;
             if !self.removals.insert(path) || self.entries.contains_key(path.as_str()) {
@@ -83,6 +95,11 @@ impl<'m> Selection<'m> {
         self.entries.retain(|path, _| !own(path));
         self.removals.retain(|path| !own(path));
         Ok(())
+    }
+
+    /// The directories, each after those that it is in.
+    pub fn directories(&self) -> Vec<DirectoryEntry> {
+        self.directories.values().map(|entry| (*entry).clone()).collect()
     }
 
     /// Every path.
@@ -124,7 +141,7 @@ impl<'m> Selection<'m> {
                     restored.skipped.push((path, format!("not in this backup, and not there; backup {id} has it")));
                 }
                 // Nobody ever had it.
-                (Found::Missing, None) => {}
+                (Found::Missing, None) | (Found::Directory(_), _) => {}
                 _ => restored.left_alone.push(path),
             }
         }

@@ -74,6 +74,12 @@ impl Disk for Part {
     fn create_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
         self.0.create_directory(&self.at(path), mode)
     }
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        self.0.remove_directory(&self.at(path))
+    }
+    fn open_directory(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.0.open_directory(&self.at(path))
+    }
     fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read_at(&self.at(path), offset, buffer)
     }
@@ -187,7 +193,7 @@ impl Site {
         let target: Arc<dyn Disk> = Arc::new(Part(disk.clone(), "live"));
         let picks = [Pick::whole(self.backup.clone())];
         let source = SourceDirectory::open(&self.set.source).unwrap();
-        let place = Place { disk: target, source, path: "/".into(), _held: None };
+        let place = Place { disk: target, source, path: "/".into(), _held: None, is_new: false };
         let outcome = restore_on(|| Ok(place), repository, &picks, &live, &Progress::default());
         if let Some(transaction) = outcome.transaction {
             // What cannot be closed is closed at the next start.

@@ -14,8 +14,8 @@ use super::transaction::Transaction;
 use super::{RestoreError, leftover};
 use crate::core::{BackupId, Digest, EntryPath};
 use crate::pipeline::content::FileSink;
-use crate::pipeline::stage::{STAGED_PREFIX, Stage};
-use crate::repository::wire::{Attributes, FileEntry};
+use crate::pipeline::stage::{Lost, Rules, STAGED_PREFIX, Stage};
+use crate::repository::wire::{Attributes, FileEntry, HardLinkEntry, SymlinkEntry};
 use crate::storage::disk::Disk;
 use crate::storage::faulty::{CrashKeep, Lacking, Meddling, Simulated};
 
@@ -34,7 +34,15 @@ fn earlier() -> Files {
 }
 
 fn new() -> Files {
-    files(&[("a.json", "new a, longer"), ("d/b.json", "new b"), ("d/came.json", "new c"), ("other", "not concerned")])
+    files(&[
+        ("a.json", "new a, longer"),
+        ("d/b.json", "new b"),
+        ("d/came.json", "new c"),
+        ("n/again", "new a, longer"),
+        ("n/link", "elsewhere"),
+        ("n/m/came.json", "new d"),
+        ("other", "not concerned"),
+    ])
 }
 
 /// A source directory before a restore, all of it durable.
@@ -56,24 +64,37 @@ fn is_ours(path: &Path) -> bool {
     path.file_name().unwrap().to_string_lossy().starts_with(STAGED_PREFIX)
 }
 
+fn stage_file(stage: &mut Stage, path: &str) -> Result<(), RestoreError> {
+    let content = &new()[Path::new(path)];
+    let entry = FileEntry {
+        path: EntryPath::from_text(path),
+        size_bytes: content.len() as u64,
+        attributes: Attributes { mode: 0o640, uid: 7, gid: 8, ..Attributes::default() },
+        sha256: Digest::of(content),
+        fault: None,
+        lineage: None,
+        chunks: vec![],
+    };
+    stage.begin(&entry)?;
+    stage.content(content)?;
+    stage.end(&entry)
+}
+
 fn stage_all(disk: &Simulated, token: &Token) -> Result<Stage, RestoreError> {
-    let mut stage = Stage::new(Arc::new(disk.clone()), Path::new("/source"), token.clone()).over_live_files(true);
-    for path in ["a.json", "d/b.json", "d/came.json"] {
-        let content = &new()[Path::new(path)];
-        let entry = FileEntry {
-            path: EntryPath::from_text(path),
-            size_bytes: content.len() as u64,
-            attributes: Attributes { mode: 0o640, uid: 7, gid: 8, ..Attributes::default() },
-            sha256: Digest::of(content),
-            fault: None,
-            lineage: None,
-            chunks: vec![],
-        };
-        stage.begin(&entry)?;
-        stage.content(content)?;
-        stage.end(&entry)?;
+    let rules = Rules { owner: Lost::Refused, xattrs: Lost::Refused, set_id: true, privileged: false };
+    let mut stage = Stage::new(Arc::new(disk.clone()), Path::new("/source"), token.clone(), rules).over_live_files();
+    for path in ["a.json", "d/b.json", "d/came.json", "n/m/came.json"] {
+        stage_file(&mut stage, path)?;
     }
     stage.sync()?;
+    let (again, link) = (EntryPath::from_text("n/again"), EntryPath::from_text("n/link"));
+    let linked = HardLinkEntry { path: again, to: EntryPath::from_text("a.json") };
+    if !stage.hard_link(&linked, Digest::of(&new()[Path::new("a.json")]))? {
+        stage_file(&mut stage, "n/again")?;
+        stage.sync()?;
+    }
+    let (target, attributes) = ("elsewhere".to_owned(), Attributes::default());
+    stage.symlink(&SymlinkEntry { path: link, target, attributes })?;
     Ok(stage)
 }
 
@@ -97,6 +118,7 @@ fn restore(disk: &Simulated, healthy: bool) -> Result<(), RestoreError> {
             old_bytes: None,
         })
         .collect();
+    journal.directories = stage.made().map(|path| path.to_str().unwrap().to_owned()).collect();
     let mut transaction = Transaction::begin(Arc::new(disk.clone()), Path::new("/source"), journal)?;
     stage.hand_over();
     let judge = |_: &Journal| if healthy { Ok(()) } else { Err(RestoreError::NotAsWritten("unhealthy".into())) };
@@ -266,7 +288,7 @@ fn what_another_program_writes_during_a_restore_is_never_lost() {
     for (lacks, healthy) in FILESYSTEMS.into_iter().flat_map(|lacks| [(lacks, true), (lacks, false)]) {
         let whole = before().lacking(lacks);
         let _ = restore(&whole, healthy);
-        let staged = before();
+        let staged = before().lacking(lacks);
         let stage = stage_all(&staged, &Token::new(REPOSITORY)).unwrap();
         let begun = staged.operations();
         drop(stage);
@@ -292,7 +314,10 @@ fn what_another_program_writes_during_a_restore_is_never_lost() {
                 assert!(disk.files().iter().all(|(path, _)| !is_ours(path)), "{context}: {found:?}");
                 // What it did not touch is of one time.
                 let others = |files: Files| -> Files {
-                    files.into_iter().filter(|(path, _)| !path.to_string_lossy().starts_with(target)).collect()
+                    files
+                        .into_iter()
+                        .filter(|(path, _)| !(path.to_string_lossy().starts_with(target) || path.ends_with("n/again")))
+                        .collect()
                 };
                 let expected = if result.is_ok() { new() } else { earlier() };
                 assert_eq!(others(live(&disk)), others(expected), "{context}: {result:?}");
@@ -307,7 +332,10 @@ fn what_somebody_wrote_meanwhile_is_set_aside_and_not_lost() {
     disk.write_raw("a.json", b"written by the application").unwrap();
     start(&disk).unwrap();
     let mut expected = earlier();
-    expected.insert("a.json.changed-during-restore".into(), b"written by the application".to_vec());
+    // The second name of the new file, into which it wrote, is not ours any more either.
+    for path in ["a.json.changed-during-restore", "n/again"] {
+        expected.insert(path.into(), b"written by the application".to_vec());
+    }
     assert_eq!(live(&disk), expected);
 }
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use super::error::RestoreError;
 use super::journal::Journal;
 use super::replacement::{Fault, Replacement, remove_if_there};
+use crate::core::entry_path::path_of;
 use crate::storage::disk::Disk;
 
 /// A restore whose journal is in force.
@@ -112,7 +113,11 @@ impl Transaction {
         let directory = |replacement: Replacement<'_>| replacement.target.parent().unwrap_or(Path::new("")).to_owned();
         let directories: BTreeSet<PathBuf> = self.replacements().map(directory).collect();
         for directory in &directories {
-            self.disk.sync_directory(directory).map_err(|error| (directory.to_owned(), error))?;
+            match self.disk.sync_directory(directory) {
+                // It was made for this, and is gone again.
+                Err(error) if error.kind() == ErrorKind::NotFound && self.made().any(|made| made == *directory) => {}
+                synced => synced.map_err(|error| (directory.to_owned(), error))?,
+            }
         }
         Ok(())
     }
@@ -158,12 +163,34 @@ impl Transaction {
 
     /// Puts the earlier files back, durably; as often as need be.
     pub fn go_back(&mut self) -> io::Result<()> {
+        for directory in self.made() {
+            // It may have its own mode already, which may forbid what is to come; that then fails, and says so.
+            let _ = self.disk.open_directory(&directory).and_then(|mut directory| directory.set_mode(0o700));
+        }
         self.each_telling(|replacement| replacement.give_back().map(Vec::from_iter))?;
         // First all is back, then what is beside it goes.
         self.sync_directories().map_err(|(_, error)| error)?;
         self.each_telling(|change| change.clear())?;
         remove_if_there(self.disk.as_ref(), &self.journal.draft_path())?;
-        self.sync_directories().map_err(|(_, error)| error)
+        self.sync_directories().map_err(|(_, error)| error)?;
+        self.remove_made()
+    }
+
+    /// The directories that were made for this.
+    fn made(&self) -> impl Iterator<Item = PathBuf> {
+        self.journal.directories.iter().map(|path| path_of(path))
+    }
+
+    /// Takes them away again, the deepest first; one with something in it is somebody's by now.
+    fn remove_made(&self) -> io::Result<()> {
+        for directory in self.made().collect::<Vec<_>>().into_iter().rev() {
+            match self.disk.remove_directory(&directory) {
+                Ok(()) => self.disk.sync_directory(directory.parent().unwrap_or(Path::new("")))?,
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Takes a step of every change, and notes the files that it set aside.

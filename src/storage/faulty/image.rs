@@ -149,6 +149,21 @@ impl Image {
         }
     }
 
+    pub(super) fn remove_directory(&mut self, path: &Path) -> io::Result<()> {
+        if !self.live_names(self.find(path)?)?.is_empty() {
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
+        self.remove_tree(path)
+    }
+
+    pub(super) fn set_directory_mode(&mut self, id: NodeId, to: u32) -> io::Result<()> {
+        match &mut self.nodes[id.0] {
+            Node::Directory { mode, .. } => *mode = to,
+            Node::File(_) => return Err(ErrorKind::NotADirectory.into()),
+        }
+        Ok(())
+    }
+
     /// Takes a directory away, and all that is below it.
     pub(super) fn remove_tree(&mut self, path: &Path) -> io::Result<()> {
         let place = self.place(path)?;
