@@ -313,3 +313,32 @@ fn the_journal_of_another_user_is_not_obeyed_and_its_words_reach_no_terminal() {
         std::fs::remove_file(&place).unwrap();
     }
 }
+
+#[test]
+fn a_manifest_that_unpacks_to_more_than_one_may_hold_is_damage_and_costs_bounded_memory() {
+    use base64::Engine as _;
+    let installation = backed_up();
+    let id = newest(&installation, "security");
+    let backups = installation.path("backups");
+    let mut manifest = repository::manifest(&backups, "security", &id);
+    let mut packed = Vec::new();
+    let lines = std::io::Read::take(std::io::repeat(b'\n'), 600 << 20);
+    zstd::stream::copy_encode(lines, &mut packed, 1).unwrap();
+    manifest["body"] = base64::engine::general_purpose::STANDARD.encode(&packed).into();
+    let bytes = serde_json::to_vec(&manifest).unwrap();
+    assert!(bytes.len() < 1 << 20, "it is small until it is unpacked");
+    // One for each thread that reads.
+    for number in 0..4 {
+        manifest["envelope"]["sequence"] = (90 + number).into();
+        let bytes = serde_json::to_vec(&manifest).unwrap();
+        let forged = format!("{}-{}", &id[..16], &files::sha256(&bytes)[..32]);
+        files::write(&repository::manifest_path(&backups, "security", &forged), bytes);
+    }
+    let daemon = installation.start();
+    let listed = daemon.list("security");
+    let damaged = listed.iter().filter(|backup| backup["fault"].to_string().contains("larger than a body can be"));
+    assert_eq!(damaged.count(), 4, "{listed:?}");
+    // The lines of one body (512 MiB), for each of two threads, and what the service itself takes.
+    let peak = daemon.peak_memory_mib();
+    assert!(peak < 2 * 512 + 256, "{peak} MiB");
+}
