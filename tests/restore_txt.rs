@@ -4,12 +4,14 @@
 //! sha256sum, jq and zstd, and what they bring back is compared byte for byte.
 
 mod common;
+#[path = "common/instructions.rs"]
+mod instructions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Command;
 
 use common::{Installation, code, files, repository};
+use instructions::{run, steps};
 
 const SETTINGS: &str = r#"
 [sets.notes]
@@ -17,29 +19,6 @@ source = "./notes"
 files = ["**"]
 replicate = true
 "#;
-
-/// The commands of each numbered step: its indented lines.
-fn steps(text: &str) -> Vec<String> {
-    let mut steps = Vec::new();
-    for line in text.lines() {
-        if line.starts_with(|first: char| first.is_ascii_digit()) {
-            steps.push(String::new());
-        } else if let (Some(command), Some(step)) = (line.strip_prefix("    "), steps.last_mut()) {
-            step.push_str(command);
-            step.push('\n');
-        }
-    }
-    steps
-}
-
-fn run(step: &str, backups: &Path, manifest: &str, to: &Path) -> String {
-    let script = format!("set -eu -o pipefail\n{step}");
-    let mut bash = Command::new("bash");
-    let output = bash.args(["-c", &script]).current_dir(backups).env("M", manifest).env("TO", to).output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{step}\n{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    said
-}
 
 fn awkward_files() -> BTreeMap<&'static str, Vec<u8>> {
     let mut rng = fastrand::Rng::with_seed(1);

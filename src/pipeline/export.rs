@@ -16,7 +16,7 @@ use super::content::{ChunkReader, ContentFault};
 use super::fetch::Fetch;
 use super::stage::{LetGo, is_privileged};
 use crate::core::entry_path::bytes_of;
-use crate::repository::wire::{Attributes, Body, FileEntry};
+use crate::repository::wire::{Attributes, Body, DirectoryEntry, FileEntry};
 use crate::repository::{ReadFrom, Repository};
 
 /// As for objects: the fastest level that compresses text well.
@@ -72,9 +72,7 @@ pub fn export(
     let mut let_go = LetGo::default();
     // A directory before what is in it, a file before its further names.
     for directory in &body.directories {
-        let header = header(EntryType::Directory, &directory.attributes, &mut let_go);
-        let fields = fields(&directory.path.bytes(), &directory.attributes, None);
-        append(&mut archive, header, &fields, io::empty()).map_err(failed)?;
+        add_directory(&mut archive, directory, &mut let_go).map_err(failed)?;
     }
     for file in body.files {
         add(&mut archive, &reader, file, progress, target, &mut let_go)?;
@@ -90,6 +88,10 @@ pub fn export(
         let fields = fields(&link.path.bytes(), &link.attributes, Some(&bytes_of(&link.target)));
         append(&mut archive, header, &fields, io::empty()).map_err(failed)?;
     }
+    // And again when all is in them, the innermost first: a program that unpacks gives them their times for good.
+    for directory in body.directories.iter().rev() {
+        add_directory(&mut archive, directory, &mut LetGo::default()).map_err(failed)?;
+    }
     archive.into_inner().and_then(zstd::Encoder::finish).map_err(failed)?;
     let archive_bytes = aside.file.metadata().map_err(failed)?.len();
     aside.publish(target).map_err(|error| match error.kind() {
@@ -97,6 +99,11 @@ pub fn export(
         _ => failed(error),
     })?;
     Ok(Exported { not_kept: let_go.sentences(), size_bytes, archive_bytes })
+}
+
+fn add_directory(archive: &mut Builder<impl Write>, directory: &DirectoryEntry, let_go: &mut LetGo) -> io::Result<()> {
+    let header = header(EntryType::Directory, &directory.attributes, let_go);
+    append(archive, header, &fields(&directory.path.bytes(), &directory.attributes, None), io::empty())
 }
 
 fn add(

@@ -27,9 +27,11 @@ use crate::storage::{Durability, Listed, Put, Storage, StorageError, StorageErro
 pub(super) const RESTORE_TXT: &str = include_str!("RESTORE.txt");
 
 /// The SHA-256 of each text that was ever written as that and is so no more: none of them is damage.
-const OLDER_RESTORE_TXTS: [&str; 2] = [
+const OLDER_RESTORE_TXTS: [&str; 4] = [
+    "103302ddce5bd12dbe943a95c3eb8809892a6dfe89528f36dc6d0b518a965a06",
     "0f67307b86d12ca3788d6cef06f8505b878f79091adffd8f62f7812e1d602fd1",
     "8762b19b8f5da9b2e0544c6a4ef5d3e9a2f509fce80ecc36ef0a253a855d9909",
+    "8fb3193c8e74d3768f3627ed0726cd7a1ddfd9cc78b890fb3828ee5679679045",
 ];
 
 /// Whether these bytes are instructions that this program or an older one writes.
@@ -387,5 +389,23 @@ fn mark_incomplete(catalogue: &mut Catalogue) {
         .collect();
     for (id, fault) in incomplete {
         catalogue.update(id, |backup| backup.finding = Finding::Damaged(fault));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_instructions_of_frozen_repositories_are_no_damage() {
+        let frozen: [&[u8]; 3] = [
+            include_bytes!("../../tests/frozen/format-1/repository/RESTORE.txt"),
+            include_bytes!("../../tests/frozen/format-2/repository/RESTORE.txt"),
+            include_bytes!("../../tests/frozen/format-2-packs/repository/RESTORE.txt"),
+        ];
+        assert!(frozen.into_iter().all(are_instructions) && are_instructions(RESTORE_TXT.as_bytes()));
+        assert!(!are_instructions(b"") && !are_instructions(&frozen[0][1..]));
+        let format = include_str!("FORMAT.md");
+        assert!(OLDER_RESTORE_TXTS.iter().all(|hash| format.contains(hash)), "FORMAT.md lists each");
     }
 }
