@@ -125,9 +125,14 @@ fn touch(path: &Path, random: &mut Rng) {
 /// What rsync would change to make one tree the other: nothing, if they are equal in content, kinds, links, modes, owners,
 /// times to the nanosecond, ACLs and attributes.
 fn assert_equal(context: &str, one: &Path, other: &Path) {
+    assert_equal_in("-naciAXH", context, one, other);
+}
+
+/// The same in what these options of rsync compare.
+fn assert_equal_in(compared: &str, context: &str, one: &Path, other: &Path) {
     for (from, to) in [(one, other), (other, one)] {
         let slashed = |path: &Path| [path.as_os_str().as_bytes(), b"/"].concat();
-        let options = ["-naciAXH", "--numeric-ids", "--delete", "--modify-window=-1"];
+        let options = [compared, "--numeric-ids", "--delete", "--modify-window=-1"];
         let mut arguments: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
         let (from, to) = (slashed(from), slashed(to));
         arguments.extend([OsStr::from_bytes(&from), OsStr::from_bytes(&to)]);
@@ -187,6 +192,7 @@ fn a_random_tree_comes_back_equal_by_every_way_there_is() {
         assert_equal(&format!("{context}: export"), &original, &unpacked);
 
         by_hand(&place, id, is_encrypted, &original, &context);
+        by_another_reader(&place, id, is_encrypted, &original, &context);
 
         for entry in fs::read_dir(&source).unwrap().map(Result::unwrap) {
             match entry.file_type().unwrap().is_dir() {
@@ -212,4 +218,17 @@ fn by_hand(place: &Place, id: &str, is_encrypted: bool, original: &Path, context
     let script = format!("KEY={key}\n{functions}\n{list}\n{bring_back}\n{attributes}");
     instructions::run(&script, &backups, manifest.to_str().unwrap(), &to);
     assert_equal(&format!("{context}: RESTORE.txt"), original, &to);
+}
+
+/// By a reader that was written from FORMAT.md alone: content and kinds.
+fn by_another_reader(place: &Place, id: &str, is_encrypted: bool, original: &Path, context: &str) {
+    let (backups, to, key) = (place.0.path("backups"), place.0.path("read"), place.0.path("fiovana-app.key"));
+    let reader = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/independent_reader.py");
+    let mut arguments = vec![reader.as_os_str(), backups.as_os_str()];
+    if is_encrypted {
+        arguments.extend([OsStr::new("--key"), key.as_os_str()]);
+    }
+    arguments.extend([OsStr::new("restore"), OsStr::new("t"), OsStr::new(id), to.as_os_str()]);
+    run("python3", &arguments);
+    assert_equal_in("-nrlciH", &format!("{context}: the independent reader"), original, &to);
 }
