@@ -233,6 +233,9 @@ fn is_possible(chunk: &Chunk) -> bool {
 /// Whether everything that a body says is possible; what is not, if so.
 pub(super) fn check(body: &Body, objects: &HashSet<Digest>, kind: BackupKind) -> Result<(), ManifestFault> {
     let fault = |text: String| Err(ManifestFault::Content(text));
+    if body.len() > MAX_ENTRIES {
+        return fault("it has more entries than a backup can have".into());
+    }
     let kept = body.files.iter().map(|entry| (&entry.path, Some(&entry.attributes)));
     let kept = kept.chain(body.symlinks.iter().map(|entry| (&entry.path, Some(&entry.attributes))));
     let kept = kept.chain(body.hard_links.iter().map(|entry| (&entry.path, None)));

@@ -151,3 +151,115 @@ impl Repository {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::core::{Position, SetName};
+    use crate::repository::encryption::Keys;
+    use crate::repository::manifest;
+    use crate::storage::faulty::Simulated;
+    use crate::storage::local::Local;
+
+    fn storage(disk: &Simulated) -> Arc<dyn Storage> {
+        Arc::new(Local::on(Arc::new(disk.clone()), "simulated".into()))
+    }
+
+    /// The generation of the row that counts, where these are right and those are not.
+    fn counts(right: &[u32], wrong: &[u32]) -> (Option<u32>, usize) {
+        let disk = Simulated::new();
+        let document = |content: &str| sealed::seal(content.as_bytes());
+        for (numbers, content) in [(right, "{\"a\": 1}"), (wrong, "{\"b\": 1}")] {
+            numbers.iter().for_each(|n| disk.write_raw(format!("row.{n}.json"), &document(content)).unwrap());
+        }
+        let storage = storage(&disk);
+        let files = storage.list(&StoragePath::root()).unwrap();
+        let parse = |bytes: &[u8]| match bytes.starts_with(b"{\"a\"") {
+            true => Ok(()),
+            false => Err("it is wrong".to_owned()),
+        };
+        let read = read(storage.as_ref(), &StoragePath::root(), "row", &files, 1 << 20, parse);
+        assert_eq!(read.value.is_some(), read.row.counts.is_some());
+        (read.row.counts.map(|counts| counts.0), read.faults.len())
+    }
+
+    #[test]
+    fn the_highest_generation_that_verifies_counts_among_the_highest_thousand() {
+        assert_eq!(counts(&[], &[]), (None, 0));
+        assert_eq!(counts(&[1, 2, 10], &[]), (Some(10), 0));
+        assert_eq!(counts(&[1, 3], &[2, 4, 5]), (Some(3), 2));
+        assert_eq!(counts(&[], &[7]), (None, 1));
+        let wrong: Vec<u32> = (2..1001).collect();
+        assert_eq!(counts(&[1], &wrong), (Some(1), 999));
+        let one_more: Vec<u32> = (2..1002).collect();
+        assert_eq!(counts(&[1], &one_more), (None, 1000));
+    }
+
+    #[test]
+    fn only_the_number_itself_is_one() {
+        for (file, expected) in [
+            ("pruned.1.json", Some(1)),
+            ("pruned.4294967295.json", Some(u32::MAX)),
+            ("pruned.0.json", None),
+            ("pruned.01.json", None),
+            ("pruned.+1.json", None),
+            ("pruned.4294967296.json", None),
+            ("pruned.json", None),
+            ("pins.1.json", None),
+        ] {
+            assert_eq!(number("pruned", file).map(|number| number.0), expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn each_change_is_a_new_file_the_last_two_stay_and_what_is_there_is_never_written_over() {
+        let set: SetName = "security".parse().unwrap();
+        let disk = Simulated::new();
+        Repository::create(storage(&disk), DateTime::UNIX_EPOCH).unwrap();
+        let repository = Repository::open(storage(&disk), false).unwrap().0;
+        let manifest = manifest::tests::manifest_of(&set, "a.json");
+        let id = repository.publish_manifest(manifest, &Keys::default()).unwrap().id;
+        let names = |row: &str| -> Vec<String> {
+            let prefix = format!("manifests/{set}/{row}.");
+            let files = disk.files().into_iter().map(|(path, _)| path.to_string_lossy().into_owned());
+            files.filter_map(|path| Some(path.strip_prefix(&prefix)?.to_owned())).collect()
+        };
+        for pinned in [true, false, true] {
+            repository.set_pinned(&set, id, pinned).unwrap();
+        }
+        assert_eq!(names("pins"), ["2.json", "3.json"]);
+        // Somebody else's, or what a restored copy brought.
+        disk.write_raw(format!("manifests/{set}/pruned.1.json"), b"unreadable").unwrap();
+        repository.list_as_pruned(&set, &[Position::first(9)]).unwrap();
+        assert_eq!(names("pruned"), ["1.json", "2.json"]);
+        let again = Repository::open(storage(&disk), false).unwrap().0;
+        let catalogue = again.catalogue();
+        assert!(catalogue.get(id).unwrap().pinned);
+        assert!(catalogue.set(&set).unwrap().pruned.contains(Position::first(9)));
+    }
+
+    #[test]
+    fn a_list_of_pins_that_nobody_can_read_pins_everything_until_it_is_written_again() {
+        let set: SetName = "security".parse().unwrap();
+        let disk = Simulated::new();
+        Repository::create(storage(&disk), DateTime::UNIX_EPOCH).unwrap();
+        let repository = Repository::open(storage(&disk), false).unwrap().0;
+        let publish = |sequence: u64| {
+            let mut manifest = manifest::tests::manifest_of(&set, "a.json");
+            manifest.envelope.sequence = crate::core::Sequence(sequence);
+            repository.publish_manifest(manifest, &Keys::default()).unwrap().id
+        };
+        let (first, second) = (publish(1), publish(2));
+        disk.write_raw(format!("manifests/{set}/pins.1.json"), b"{}").unwrap();
+        let again = Repository::open(storage(&disk), false).unwrap().0;
+        let pinned = |repository: &Repository| [first, second].map(|id| repository.catalogue().get(id).unwrap().pinned);
+        assert_eq!(pinned(&again), [true, true]);
+        again.set_pinned(&set, first, false).unwrap();
+        assert_eq!(pinned(&again), [false, true]);
+        assert_eq!(pinned(&Repository::open(storage(&disk), false).unwrap().0), [false, true]);
+    }
+}

@@ -14,7 +14,7 @@ pub use super::body::ManifestFault;
 use super::body::{self, Rendered, shortened};
 use super::encryption::{Keys, MAX_RECIPIENTS, OpenFault};
 use super::format_1::{self, Fault1};
-use super::wire::{Body, Envelope, FORMAT, FORMAT_1, Manifest};
+use super::wire::{Body, Chunk, Envelope, FORMAT, FORMAT_1, Manifest};
 use crate::core::{BackupId, Digest, SetName};
 
 /// The largest manifest that is read: some hundred gigabytes of content, or a million small files.
@@ -40,6 +40,9 @@ pub enum EncodeError {
     /// It is larger than a manifest can be.
     #[error("the backup has more to list than a manifest can hold: make several sets of it")]
     TooLarge,
+    /// It says what no reader would believe.
+    #[error("the backup has what no manifest can hold: exclude it from the set")]
+    Impossible(#[source] ManifestFault),
     /// Its body is not at hand, or is for others than the recipients at hand.
     #[error("a manifest whose files are not at hand cannot be written")]
     Unopened,
@@ -53,7 +56,18 @@ pub fn encode(manifest: &Manifest, keys: &Keys) -> Result<(BackupId, Digest, Vec
     if manifest.envelope.recipients != keys.fingerprints() {
         return Err(EncodeError::Unopened);
     }
-    let rendered = body::render(body, &manifest.lines)?;
+    check_body(body, &manifest.envelope).map_err(EncodeError::Impossible)?;
+    encode_unchecked(envelope, body, &manifest.lines, keys)
+}
+
+fn encode_unchecked(
+    envelope: std::borrow::Cow<'_, Envelope>,
+    body: &Body,
+    lines: &[Chunk],
+    keys: &Keys,
+) -> Result<(BackupId, Digest, Vec<u8>), EncodeError> {
+    let created = envelope.created;
+    let rendered = body::render(body, lines)?;
     let stored = match keys.recipients() {
         None => rendered,
         Some(recipients) => recipients.seal(&rendered)?,
@@ -64,7 +78,7 @@ pub fn encode(manifest: &Manifest, keys: &Keys) -> Result<(BackupId, Digest, Vec
         return Err(EncodeError::TooLarge);
     }
     let digest = Digest::of(&bytes);
-    Ok((BackupId::new(manifest.envelope.created, digest), digest, bytes))
+    Ok((BackupId::new(created, digest), digest, bytes))
 }
 
 /// The manifest in a file that stands under `set` and `id`, and the file's hash; without its body if that is encrypted
@@ -180,7 +194,7 @@ fn check_body(body: &Body, envelope: &Envelope) -> Result<(), ManifestFault> {
 pub(crate) mod tests {
     use super::*;
     use crate::core::{BackupKind, ChunkKey, EntryPath, Sequence, Timeline};
-    use crate::repository::wire::{Attributes, Chunk, FileEntry, ObjectReference};
+    use crate::repository::wire::{Attributes, FileEntry, Frame, ObjectReference, SymlinkEntry, UnreadableFile};
     use chrono::DateTime;
 
     /// A manifest of one small file at `path`.
@@ -228,11 +242,21 @@ pub(crate) mod tests {
         "security".parse().unwrap()
     }
 
-    fn decode_changed(change: impl FnOnce(&mut Manifest)) -> Result<(Manifest, Digest), ManifestFault> {
+    fn changed(change: impl FnOnce(&mut Manifest)) -> Manifest {
         let mut manifest = manifest_of(&security(), "a.json");
         change(&mut manifest);
-        let (id, _, bytes) = encode(&manifest, &Keys::default()).unwrap();
+        manifest
+    }
+
+    /// Reads what a writer that minds nothing makes of it.
+    fn decode_of(manifest: &Manifest) -> Result<(Manifest, Digest), ManifestFault> {
+        let (envelope, body) = (std::borrow::Cow::Borrowed(&manifest.envelope), manifest.body.as_ref().unwrap());
+        let (id, _, bytes) = encode_unchecked(envelope, body, &manifest.lines, &Keys::default()).unwrap();
         decode(&security(), id, &bytes, &Keys::default())
+    }
+
+    fn decode_changed(change: impl FnOnce(&mut Manifest)) -> Result<(Manifest, Digest), ManifestFault> {
+        decode_of(&changed(change))
     }
 
     #[test]
@@ -294,6 +318,82 @@ pub(crate) mod tests {
         }
     }
 
+    /// What makes something of a manifest so large.
+    type Sized = fn(&mut Manifest, usize);
+
+    fn attributes(manifest: &mut Manifest) -> &mut Attributes {
+        &mut files(manifest)[0].attributes
+    }
+
+    fn link_to(manifest: &mut Manifest, target: String) {
+        let path = EntryPath::from_text("link");
+        manifest.body.as_mut().unwrap().symlinks =
+            vec![SymlinkEntry { path, target, attributes: Attributes::default() }];
+    }
+
+    #[test]
+    fn each_limit_of_a_body_holds_at_its_bound_and_is_refused_beyond_by_reader_and_writer() {
+        let limits: [(&str, usize, Sized); 12] = [
+            ("segment of a path", 255, |m, size| files(m)[0].path = EntryPath::from_text("x".repeat(size))),
+            ("path", 4096, |m, size| {
+                // Of segments of 127 bytes, and what is left.
+                let text: String =
+                    (0..size).map(|at| if at % 128 == 127 && at + 1 < size { '/' } else { 'x' }).collect();
+                files(m)[0].path = EntryPath::from_text(&text);
+            }),
+            ("segments of a path", 128, |m, size| files(m)[0].path = EntryPath::from_text(vec!["x"; size].join("/"))),
+            ("target of a symlink", 4095, |m, size| link_to(m, "x".repeat(size))),
+            ("name of an attribute", 255, |m, size| {
+                attributes(m).xattrs.insert("x".repeat(size), "00".into());
+            }),
+            ("attributes", 1024, |m, size| {
+                attributes(m).xattrs = (0..size).map(|at| (format!("user.{at}"), "00".into())).collect();
+            }),
+            ("value of an attribute", 64 << 10, |m, size| {
+                attributes(m).xattrs.insert("user.x".into(), "00".repeat(size));
+            }),
+            ("name of a user", 4096, |m, size| attributes(m).user = Some("x".repeat(size))),
+            ("name of a group", 4096, |m, size| attributes(m).group = Some("x".repeat(size))),
+            ("fault", 4096, |m, size| files(m)[0].fault = Some("x".repeat(size))),
+            ("reason", 4096, |m, size| {
+                let (path, reason) = (EntryPath::from_text("b"), "x".repeat(size));
+                m.body.as_mut().unwrap().unreadable = vec![UnreadableFile { path, reason }];
+            }),
+            ("content of a chunk", 1 << 20, |m, size| {
+                files(m)[0].size_bytes = size as u64;
+                files(m)[0].chunks[0].size_bytes = size as u64;
+            }),
+        ];
+        for (what, bound, sized) in limits {
+            let (within, beyond) = (changed(|m| sized(m, bound)), changed(|m| sized(m, bound + 1)));
+            assert!(decode_of(&within).is_ok(), "{what}: {:?}", decode_of(&within).err());
+            assert!(encode(&within, &Keys::default()).is_ok(), "{what}");
+            assert!(matches!(decode_of(&beyond), Err(ManifestFault::Content(_))), "{what}: read beyond its bound");
+            let written = encode(&beyond, &Keys::default());
+            assert!(matches!(written, Err(EncodeError::Impossible(_))), "{what}: written beyond its bound");
+        }
+    }
+
+    #[test]
+    fn a_file_has_less_than_2_to_the_63_bytes_a_pack_a_mebibyte_and_a_backup_twenty_recipients() {
+        let hole = |size_bytes: u64| {
+            decode_changed(|m| {
+                files(m)[0].chunks.clear();
+                files(m)[0].size_bytes = size_bytes;
+            })
+        };
+        assert!(hole(i64::MAX as u64).is_ok() && hole(i64::MAX as u64 + 1).is_err());
+        let frame = |offset, length| decode_changed(|m| files(m)[0].chunks[0].frame = Some(Frame { offset, length }));
+        let most = u32::try_from(crate::repository::object::MAX_PACK_BYTES).unwrap();
+        assert!(frame(most - 7, 7).is_ok() && frame(most - 6, 7).is_err() && frame(0, 0).is_err());
+        let recipients = |count: u8| {
+            let digits = |number: u8| format!("{number:016x}").parse().unwrap();
+            decode_changed(|m| m.envelope.recipients = (0..count).map(digits).collect())
+        };
+        let is_refused = |count| matches!(recipients(count), Err(ManifestFault::Content(_)));
+        assert!(!is_refused(20) && is_refused(21));
+    }
+
     #[test]
     fn a_newer_format_is_named_and_not_guessed_at() {
         assert!(matches!(decode_changed(|m| m.envelope.format = 3), Err(ManifestFault::Format(3))));
@@ -331,5 +431,22 @@ pub(crate) mod tests {
             let id = BackupId::new(manifest.envelope.created, Digest::of(&bytes));
             assert!(decode(&security(), id, &bytes, &keys).is_err(), "{body}");
         }
+    }
+
+    #[test]
+    fn a_backup_has_a_million_entries_and_no_more() {
+        let missing = |count: usize| {
+            changed(|m| {
+                let paths = (0..count).map(|at| EntryPath::from_text(format!("b{at:07}")));
+                m.body.as_mut().unwrap().missing = paths.collect();
+            })
+        };
+        assert!(encode(&missing(999_999), &Keys::default()).is_ok());
+        assert!(matches!(encode(&missing(1_000_000), &Keys::default()), Err(EncodeError::Impossible(_))));
+        let lines = |count: usize| -> String {
+            (0..count).map(|at| format!("{{\"missing\":{{\"path\":\"{at:07}\"}}}}\n")).collect()
+        };
+        assert!(body::parse_lines(lines(1_000_000).as_bytes()).is_ok());
+        assert!(matches!(body::parse_lines(lines(1_000_001).as_bytes()), Err(ManifestFault::Content(_))));
     }
 }
