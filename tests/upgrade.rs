@@ -68,7 +68,9 @@ fn the_first_backup_upgrades_a_repository_and_touches_nothing_of_format_1() {
     kept.for_each(|(path, content)| assert!(after.get(path) == Some(content), "{path} was touched"));
     let reopened = site::open(&disk).0;
     assert_eq!(reopened.id(), repository.id());
-    assert!(!reopened.take_upgrade());
+    assert!(reopened.take_upgrade(), "whoever died before it was on record tells it");
+    reopened.upgrade_was_told().expect("a note");
+    assert!(!site::open(&disk).0.take_upgrade());
     for (backup, files) in old {
         assert!(backup.id.is_of_format_1());
         assert_eq!(site::restored(&reopened, &backup), files, "{}", backup.id);

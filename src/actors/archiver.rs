@@ -189,6 +189,16 @@ impl Tools {
         result
     }
 
+    /// Until it is on record, each start says it again.
+    async fn tell_of_upgrade(&self, caller: &Caller) {
+        let event = Event::RepositoryUpgraded { format: FORMAT };
+        if self.herald.tell(event, &About::caller(caller)).await.is_ok()
+            && let Err(error) = self.world.repository.upgrade_was_told()
+        {
+            tracing::warn!("the upgrade will be told of again: {}", chain(&error));
+        }
+    }
+
     async fn archive_and_read_back(
         &self,
         set: &SetSettings,
@@ -200,7 +210,7 @@ impl Tools {
         for attempt in 1..=ATTEMPTS {
             let archived = self.archive(set, kind, caller, occupied, started, attempt > 1).await;
             if self.world.repository.take_upgrade() {
-                self.herald.mention(Event::RepositoryUpgraded { format: FORMAT }, &About::caller(caller));
+                self.tell_of_upgrade(caller).await;
             }
             let archived = archived?;
             let Created { backup, proven, repaired, changed_unseen } = match archived {

@@ -59,6 +59,9 @@ pub use read::{ReadError, ReadFrom};
 pub use stored::StoredFile;
 use wire::{FORMAT, Manifest, RepositoryDocument};
 
+/// The state file that is there from an upgrade until it is on record.
+const UNTOLD_UPGRADE: &str = "untold_upgrade";
+
 /// A repository: its storage, and the catalogue of what it holds. Everything blocks; reads may be made from many
 /// threads at once, writes only by the holder of the write lane.
 pub struct Repository {
@@ -122,6 +125,12 @@ impl Repository {
         if self.format.load(Ordering::Acquire) >= FORMAT {
             return Ok(());
         }
+        // Durable first: who dies before it is told of finds it at the next start.
+        let note = || self.save_state(UNTOLD_UPGRADE, &FORMAT, Durability::Durable);
+        match note() {
+            Err(error) if error.kind == StorageErrorKind::NoSpace && self.release_reserve() => note()?,
+            noted => noted?,
+        }
         let document = RepositoryDocument { format: FORMAT, ..self.document.clone() };
         self.replace_at_all_costs(&layout::top(layout::REPOSITORY), &open::render_document(&document)?)?;
         self.format.store(FORMAT, Ordering::Release);
@@ -131,9 +140,15 @@ impl Repository {
         Ok(())
     }
 
-    /// Whether it became one of format 2 since this was asked last: to be told once.
+    /// Whether it became one of format 2, and that was not asked for yet since it was opened. Until it is told of
+    /// ([`Repository::upgrade_was_told`]) it is so again after each opening.
     pub fn take_upgrade(&self) -> bool {
         self.upgraded.swap(false, Ordering::AcqRel)
+    }
+
+    /// Takes note that the upgrade is on record.
+    pub fn upgrade_was_told(&self) -> Result<(), WriteError> {
+        Ok(self.storage.remove(&[layout::state(UNTOLD_UPGRADE)])?)
     }
 
     /// Whether `storage` holds a backup that this holds, too: as no other repository does.

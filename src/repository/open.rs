@@ -19,7 +19,7 @@ use super::place::{self, Remains};
 use super::stored::MAX_DOCUMENT_BYTES;
 use super::timelines::KnownTimelines;
 use super::wire::{FORMAT, FORMAT_1, RepositoryDocument};
-use super::{ReadError, ReadFrom, Repository, StoredFile, read, sealed, stored, verification};
+use super::{ReadError, ReadFrom, Repository, StoredFile, UNTOLD_UPGRADE, read, sealed, stored, verification};
 use crate::core::{BackupId, Digest, SetName};
 use crate::storage::{Durability, Listed, Put, Storage, StorageError, StorageErrorKind, StoragePath};
 
@@ -142,7 +142,8 @@ impl Repository {
         }
         mark_incomplete(&mut catalogue);
         let (catalogue, keys) = (RwLock::new(catalogue), RwLock::default());
-        let (format, upgraded) = (document.format.into(), AtomicBool::new(false));
+        let untold = storage.read_range(&layout::state(UNTOLD_UPGRADE), 0, 1).is_ok();
+        let (format, upgraded) = (document.format.into(), AtomicBool::new(untold && document.format >= FORMAT));
         let is_vacant = AtomicBool::new(false);
         Ok((Self { storage, document, format, upgraded, catalogue, is_vacant, keys }, report))
     }
