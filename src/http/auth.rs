@@ -50,6 +50,11 @@ impl Rule {
         if bound.is_loopback() { Self::Loopback { open_reading } } else { Self::Tokens }
     }
 
+    /// Whether anything can be changed there.
+    pub fn lets_change(self) -> bool {
+        !matches!(self, Self::Open)
+    }
+
     /// Whether it matters which user calls.
     pub fn knows_users(self) -> bool {
         matches!(self, Self::Loopback { .. })

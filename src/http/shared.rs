@@ -34,7 +34,7 @@ pub(super) struct Shared<A> {
     pub clock: Arc<dyn Clock>,
     pub observer: Arc<dyn RequestObserver>,
     pub hosts: Hosts,
-    rule: Rule,
+    pub rule: Rule,
     pub users: Arc<LocalUsers>,
     pub limits: Limits,
 }
