@@ -4,12 +4,16 @@
 //! which that happened.
 
 mod common;
+#[path = "common/instructions.rs"]
+mod instructions;
 #[path = "faithful/kinds.rs"]
 mod kinds;
 #[path = "faithful/links.rs"]
 mod links;
 #[path = "faithful/place.rs"]
 mod place;
+#[path = "faithful/round_trip.rs"]
+mod round_trip;
 
 use std::fs;
 use std::io::Write;

@@ -9,9 +9,22 @@ use std::path::{Path, PathBuf};
 use common::{Installation, audit, files};
 use serde_json::Value;
 
-/// The objects of a backup.
+/// An installation with a set whose files have objects of their own, as small ones have not.
+fn with_large_files(settings: &str) -> Installation {
+    let set = "[sets.large]\nsource = \"./large\"\nfiles = [\"**\"]\nreplicate = true\n";
+    let installation = Installation::with_settings(&format!("{settings}{set}"));
+    std::fs::create_dir(installation.path("large")).unwrap();
+    let mut random = fastrand::Rng::with_seed(1);
+    for name in ["a", "b", "c"] {
+        let content: Vec<u8> = (0..(1 << 20) + 17).map(|_| random.u8(..)).collect();
+        files::write(&installation.path("large").join(name), content);
+    }
+    installation
+}
+
+/// The objects of a backup of that set.
 fn objects(backups: &Path, id: &str) -> Vec<PathBuf> {
-    let manifest = std::fs::read(backups.join(format!("manifests/security/{id}.json"))).unwrap();
+    let manifest = std::fs::read(backups.join(format!("manifests/large/{id}.json"))).unwrap();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     let names =
         manifest["envelope"]["objects"].as_array().unwrap().iter().map(|object| object["name"].as_str().unwrap());
@@ -20,10 +33,10 @@ fn objects(backups: &Path, id: &str) -> Vec<PathBuf> {
 
 #[test]
 fn three_damaged_objects_are_recovery_mode_until_a_validation_passed_whatever_is_killed() {
-    let installation = Installation::new();
+    let installation = with_large_files("");
     let daemon = installation.start();
     daemon.settle();
-    let id = daemon.backup("security")["id"].as_str().unwrap().to_owned();
+    let id = daemon.backup("large")["id"].as_str().unwrap().to_owned();
     for object in objects(&installation.path("backups"), &id).iter().take(3) {
         let mut bytes = std::fs::read(object).unwrap();
         bytes[5] ^= 1;
@@ -58,10 +71,10 @@ fn three_damaged_objects_are_recovery_mode_until_a_validation_passed_whatever_is
 
 #[test]
 fn damage_found_thrice_within_the_hour_is_one_audited_transition_that_freezes_deletion_and_stops_no_backup() {
-    let installation = Installation::with_settings("[backup]\nmax_backups = 2\n");
+    let installation = with_large_files("[backup]\nmax_backups = 2\n");
     let daemon = installation.start();
     daemon.settle();
-    let id = daemon.backup("security")["id"].as_str().unwrap().to_owned();
+    let id = daemon.backup("large")["id"].as_str().unwrap().to_owned();
     // One by one, each found by a look of its own.
     for object in objects(&installation.path("backups"), &id).iter().take(3) {
         let mut bytes = std::fs::read(object).unwrap();

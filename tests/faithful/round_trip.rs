@@ -4,12 +4,6 @@
 //! kinds of entries is brought back by `restore --to`, in place, by `export` and by the lines of RESTORE.txt, plain and
 //! encrypted, as root and as an ordinary user, and another program says what differs.
 
-mod common;
-#[path = "common/instructions.rs"]
-mod instructions;
-#[path = "faithful/place.rs"]
-mod place;
-
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -17,9 +11,10 @@ use std::os::unix::fs::{FileExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{UNPRIVILEGED, files, repository};
+use crate::common::{self, UNPRIVILEGED, files, repository};
+use crate::instructions;
+use crate::place::{DONE, Place};
 use fastrand::Rng;
-use place::{DONE, Place};
 
 const CHUNK_BYTES: usize = 1 << 20;
 
