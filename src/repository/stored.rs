@@ -476,4 +476,35 @@ mod tests {
         let misplaced = format!("objects/00/{}", Digest::of(b"x"));
         assert_eq!(StoredFile::at(&misplaced), None);
     }
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit_and_refused_unread_beyond() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage: std::sync::Arc<dyn Storage> =
+            std::sync::Arc::new(crate::storage::local::Local::open(directory.path()).unwrap());
+        Repository::create(storage.clone(), chrono::DateTime::UNIX_EPOCH).unwrap();
+        let repository = Repository::open(storage, false).unwrap().0;
+        let set: SetName = "security".parse().unwrap();
+        let id: BackupId = "20261123T101500Z-3f9c2ab10123456789abcdef01234567".parse().unwrap();
+        for (file, limit_bytes) in [
+            (StoredFile::Repository, 1 << 20),
+            (StoredFile::Timelines(Generation(1)), 1 << 20),
+            (StoredFile::Pins(set.clone(), Generation(1)), 1 << 20),
+            (StoredFile::Pruned(set.clone(), Some(Generation(1))), 64 << 20),
+            (StoredFile::Object(Digest::of(b"x")), 1_065_984),
+            (StoredFile::Manifest(set, id), 256 << 20),
+        ] {
+            let path = directory.path().join(file.path().as_str());
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let fault = |length: u64| {
+                std::fs::File::create(&path).unwrap().set_len(length).unwrap();
+                match repository.read_stored(&file, ReadFrom::Anywhere) {
+                    Err(ReadError::Damaged(_, fault)) => fault,
+                    other => panic!("{file:?} of {length} bytes: {other:?}"),
+                }
+            };
+            assert!(!fault(limit_bytes).contains("larger than"), "{file:?} at its limit");
+            assert!(fault(limit_bytes + 1).contains("larger than"), "{file:?} beyond its limit");
+        }
+    }
 }
