@@ -63,18 +63,28 @@ impl Accounts {
         self.users().find(|user| user.name == name).map(|user| user.uid)
     }
 
+    /// The name of the user with this number.
+    pub fn user_name(&self, uid: u32) -> Option<&str> {
+        self.users().find(|user| user.uid == uid).map(|user| user.name)
+    }
+
+    /// The name of the group with this number.
+    pub fn group_name(&self, gid: u32) -> Option<&str> {
+        self.groups().find(|group| group.gid == gid).map(|group| group.name)
+    }
+
     /// `app (uid 1001)`, or the number alone.
     pub fn user(&self, uid: u32) -> String {
-        match self.users().find(|user| user.uid == uid) {
-            Some(user) => format!("{} (uid {uid})", plain(user.name)),
+        match self.user_name(uid) {
+            Some(name) => format!("{} (uid {uid})", plain(name)),
             None => format!("uid {uid}"),
         }
     }
 
     /// `staff (gid 50)`, or the number alone.
     pub fn group(&self, gid: u32) -> String {
-        match self.groups().find(|group| group.gid == gid) {
-            Some(group) => format!("{} (gid {gid})", plain(group.name)),
+        match self.group_name(gid) {
+            Some(name) => format!("{} (gid {gid})", plain(name)),
             None => format!("gid {gid}"),
         }
     }

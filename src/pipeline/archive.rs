@@ -6,7 +6,7 @@
 mod memory;
 mod objects;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
@@ -15,7 +15,9 @@ use super::lineage::{Ancestors, rewritten};
 use super::seen::seen_of;
 use super::source::{SourceDirectory, SourceError};
 use super::{Cancelled, Progress};
+use crate::core::entry_path::escape;
 use crate::core::{BackupKind, BackupState, Digest, SetName};
+use crate::files::system::accounts;
 use crate::repository::catalogue::{Backup, Catalogue};
 use crate::repository::encryption::{Fingerprint, Sealing};
 use crate::repository::reserve::MIN_FREE_BYTES;
@@ -295,8 +297,24 @@ fn compose(
         recipients,
     };
     let Captured { files, directories, symlinks, hard_links, missing, unreadable, .. } = captured;
-    let body = Body { files, directories, symlinks, hard_links, missing, unreadable };
+    let mut body = Body { files, directories, symlinks, hard_links, missing, unreadable };
+    name_owners(&mut body);
     Manifest { envelope, body: Some(body), lines: Vec::new() }
+}
+
+/// Gives owners and groups the names that they have on this system now, each looked up once.
+fn name_owners(body: &mut Body) {
+    let accounts = accounts();
+    let (mut users, mut groups) = (HashMap::new(), HashMap::new());
+    let files = body.files.iter_mut().map(|entry| &mut entry.attributes);
+    let directories = body.directories.iter_mut().map(|entry| &mut entry.attributes);
+    let symlinks = body.symlinks.iter_mut().map(|entry| &mut entry.attributes);
+    let shown = |name: &str| escape(name.as_bytes());
+    for attributes in files.chain(directories).chain(symlinks) {
+        let user = users.entry(attributes.uid).or_insert_with_key(|uid| accounts.user_name(*uid).map(shown));
+        let group = groups.entry(attributes.gid).or_insert_with_key(|gid| accounts.group_name(*gid).map(shown));
+        (attributes.user, attributes.group) = (user.clone(), group.clone());
+    }
 }
 
 /// Lists the objects that a backup needs, each once.

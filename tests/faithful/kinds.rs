@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::common::UNPRIVILEGED;
 use crate::common::files::{read, write};
+use crate::common::repository;
 use crate::place::{DONE, Place};
 
 fn mode(path: &Path) -> u32 {
@@ -289,4 +290,32 @@ fn a_target_that_cannot_hold_attributes_is_refused_with_the_flag_that_lets_them_
     assert!(said.contains("--ignore-xattrs") && left == 0, "{said}");
     assert!(String::from_utf8_lossy(&let_go.stdout).contains("not kept: 1 with extended attributes"), "{let_go:?}");
     assert_eq!(content.unwrap(), b"x");
+}
+
+#[test]
+fn the_names_of_owners_are_kept_beside_their_numbers() {
+    let place = Place::new(r#""**""#, "");
+    place.write("d/file", "x");
+    place.link("link", "d/file");
+    if is_root() {
+        for path in ["d", "d/file", "link"] {
+            std::os::unix::fs::lchown(place.source(path), Some(1), Some(1)).unwrap();
+        }
+    }
+    let id = place.back_up(DONE)["id"].as_str().unwrap().to_owned();
+    let backups = place.0.path("backups");
+    let lines = repository::lines(&backups, &repository::manifest(&backups, "t", &id));
+    let (user, group) = (if is_root() { "1" } else { "" }, if is_root() { "1" } else { "" });
+    let name = |list: &str, number: &str| match number {
+        "" => run("id", &[if list == "passwd" { "-un" } else { "-gn" }]).trim().to_owned(),
+        number => run("getent", &[list, number]).split(':').next().unwrap().to_owned(),
+    };
+    let owned: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line.as_object()?.values().next()?.get("attributes"))
+        .map(|attributes| (attributes["user"].as_str().unwrap(), attributes["group"].as_str().unwrap()))
+        .collect();
+    let expected = (name("passwd", user), name("group", group));
+    let theirs = owned.iter().filter(|found| **found == (expected.0.as_str(), expected.1.as_str())).count();
+    assert!(theirs >= 3, "{owned:?}");
 }
