@@ -44,7 +44,7 @@ pub(super) async fn close(transaction: Transaction) {
     match tokio::task::spawn_blocking(move || transaction.close()).await {
         Ok(Ok(set_aside)) => set_aside.iter().for_each(|path| {
             let path = path.display();
-            tracing::warn!(%set, "another program wrote to a file while it was restored: what it wrote is in {path}");
+            tracing::warn!(%set, "a file that a restore replaced is in no backup, or not as it was: it is kept as {path}");
         }),
         Ok(Err(error)) => tracing::warn!(%set, "the journal of a restore could not be removed: {error}"),
         Err(panic) => tracing::warn!(%set, "the journal of a restore could not be removed: {panic}"),

@@ -204,8 +204,8 @@ impl Transaction {
         result
     }
 
-    /// Ends it: what was kept is removed if the new files stay, then the journal. Tells where files are that somebody
-    /// wrote to after they were backed up.
+    /// Ends it: what was kept is removed if the new files stay, then the journal. Tells where earlier files are that were
+    /// not backed up, or were written to since.
     pub fn close(mut self) -> io::Result<Vec<PathBuf>> {
         if self.journal.committed {
             self.each_telling(|change| change.forget())?;
