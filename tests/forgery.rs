@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::files::{read, sha256, write};
+use common::repository::newest_row;
 use common::{Daemon, Installation, code};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -457,10 +458,19 @@ fn a_log_that_is_deleted_or_no_file_any_more_is_told_at_once_and_never_waited_fo
     }
 }
 
-/// The repository's state files, and those of its replica, that are about the log.
+/// What the repository or its replica remembers of the log: two state files, and the head, which in a replica is a row.
 fn memory(installation: &Installation, place: &str) -> Vec<std::path::PathBuf> {
-    let files = ["audit_key.json", "audit_marks.json", "audit_head.json"];
-    files.iter().map(|file| installation.path(place).join("state").join(file)).collect()
+    let root = installation.path(place);
+    let state = |file: &str| root.join("state").join(file);
+    let mut files = vec![state("audit_key.json"), state("audit_marks.json")];
+    let is_head = |name: &str| name.starts_with("audit_head.");
+    let names =
+        fs::read_dir(&root).into_iter().flatten().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    match place {
+        "backups" => files.push(state("audit_head.json")),
+        _ => files.extend(names.filter(|name| is_head(name)).map(|name| root.join(name))),
+    }
+    files
 }
 
 fn wait_for_replica(daemon: &Daemon) {
@@ -472,7 +482,7 @@ fn wait_for_replica(daemon: &Daemon) {
         let status = daemon.status();
         let log = Path::new(status["audit"]["path"].as_str()?);
         let backups = log.parent()?.parent()?.join("backups");
-        let follows = sequence(&backups.join("replica/state/audit_head.json"))?;
+        let follows = newest_row(&backups.join("replica"), "audit_head")?.1["seq"].as_u64()?;
         (follows >= sequence(&backups.join("state/audit_head.json"))?).then_some(())
     });
 }
@@ -646,11 +656,7 @@ fn the_first_start_after_an_upgrade_takes_the_log_as_it_is_once_and_says_so() {
     write(&log, text.replace(before, &hash));
     let (hash, _) = to_an_old_one(&log, hash);
     for place in ["backups", "backups/replica"] {
-        let [key, marks, head] = &memory(&installation, place)[..] else { unreachable!() };
-        [key, marks].iter().for_each(|file| drop(fs::remove_file(file)));
-        if head.exists() {
-            fs::remove_file(head).unwrap();
-        }
+        memory(&installation, place).iter().for_each(|file| drop(fs::remove_file(file)));
     }
     let last: Value = serde_json::from_str(&lines(&installation).pop().unwrap()).unwrap();
     assert_whole(&installation, "before the first start");

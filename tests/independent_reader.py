@@ -95,8 +95,10 @@ class Repository:
         found = [re.fullmatch(rf"{name}\.([1-9]\d*)\.json", file) for file in os.listdir(os.path.join(self.root, directory))]
         for number in sorted((int(match[1]) for match in found if match), reverse=True):
             try:
-                return self.sealed(os.path.join(directory, f"{name}.{number}.json"))
-            except Damaged:
+                document = self.sealed(os.path.join(directory, f"{name}.{number}.json"))
+                if document.get("format") == 2:
+                    return document
+            except (Damaged, ValueError):
                 pass
         return None
 
@@ -266,6 +268,7 @@ def main():
     parser.add_argument("--key", help="a file with an age identity, for encrypted backups")
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="print every backup: set, id, timeline, sequence, whether it is pinned")
+    actions.add_parser("rows", help="print what a replica is told: each row at the top, its highest generation that is right")
     actions.add_parser("verify", help="read every backup; print one line for each that is damaged")
     command = actions.add_parser("restore", help="restore one backup into a new directory")
     for argument in ("set", "id", "target"):
@@ -275,6 +278,10 @@ def main():
         repository = Repository(options.repository, options.key)
     except (Damaged, ValueError, KeyError) as error:
         sys.exit(print(error, file=sys.stderr) or 2)
+    if options.action == "rows":
+        for name in ("timelines", "verification", "audit_head", "writer", "status"):
+            print(name, json.dumps(repository.generation("", name), sort_keys=True))
+        sys.exit(0)
     damaged = False
     chosen = [(options.set, options.id)] if options.action == "restore" else repository.backups()
     for name, backup in chosen:

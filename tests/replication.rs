@@ -9,12 +9,13 @@ mod repository;
 use std::collections::BTreeSet;
 
 use fiovana_app::core::retention::Guards;
-use fiovana_app::core::{BackupId, BackupState};
+use fiovana_app::core::{BackupId, BackupState, Digest};
 use fiovana_app::pipeline::Progress;
-use fiovana_app::pipeline::replicate::{self, Next, ReplicateError, Run};
+use fiovana_app::pipeline::replicate::{self, Next, ReplicateError, Run, ServiceStatus};
 use fiovana_app::pipeline::verify::Verdict;
 use fiovana_app::repository::Repository;
 use fiovana_app::repository::catalogue::Backup;
+use fiovana_app::repository::wire::AuditHead;
 use fiovana_app::settings::ReplicaSettings;
 use fiovana_app::storage::Freed;
 use fiovana_app::storage::faulty::{CrashKeep, Simulated};
@@ -47,7 +48,16 @@ fn replicate(original: &Repository, replica: &Repository, rule: &ReplicaSettings
     let mut run = Run::default();
     while replicate::step(original, replica, &rule.sets, &mut run, hour(500), &Progress::default())? == Next::Step {}
     assert!(run.skipped.is_empty(), "{:?}", run.skipped);
-    replicate::settle(original, replica, &rule.sets)
+    replicate::settle(original, replica, &rule.sets)?;
+    let head = AuditHead { seq: ids(original).len() as u64, hash: Digest::of(b"head"), key: None };
+    replica.give_audit_head(head)?;
+    let service = ServiceStatus {
+        host: "host".to_owned(),
+        program: "1".to_owned(),
+        mode: "normal".to_owned(),
+        audit_head: Some(head),
+    };
+    replicate::tell(original, replica, &rule.sets, service)
 }
 
 fn ids(repository: &Repository) -> BTreeSet<BackupId> {
@@ -58,6 +68,9 @@ fn ids(repository: &Repository) -> BTreeSet<BackupId> {
 fn judge(original: &Repository, replica: &Simulated) {
     let (replica, report) = site::open(replica);
     assert!(report.faults.iter().all(|fault| fault.starts_with("state/")), "{:?}", report.faults);
+    // Whatever came of the rows: the highest that verifies can be read, and what was told of backups calls none lost.
+    replica.audit_head().expect("the row of the audit head");
+    replica.told_status().expect("the row of the status");
     for backup in backups(&replica) {
         assert_eq!(site::verdict(&replica, &backup), Verdict::Intact, "{}", backup.id);
         let copied_from = original.catalogue().get(backup.id).map(Backup::state);
@@ -93,6 +106,8 @@ fn a_replication_that_dies_anywhere_leaves_a_replica_of_whole_backups_and_is_tak
             let again = site::open(&disk).0;
             replicate(&original, &again, &rule).expect("replicate again");
             assert_eq!((ids(&again), replicate::lag(&original, &again, &rule.sets)), (ids(&original), 0));
+            let told = again.told_status().expect("the status").expect("it was told");
+            assert_eq!(told.sets[&source.set.name].backups, ids(&original).len());
             assert!(again.catalogue().get(pinned).is_some_and(|backup| backup.pinned));
             judge(&original, &disk);
         }
@@ -226,5 +241,15 @@ proptest! {
             prop_assert!(held.contains(&backup.id), "{} never came", backup.id);
         }
         judge(&original, &replica_disk);
+        // What remembers the backups of the replica is lost but for its row, which takes none of them for lost.
+        let files: Vec<_> = replica_disk.files().into_iter().map(|(path, _)| path).collect();
+        for path in files.iter().filter(|path| path.starts_with("state")) {
+            replica_disk.remove_raw(path).expect("lose the state");
+        }
+        let again = site::open(&replica_disk).0;
+        prop_assert_eq!(ids(&again), ids(&replica));
+        prop_assert!(backups(&again).iter().all(|backup| backup.state() == BackupState::Unverified));
+        let lost = |repository: &Repository| repository.catalogue().set(&source.set.name).map(|index| index.lost(9));
+        prop_assert_eq!(lost(&again), lost(&replica));
     }
 }

@@ -19,8 +19,8 @@ use super::verifier::Verifier;
 use super::world::{Role, World};
 use crate::api::{AcceptOutcome, AuditPage, AuditQuery, Problem, ProblemKind};
 use crate::audit::{self, Acceptance, Break, ChainReport, MAX_FAULTS, Marks};
-use crate::repository::Repository;
-use crate::storage::{Durability, StorageError};
+use crate::repository::{Repository, WriteError};
+use crate::storage::Durability;
 use crate::telemetry::{Check, Event};
 
 const BREAKS: &str = "audit_breaks";
@@ -93,7 +93,7 @@ fn check_and_count(verifier: &Verifier) -> impl Future<Output = ()> + use<> {
 
 /// Gives a replica what is remembered of the log, as far as that does not contradict what it remembers; what does is
 /// looked into. `insists` says that a person has accepted it.
-pub(super) fn tell_replica(world: &World, replica: &Repository, insists: bool) -> Result<(), StorageError> {
+pub(super) fn tell_replica(world: &World, replica: &Repository, insists: bool) -> Result<(), WriteError> {
     let memory = world.audit_memory()?;
     // While the log cannot be written, its last records are elsewhere.
     let has = |head| world.audit().failing || audit::may_have(&world.audit_path(), head, &memory.authenticator());

@@ -20,10 +20,11 @@ use super::world::World;
 use crate::core::BackupId;
 use crate::core::mode::Mode;
 use crate::core::retention::{DeleteReason, Guards};
-use crate::pipeline::replicate::{self, Due, Next, ReplicateError, Run};
+use crate::pipeline::replicate::{self, Due, Next, ReplicateError, Run, ServiceStatus};
 use crate::pipeline::verify::{self, Damage};
 use crate::pipeline::{Progress, sweep};
 use crate::repository::Repository;
+use crate::repository::lock::host_name;
 use crate::repository::replica::Replica;
 use crate::settings::{ReplicaSettings, SetSettings};
 use crate::storage::Freed;
@@ -133,7 +134,8 @@ impl Replication {
         let sets = settings.sets.clone();
         let settled = self.in_lane(&replica, move |world, replica, _| {
             replicate::settle(&world.repository, replica, &sets)?;
-            Ok::<_, ReplicateError>(chain_check::tell_replica(world, replica, false)?)
+            chain_check::tell_replica(world, replica, false)?;
+            replicate::tell(&world.repository, replica, &sets, service_status(world))
         });
         if let Err(error) = settled.await? {
             return Some(Err(Fault::from(&error)));
@@ -287,6 +289,16 @@ impl Replication {
         };
         self.herald.mention(event, &About::caller(&Caller::component("janitor")));
         self.world.reassess();
+    }
+}
+
+/// What replicas are told of this service.
+fn service_status(world: &World) -> ServiceStatus {
+    ServiceStatus {
+        host: host_name(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        mode: world.mode().mode.name().to_owned(),
+        audit_head: world.audit().anchor(),
     }
 }
 

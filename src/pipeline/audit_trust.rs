@@ -21,7 +21,7 @@ use crate::audit::{
 use crate::core::Digest;
 use crate::repository::state::Loaded;
 use crate::repository::wire::AuditHead;
-use crate::repository::{AUDIT_KEY, AUDIT_MARKS, Repository};
+use crate::repository::{AUDIT_KEY, AUDIT_MARKS, Repository, WriteError};
 use crate::storage::{Durability, StorageError};
 
 /// The same place in the chain.
@@ -204,7 +204,7 @@ impl Memory {
         replica: &Repository,
         insists: bool,
         has: impl FnOnce(Head) -> bool,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<bool, WriteError> {
         let followed = replica.audit_head()?.value();
         if let Some(own) = &self.key {
             let theirs = key(replica)?.value();
@@ -228,8 +228,8 @@ impl Memory {
         // A place of the chain gives way to a later one only if the chain leads from it to that.
         let leads_on = insists
             || followed.is_none_or(|known| known.hash == head.hash || known.seq < head.seq && has(head_of(known)));
-        if leads_on && followed != Some(head) {
-            replica.remember_audit_head(head, Durability::Lazy)?;
+        if leads_on {
+            replica.give_audit_head(head)?;
         }
         Ok(leads_on)
     }

@@ -7,6 +7,8 @@
 //! Each call is one small step, planned anew from both catalogues, so that whoever carries them out may stop, or give
 //! way to a backup, between any two.
 
+mod rows;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
@@ -23,6 +25,8 @@ use crate::repository::wire::Envelope;
 use crate::repository::{ReadError, ReadFrom, Repository, StoredFile, WriteError};
 use crate::settings::{ReplicaSettings, SetSettings};
 use crate::storage::{Freed, StorageError, StorageErrorKind};
+
+pub use rows::{ServiceStatus, tell};
 
 /// The most bytes of objects, and the most objects, that one step writes.
 const STEP_BYTES: u64 = 8 << 20;

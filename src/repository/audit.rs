@@ -4,14 +4,10 @@
 //! Hazard: whoever rewrites the log must not be able to rewrite what tells on them by the same stroke. The head is kept
 //! here, in every manifest, and wherever those are copied to; the rest here and in replicas.
 
-use super::{Repository, layout};
+use super::{Repository, WriteError, layout, rows};
 use crate::repository::state::Loaded;
 use crate::repository::wire::AuditHead;
 use crate::storage::{Durability, StorageError};
-
-/// The state file with the head of the chain: `state/audit_head.json`, checked as all state files are. A replica holds a
-/// copy of it.
-const HEAD: &str = "audit_head";
 
 /// The state file with the key that authenticates records: `state/audit_key.json`. Never encrypted here: a host that can
 /// open no backup writes records, too.
@@ -24,14 +20,27 @@ pub const AUDIT_MARKS: &str = "audit_marks";
 pub const MAX_KEPT_BYTES: u64 = 64 << 20;
 
 impl Repository {
-    /// Where the chain stood when it was last remembered.
+    /// Where the chain stood when it was last remembered: in the state file `state/audit_head.json`, or, where that says
+    /// nothing, in the row of a replica.
     pub fn audit_head(&self) -> Result<Loaded<AuditHead>, StorageError> {
-        self.load_state(HEAD)
+        let remembered = self.load_state(layout::AUDIT_HEAD)?;
+        match remembered {
+            Loaded::Value(_) => Ok(remembered),
+            _ => Ok(rows::told_audit_head(self.storage.as_ref())?.map_or(remembered, Loaded::Value)),
+        }
     }
 
     /// Remembers where the chain stands.
     pub fn remember_audit_head(&self, head: AuditHead, durability: Durability) -> Result<(), StorageError> {
-        self.save_state(HEAD, &head, durability)
+        self.save_state(layout::AUDIT_HEAD, &head, durability)
+    }
+
+    /// The same in a replica: in its row, or, in one of format 1, in the state file.
+    pub fn give_audit_head(&self, head: AuditHead) -> Result<(), WriteError> {
+        if self.has_rows() {
+            return self.tell_audit_head(head);
+        }
+        Ok(self.remember_audit_head(head, Durability::Lazy)?)
     }
 
     /// Every place of the chain that is remembered here: in the state file, and in each manifest.

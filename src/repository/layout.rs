@@ -32,6 +32,12 @@ pub const PRUNED: &str = "pruned";
 pub const PINS: &str = "pins";
 /// The row of the list of timelines.
 pub const TIMELINES: &str = "timelines";
+/// The row of where the audit chain stood, in a replica; the state file of the same in an original.
+pub const AUDIT_HEAD: &str = "audit_head";
+/// The row of what is known of the backups of a replica; the beginning of the state files of the same.
+pub const VERIFICATION: &str = "verification";
+/// The row of how the original of a replica is.
+pub const STATUS: &str = "status";
 const PRUNED_OF_FORMAT_1: &str = "pruned.json";
 const KEPT_AUDIT: &str = "audit-";
 const KEPT_AUDIT_ENDING: &str = ".jsonl";

@@ -63,6 +63,11 @@ pub struct Lock {
     follows_a_crash: bool,
 }
 
+/// What this host calls itself.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 impl Lock {
     /// Takes the lock of the repository at `root`, or says who has it. Does not wait.
     pub fn acquire(root: &Path) -> Result<Self, LockError> {
@@ -79,7 +84,7 @@ impl Lock {
         }
         // A holder that ends in good order empties the file.
         let follows_a_crash = file.metadata().map_err(io)?.len() > 0;
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let host = host_name();
         let holder = Holder { pid: std::process::id(), host, api: None };
         let mut lock = Self { file, path: path.clone(), holder, follows_a_crash };
         // Nobody depends on the text: a full disk must not keep the service down.
@@ -101,7 +106,7 @@ impl Lock {
             Err(TryLockError::WouldBlock) => return Err(LockError::Held(read_holder(&mut file))),
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let host = host_name();
         let holder = Holder { pid: std::process::id(), host, api: None };
         Ok(Self { file, path, holder, follows_a_crash: false })
     }

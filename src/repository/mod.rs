@@ -28,6 +28,7 @@ mod read;
 pub mod replica;
 mod rescue;
 pub mod reserve;
+mod rows;
 mod sealed;
 mod set_index;
 pub mod state;
@@ -56,6 +57,7 @@ pub use open::{OpenError, OpenReport, are_related};
 use pruned::Pruned;
 pub use quarantine::{Note, Quarantined};
 pub use read::{ReadError, ReadFrom};
+pub use rows::{NewestGood, SetStatus, StatusDocument};
 pub use stored::StoredFile;
 use wire::{FORMAT, Manifest, RepositoryDocument};
 

@@ -18,8 +18,9 @@ use super::layout::{self, ManifestFile};
 use super::place::{self, Remains};
 use super::stored::MAX_DOCUMENT_BYTES;
 use super::timelines::KnownTimelines;
+use super::verification::{self, VerificationDocument};
 use super::wire::{FORMAT, FORMAT_1, RepositoryDocument};
-use super::{ReadError, ReadFrom, Repository, StoredFile, UNTOLD_UPGRADE, read, sealed, stored, verification};
+use super::{ReadError, ReadFrom, Repository, StoredFile, UNTOLD_UPGRADE, read, rows, sealed, stored};
 use crate::core::{BackupId, Digest, SetName};
 use crate::storage::{Durability, Listed, Put, Storage, StorageError, StorageErrorKind, StoragePath};
 
@@ -137,8 +138,10 @@ impl Repository {
                 Err(error) => report.faults.push(format!("{}/{name}: {error}", layout::MANIFESTS)),
             }
         }
+        let mut told = rows::told_verification(storage.as_ref())?;
+        sets.extend(told.keys().cloned());
         for set in sets {
-            read_set(storage.as_ref(), &set, &mut catalogue, &mut report)?;
+            read_set(storage.as_ref(), &set, told.remove(&set), &mut catalogue, &mut report)?;
         }
         mark_incomplete(&mut catalogue);
         let (catalogue, keys) = (RwLock::new(catalogue), RwLock::default());
@@ -276,6 +279,7 @@ fn read_timelines(
 fn read_set(
     storage: &dyn Storage,
     set: &SetName,
+    told: Option<VerificationDocument>,
     catalogue: &mut Catalogue,
     report: &mut OpenReport,
 ) -> Result<(), StorageError> {
@@ -293,7 +297,7 @@ fn read_set(
         let (set, pinned) = (set.clone(), pinned(id));
         catalogue.add_backup(Backup { id, set, pinned, content, finding, remembered: None });
     }
-    report.faults.extend(verification::recall(storage, set, catalogue));
+    report.faults.extend(verification::recall(storage, set, told, catalogue));
     Ok(())
 }
 

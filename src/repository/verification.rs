@@ -16,10 +16,10 @@ use super::{Repository, WriteError, layout, state};
 use crate::core::{BackupId, Digest, Position, Sequence, SetName, Timeline};
 use crate::storage::{Durability, Storage, StorageError};
 
-const NAME: &str = "verification";
+const NAME: &str = layout::VERIFICATION;
 
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct VerificationDocument {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct VerificationDocument {
     /// The highest sequence that was ever given on the first timeline: a loss of the newest backup must not go unseen.
     highest: Option<Sequence>,
     /// The same of later timelines.
@@ -41,7 +41,7 @@ struct VerificationDocument {
 }
 
 /// What is remembered of a backup, whatever becomes of its manifest and its pin.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct FindingRecord {
     manifest: Digest,
     #[serde(default)]
@@ -54,7 +54,7 @@ struct FindingRecord {
     outcome: Option<Outcome>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 enum Outcome {
     Intact { checked: DateTime<Utc> },
@@ -64,28 +64,69 @@ enum Outcome {
 impl Repository {
     /// Writes down what is known of a set's backups.
     pub(super) fn save_verification(&self, set: &SetName, durability: Durability) -> Result<(), WriteError> {
-        let document = {
-            let catalogue = self.catalogue();
-            let Some(index) = catalogue.set(set) else { return Ok(()) };
-            let backups = index.backups().iter().filter_map(|backup| Some((backup.id, record(backup)?))).collect();
-            let has_pruned = index.pruned_in_doubt || index.pruned.last().is_some();
-            let mut highest_later = index.highest.clone();
-            for position in index.backups().iter().filter_map(Backup::position) {
-                let highest = highest_later.entry(position.timeline).or_insert(position.sequence);
-                *highest = position.sequence.max(*highest);
-            }
-            let highest = highest_later.remove(&Timeline::FIRST);
-            VerificationDocument {
-                highest,
-                highest_later,
-                has_pruned,
-                pruned_generation: index.pruned_row.expected(),
-                pins_generation: index.pins_row.expected(),
-                unpinned: index.listed_pins.unpinned.clone(),
-                backups,
-            }
-        };
+        let Some(document) = self.verification_document(set) else { return Ok(()) };
         Ok(self.save_set_state(NAME, set, &document, durability)?)
+    }
+
+    /// What is known of a set's backups.
+    pub(super) fn verification_document(&self, set: &SetName) -> Option<VerificationDocument> {
+        let catalogue = self.catalogue();
+        let index = catalogue.set(set)?;
+        let backups = index.backups().iter().filter_map(|backup| Some((backup.id, record(backup)?))).collect();
+        let has_pruned = index.pruned_in_doubt || index.pruned.last().is_some();
+        let mut highest_later = index.highest.clone();
+        for position in index.backups().iter().filter_map(Backup::position) {
+            let highest = highest_later.entry(position.timeline).or_insert(position.sequence);
+            *highest = position.sequence.max(*highest);
+        }
+        let highest = highest_later.remove(&Timeline::FIRST);
+        Some(VerificationDocument {
+            highest,
+            highest_later,
+            has_pruned,
+            pruned_generation: index.pruned_row.expected(),
+            pins_generation: index.pins_row.expected(),
+            unpinned: index.listed_pins.unpinned.clone(),
+            backups,
+        })
+    }
+}
+
+impl VerificationDocument {
+    /// When a backup was last read and right.
+    pub(super) fn newest_check(&self) -> Option<DateTime<Utc>> {
+        self.backups.values().filter_map(FindingRecord::checked).max()
+    }
+
+    /// Whether both say the same but for when backups were read.
+    pub(super) fn differs_in_times_at_most(&self, other: &Self) -> bool {
+        let timeless = |document: &Self| {
+            let mut document = document.clone();
+            for record in document.backups.values_mut() {
+                if let Some(Outcome::Intact { checked }) = &mut record.outcome {
+                    *checked = DateTime::UNIX_EPOCH;
+                }
+            }
+            document
+        };
+        timeless(self) == timeless(other)
+    }
+
+    /// What of it counts where it comes from a row, which anybody may have written who could write there: which backups
+    /// there were, and which were pinned. That one was read and right is found out again by reading it; a pin that was
+    /// taken away is told by the list of pins alone.
+    fn into_told(mut self) -> Self {
+        self.backups.values_mut().for_each(|record| record.outcome = None);
+        Self { unpinned: BTreeSet::new(), ..self }
+    }
+}
+
+impl FindingRecord {
+    const fn checked(&self) -> Option<DateTime<Utc>> {
+        match self.outcome {
+            Some(Outcome::Intact { checked }) => Some(checked),
+            _ => None,
+        }
     }
 }
 
@@ -112,15 +153,40 @@ pub(super) fn remembered_sets(storage: &dyn Storage) -> Result<BTreeSet<SetName>
     Ok(files.iter().filter_map(|file| layout::set_of_state(NAME, &file.name)).collect())
 }
 
-/// Applies what is remembered of a set to the catalogue; returns what is wrong with the record, if anything is.
-pub(super) fn recall(storage: &dyn Storage, set: &SetName, catalogue: &mut Catalogue) -> Option<String> {
+/// Applies what is remembered of a set to the catalogue, or, where that is lost, what a row told; returns what is wrong with
+/// the record, if anything is.
+pub(super) fn recall(
+    storage: &dyn Storage,
+    set: &SetName,
+    told: Option<VerificationDocument>,
+    catalogue: &mut Catalogue,
+) -> Option<String> {
     let path = layout::set_state(NAME, set);
-    let document = match state::load::<VerificationDocument>(storage, &Keys::default(), &path) {
-        Ok(state::Loaded::Value(document)) => document,
-        Ok(state::Loaded::Absent) => return None,
-        Ok(state::Loaded::Damaged(fault)) => return Some(format!("{path}: {fault}")),
-        Err(error) => return Some(format!("{error}: {}", error.source)),
+    let fault = match state::load::<VerificationDocument>(storage, &Keys::default(), &path) {
+        Ok(state::Loaded::Value(document)) => {
+            apply_all(set, document, Origin::State, catalogue);
+            return None;
+        }
+        Ok(state::Loaded::Absent) => None,
+        Ok(state::Loaded::Damaged(fault)) => Some(format!("{path}: {fault}")),
+        Err(error) => Some(format!("{error}: {}", error.source)),
     };
+    if let Some(told) = told {
+        apply_all(set, told.into_told(), Origin::Row, catalogue);
+    }
+    fault
+}
+
+/// Where a record was kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// In the state file.
+    State,
+    /// In the row of a replica.
+    Row,
+}
+
+fn apply_all(set: &SetName, document: VerificationDocument, origin: Origin, catalogue: &mut Catalogue) {
     let index = catalogue.set_mut(set);
     index.highest = document.highest_later;
     index.highest.extend(document.highest.map(|highest| (Timeline::FIRST, highest)));
@@ -137,8 +203,8 @@ pub(super) fn recall(storage: &dyn Storage, set: &SetName, catalogue: &mut Catal
         index.pins_row.miss(remembered);
         index.pins_in_doubt = true;
     }
-    let is_in_memory =
-        !index.pins_row.is_begun() || index.pins_in_doubt && document.pins_generation == index.pins_row.expected();
+    let is_in_memory = origin == Origin::State
+        && (!index.pins_row.is_begun() || index.pins_in_doubt && document.pins_generation == index.pins_row.expected());
     if is_in_memory {
         (index.listed_pins.unpinned, index.pins_in_doubt) = (document.unpinned, false);
         let of_format_1 = index.pins_of_format_1.clone();
@@ -159,7 +225,6 @@ pub(super) fn recall(storage: &dyn Storage, set: &SetName, catalogue: &mut Catal
             }
         }
     }
-    None
 }
 
 fn apply(backup: &mut Backup, record: FindingRecord) {

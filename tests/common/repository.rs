@@ -25,6 +25,17 @@ pub fn newest_generation(backups: &Path, set: &str, name: &str) -> Option<String
     Some(format!("manifests/{set}/{name}.{newest}.json"))
 }
 
+/// The newest generation of a row at the top of a replica, and what it says.
+pub fn newest_row(place: &Path, name: &str) -> Option<(PathBuf, Value)> {
+    let number =
+        |file: &str| -> Option<u32> { file.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(".json")?.parse().ok() };
+    let entries = std::fs::read_dir(place).ok()?;
+    let newest = entries.filter_map(|entry| number(entry.unwrap().file_name().to_str()?)).max()?;
+    let path = place.join(format!("{name}.{newest}.json"));
+    let bytes = std::fs::read(&path).ok()?;
+    Some((path, serde_json::from_slice(&bytes).ok()?))
+}
+
 /// The manifest of a backup, whose name its bytes must bear out.
 pub fn manifest(backups: &Path, set: &str, id: &str) -> Value {
     let bytes = read(&manifest_path(backups, set, id));

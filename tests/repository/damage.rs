@@ -38,6 +38,8 @@ pub enum Kind {
     Pruned,
     /// Which backups are pinned.
     Pins,
+    /// What a replica is told.
+    Row,
     /// What is remembered between runs.
     State,
 }
@@ -49,6 +51,7 @@ impl Kind {
         match segments[..] {
             ["repository.json"] => Self::Repository,
             ["RESTORE.txt"] => Self::Instructions,
+            [name] if ["audit_head.", "verification.", "status."].iter().any(|row| name.starts_with(row)) => Self::Row,
             ["objects", ..] => Self::Object,
             ["manifests", _, name] if name.starts_with("pruned.") => Self::Pruned,
             ["manifests", _, name] if name.starts_with("pins.") => Self::Pins,
