@@ -349,7 +349,7 @@ impl World {
 
 impl Circumstances {
     fn guards(&self) -> Guards {
-        Guards { recovery: self.guard == 1, live_suspect: self.guard == 2, clock_suspect: self.guard == 3 }
+        Guards { recovery: self.guard == 1, live_suspect: self.guard == 2, clock_suspect: self.guard == 3, away: false }
     }
 }
 

@@ -38,10 +38,10 @@ pub fn scrub(world: &World) -> ScrubStatus {
 
 /// When that was read which was read longest ago; `None` if something never was.
 pub fn oldest_check(world: &World) -> Option<DateTime<Utc>> {
-    let rotations = world.rotations();
+    let (rotations, now) = (world.rotations(), world.clock.now());
     let oldest = |(name, shards): (String, Vec<(Shard, u64)>)| {
         let shards: Vec<Shard> = shards.into_iter().map(|(shard, _)| shard).collect();
-        rotations.get(&name)?.checked.oldest(&shards)
+        rotations.get(&name)?.checked.oldest(&shards, now)
     };
     places(world).into_iter().map(oldest).min().flatten()
 }

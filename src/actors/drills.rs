@@ -55,20 +55,16 @@ impl Drills {
         self.records.lock().unwrap_or_else(PoisonError::into_inner).get(set).cloned().unwrap_or_default()
     }
 
-    /// Remembers, here and on disk, not synced.
-    pub fn record(
-        &self,
-        repository: &Repository,
-        set: &SetName,
-        change: impl FnOnce(RunHistory) -> RunHistory,
-        failure: Option<String>,
-    ) -> Result<(), StorageError> {
-        let records = {
-            let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-            let record = records.entry(set.clone()).or_default();
-            *record = DrillRecord { history: change(record.history), failure };
-            records.clone()
-        };
+    /// Remembers what became of a drill, for as long as this process lives.
+    pub fn note(&self, set: &SetName, change: impl FnOnce(RunHistory) -> RunHistory, failure: Option<String>) {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = records.entry(set.clone()).or_default();
+        *record = DrillRecord { history: change(record.history), failure };
+    }
+
+    /// Writes down what is remembered, not synced.
+    pub fn save(&self, repository: &Repository) -> Result<(), StorageError> {
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner).clone();
         repository.save_private_state(DRILLS, &records, Durability::Lazy)
     }
 

@@ -6,14 +6,17 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::core::clock_sanity::{ClockFault, Witnesses, judge};
+use crate::core::clock_sanity::{ClockFault, Witnesses, is_absence, judge};
 use crate::repository::Repository;
 use crate::storage::{Durability, StorageError};
 
 const CLOCK: &str = "clock";
+
+/// For how long after an absence nothing is deleted for its age alone.
+const SETTLING: TimeDelta = TimeDelta::days(1);
 
 /// What is remembered of the clock. Lost, the newest backup still bears witness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +25,9 @@ struct ClockDocument {
     /// Backups dated between the two times are no witnesses: somebody accepted the first when the second was known.
     #[serde(default)]
     accepted: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// When it was noticed that more time had passed than the shortest retention, until a day after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    returned: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Default)]
@@ -46,8 +52,14 @@ impl Timekeeping {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at the clock, which says `now`: why it is not believed, if it is not.
-    pub fn look(&self, repository: &Repository, now: DateTime<Utc>, uptime: Duration) -> Option<ClockFault> {
+    /// Looks at the clock, which says `now`: why it is not believed, if it is not. `shortest` is the shortest retention.
+    pub fn look(
+        &self,
+        repository: &Repository,
+        now: DateTime<Utc>,
+        uptime: Duration,
+        shortest: TimeDelta,
+    ) -> Option<ClockFault> {
         let mut kept = self.kept();
         let witnesses = Witnesses {
             newest_backup: newest_backup(repository, kept.document.accepted),
@@ -56,10 +68,21 @@ impl Timekeeping {
         };
         kept.fault = judge(now, uptime, &witnesses).err();
         if kept.fault.is_none() {
+            if is_absence(now, &witnesses, shortest) {
+                kept.document.returned = Some(now);
+            }
+            // Nothing is over by a clock that went back since.
+            kept.document.returned = kept.document.returned.filter(|returned| now - *returned < SETTLING);
             kept.anchor = Some((now, uptime));
             kept.document.last_seen = kept.document.last_seen.max(Some(now));
         }
         kept.fault
+    }
+
+    /// Whether the service, as the clock was last believed, had been away for longer than the shortest retention, and has not
+    /// run for a day since.
+    pub fn was_away(&self) -> bool {
+        self.kept().document.returned.is_some()
     }
 
     /// Why the clock was not believed when it was last looked at, if so.
@@ -73,12 +96,21 @@ impl Timekeeping {
         repository.save_state(CLOCK, &document, Durability::Lazy)
     }
 
-    /// Believes the clock from now on, whatever contradicts it.
-    pub fn accept(&self, repository: &Repository, now: DateTime<Utc>, uptime: Duration) -> Result<(), StorageError> {
+    /// Believes the clock from now on, whatever contradicts it. That all this time passed is no word on what it made old.
+    pub fn accept(
+        &self,
+        repository: &Repository,
+        now: DateTime<Utc>,
+        uptime: Duration,
+        shortest: TimeDelta,
+    ) -> Result<(), StorageError> {
         let known = self.kept().document;
+        let witnesses =
+            Witnesses { newest_backup: newest_backup(repository, None), last_seen: known.last_seen, anchor: None };
+        let returned = is_absence(now, &witnesses, shortest).then_some(now).or(known.returned);
         let latest = newest_backup(repository, None).into_iter().chain(known.last_seen).max();
         let outrun = latest.filter(|latest| *latest > now).map(|latest| (now, latest));
-        let document = ClockDocument { last_seen: Some(now), accepted: outrun.or(known.accepted) };
+        let document = ClockDocument { last_seen: Some(now), accepted: outrun.or(known.accepted), returned };
         // Nobody who only looks waits for this.
         repository.save_state(CLOCK, &document, Durability::Durable)?;
         *self.kept() = Kept { document, anchor: Some((now, uptime)), fault: None };

@@ -18,6 +18,7 @@ use crate::api::{
 };
 use crate::core::drill::Access;
 use crate::core::mode::{DegradedReason, RecoveryPhase};
+use crate::core::schedule::is_ahead;
 use crate::core::{BackupId, BackupKind, BackupState, SetName};
 use crate::pipeline::fewer::{fewer, fewer_now};
 use crate::pipeline::restore::{Restored, Rules};
@@ -419,7 +420,8 @@ pub fn facts(world: &World) -> Facts {
 }
 
 fn set_facts(world: &World, set: &SetSettings) -> SetFacts {
-    let run = world.run(&set.name);
+    let (run, now) = (world.run(&set.name), world.clock.now());
+    let history = run.history.seen_at(now);
     let is_sealed = world.access(&set.name) == Some(Access::Sealed);
     let settings = world.settings();
     let scheduled = settings.backup.enabled && set.enabled;
@@ -443,13 +445,13 @@ fn set_facts(world: &World, set: &SetSettings) -> SetFacts {
         name: set.name.clone(),
         priority: set.priority,
         interval_seconds: if scheduled { set.interval.as_secs() } else { 0 },
-        next_run: world.due(set).map(|due| due.at(world.clock.now())),
-        last_attempt: run.history.last_attempt,
-        last_success: run.history.last_success,
+        next_run: world.due(set).map(|due| due.at(now)),
+        last_attempt: history.last_attempt,
+        last_success: history.last_success,
         drill_interval_seconds: if rehearsed { settings.drill.interval(set.priority).as_secs() } else { 0 },
         drill_failed: drill.failure.is_some() && !is_sealed,
-        last_drill: drill.history.last_success,
-        last_verified: backups.iter().filter_map(Backup::verified).max(),
+        last_drill: drill.history.seen_at(now).last_success,
+        last_verified: backups.iter().filter_map(Backup::verified).filter(|at| !is_ahead(*at, now)).max(),
         newest_restorable: good().next_back().map(Backup::created),
         oldest_restorable: good().next().map(Backup::created),
         consecutive_failures: run.history.consecutive_failures,

@@ -346,13 +346,21 @@ impl World {
         Guards {
             recovery: !self.mode().mode.allows_deletion(),
             clock_suspect: self.look_at_clock().is_some(),
+            away: self.timekeeping.was_away(),
             ..Guards::default()
         }
     }
 
     /// Why the clock is not to be believed now, if so.
     pub fn look_at_clock(&self) -> Option<ClockFault> {
-        self.timekeeping.look(&self.repository, self.clock.now(), self.clock.uptime())
+        let shortest = self.settings().shortest_retention();
+        self.timekeeping.look(&self.repository, self.clock.now(), self.clock.uptime(), shortest)
+    }
+
+    /// Believes the clock from now on, whatever contradicts it.
+    pub(super) fn accept_clock(&self) -> Result<(), StorageError> {
+        let shortest = self.settings().shortest_retention();
+        self.timekeeping.accept(&self.repository, self.clock.now(), self.clock.uptime(), shortest)
     }
 
     /// The space there was when the disk was last asked; `None` if it did not say. Whoever looks must not wait for a disk.
@@ -473,7 +481,8 @@ impl World {
         Occupied { world: self.clone(), set: set.clone(), _turn: turn }
     }
 
-    /// Remembers what became of a run, here and on disk (not synced: a lost history costs one run too many).
+    /// Remembers what became of a run, here and on disk (not synced: a lost history costs one run too many); here only
+    /// while the clock is in doubt.
     pub fn record_run(
         &self,
         set: &SetName,
@@ -488,6 +497,9 @@ impl World {
             run.wanted = false;
             runs.iter().map(|(set, run)| (set.clone(), run.history)).collect()
         };
+        if self.look_at_clock().is_some() {
+            return Ok(());
+        }
         self.repository.save_state(RUNS, &histories, Durability::Lazy)
     }
 

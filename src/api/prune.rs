@@ -100,7 +100,7 @@ pub struct GarbageDocument {
 pub struct HeldDocument {
     /// The set.
     pub set: SetName,
-    /// Why: `large_share` or `not_automatic`.
+    /// Why: `large_share`, `absence` (what became too old while the service was away) or `not_automatic`.
     pub reason: String,
     /// How many backups it would delete.
     pub deletions: u64,

@@ -80,6 +80,13 @@ pub fn judge(now: DateTime<Utc>, uptime: Duration, witnesses: &Witnesses) -> Res
     }
 }
 
+/// Whether more time has passed than the `shortest` retention since anything is known of the clock: what is deleted by age
+/// now became old while nobody looked, or because the clock was set. Asked at a start, before the clock was believed.
+pub fn is_absence(now: DateTime<Utc>, witnesses: &Witnesses, shortest: TimeDelta) -> bool {
+    let latest = witnesses.newest_backup.max(witnesses.last_seen);
+    witnesses.anchor.is_none() && latest.is_some_and(|latest| now.signed_duration_since(latest) > shortest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +124,18 @@ mod tests {
         assert_eq!(witness(day(33), seconds(0), known), None);
         assert_eq!(witness(day(34), seconds(0), known), Some(Witness::LastSeen));
         assert_eq!(witness(day(31), seconds(0), Witnesses { last_seen: None, ..known }), Some(Witness::NewestBackup));
+    }
+
+    #[test]
+    fn a_start_after_longer_than_the_shortest_retention_is_an_absence() {
+        let week = TimeDelta::days(7);
+        let known = Witnesses { newest_backup: Some(day(0)), last_seen: Some(day(3)), anchor: None };
+        assert!(!is_absence(day(10), &known, week) && is_absence(day(11), &known, week));
+        let known = Witnesses { last_seen: None, ..known };
+        assert!(is_absence(day(8), &known, week), "what the clock said was lost");
+        assert!(!is_absence(day(8), &Witnesses::default(), week), "nothing was ever known");
+        let running = Witnesses { anchor: Some((day(0), seconds(0))), ..known };
+        assert!(!is_absence(day(8), &running, week));
     }
 
     #[test]

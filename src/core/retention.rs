@@ -54,6 +54,8 @@ pub struct Rule {
     pub max_backups: usize,
     /// For how long a version is kept after it was superseded.
     pub retention_days: u32,
+    /// So many of the newest good versions are kept however long ago they were superseded. At most `max_backups`.
+    pub keep_at_least: usize,
     /// For how long a pre-restore backup is kept after it was made.
     pub pre_restore_days: u32,
     /// Which versions go when there are too many.
@@ -74,6 +76,9 @@ pub struct Guards {
     pub live_suspect: bool,
     /// The clock is suspect: no age can be told.
     pub clock_suspect: bool,
+    /// The service was away for longer than the shortest retention: what is old became so while nobody looked. That forbids
+    /// nothing by itself; what is deleted by its age waits for a person.
+    pub away: bool,
 }
 
 /// What is to become of each backup, and why.
@@ -86,6 +91,8 @@ pub struct RetentionPlan {
     pub superseded: BTreeMap<BackupId, DateTime<Utc>>,
     /// Why nothing at all is deleted, if so.
     pub frozen: Option<FreezeReason>,
+    /// Whether what is deleted by its age waits for a person.
+    pub away: bool,
 }
 
 impl RetentionPlan {
@@ -111,7 +118,7 @@ pub fn plan(candidates: &[Candidate], rule: &Rule, guards: &Guards, now: DateTim
     let frozen = freeze_reason(&left, guards);
     if let Some(reason) = frozen {
         let keep = |candidate: &&Candidate| (candidate.id, Decision::Keep(KeepReason::Frozen(reason)));
-        return RetentionPlan { decisions: left.iter().map(keep).collect(), superseded, frozen };
+        return RetentionPlan { decisions: left.iter().map(keep).collect(), superseded, frozen, away: guards.away };
     }
     let mut decided = Vec::with_capacity(left.len());
     loop {
@@ -130,7 +137,7 @@ pub fn plan(candidates: &[Candidate], rule: &Rule, guards: &Guards, now: DateTim
     }
     decided.sort_unstable_by_key(|(candidate, _)| (candidate.position, candidate.id));
     let decisions = decided.into_iter().map(|(candidate, decision)| (candidate.id, decision)).collect();
-    RetentionPlan { decisions, superseded, frozen }
+    RetentionPlan { decisions, superseded, frozen, away: guards.away }
 }
 
 fn freeze_reason(ordered: &[&Candidate], guards: &Guards) -> Option<FreezeReason> {
@@ -179,14 +186,17 @@ impl<'a> History<'a> {
     /// One decision for each backup.
     fn decide(&self, rule: &Rule, now: DateTime<Utc>) -> Vec<Decision> {
         let irreplaceable = irreplaceable(self.ordered);
+        let newest = self.newest_versions(rule.keep_at_least.min(rule.max_backups));
         let mut decisions: Vec<Decision> = (0..self.ordered.len())
             .map(|at| {
+                let expired = |reason| match newest.contains(&at) {
+                    true => Decision::Keep(KeepReason::AtLeast { versions: newest.len() }),
+                    false => Decision::Delete(reason),
+                };
                 self.decide_alone(at, rule, now)
-                    .or_else(|| {
-                        last_copy_expired(irreplaceable.get(&at), self.age(at, now), rule).map(Decision::Delete)
-                    })
+                    .or_else(|| last_copy_expired(irreplaceable.get(&at), self.age(at, now), rule).map(expired))
                     .or_else(|| irreplaceable.get(&at).cloned().map(Decision::Keep))
-                    .or_else(|| expired(self.age(at, now), rule.retention_days).map(Decision::Delete))
+                    .or_else(|| days_expired(self.age(at, now), rule.retention_days).map(expired))
                     .unwrap_or(Decision::Keep(KeepReason::WithinRule))
             })
             .collect();
@@ -194,6 +204,13 @@ impl<'a> History<'a> {
             decisions[at] = Decision::Delete(reason);
         }
         decisions
+    }
+
+    /// The newest good versions, at most so many: of each the first backup that has its content.
+    fn newest_versions(&self, at_most: usize) -> BTreeSet<usize> {
+        let versions = (0..self.ordered.len()).rev().filter(|at| is_version(self.ordered[*at]));
+        let firsts = versions.filter(|at| self.first_same[*at] == *at);
+        firsts.take(at_most).collect()
     }
 
     /// What is decided of a backup whatever the others are; `None` for what the others have a say in.
@@ -212,7 +229,7 @@ impl<'a> History<'a> {
         match candidate.state {
             BackupState::Damaged => Some(Decision::Keep(KeepReason::Damaged)),
             BackupState::Unverified => Some(Decision::Keep(KeepReason::Unverified)),
-            BackupState::Suspect if expired(self.age(at, now), rule.retention_days).is_none() => {
+            BackupState::Suspect if days_expired(self.age(at, now), rule.retention_days).is_none() => {
                 Some(Decision::Keep(KeepReason::Suspect))
             }
             BackupState::Suspect | BackupState::Good => None,
@@ -381,7 +398,7 @@ fn superseded_at(
     superseded
 }
 
-fn expired(age: TimeDelta, retention_days: u32) -> Option<DeleteReason> {
+fn days_expired(age: TimeDelta, retention_days: u32) -> Option<DeleteReason> {
     days_beyond(age, retention_days).map(|age_days| DeleteReason::Expired { age_days })
 }
 

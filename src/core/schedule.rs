@@ -13,8 +13,13 @@ use serde::{Deserialize, Serialize};
 /// The wait after a first failure; it doubles with each further one, up to the set's interval.
 pub const RETRY_INITIAL: Duration = Duration::from_secs(60);
 
-/// An attempt stamped further than this ahead of the clock was stamped by a clock that has been set back since.
+/// What is stamped further than this ahead of the clock was stamped by a clock that has been set back since.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
+
+/// Whether this time lies so far ahead of the clock that it proves nothing.
+pub fn is_ahead(stamp: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    stamp.signed_duration_since(now) > CLOCK_TOLERANCE
+}
 
 /// What is remembered of a set's runs, across restarts. All times are starts of attempts, so a slow run does not
 /// push the later ones back.
@@ -67,6 +72,13 @@ impl RunHistory {
         Self { last_attempt: Some(at), consecutive_failures, ..self }
     }
 
+    /// What of it can be so at `now`: a time ahead of the clock was told by one that was wrong, and tells nothing.
+    #[must_use]
+    pub fn seen_at(self, now: DateTime<Utc>) -> Self {
+        let seen = |time: Option<DateTime<Utc>>| time.filter(|time| !is_ahead(*time, now));
+        Self { last_attempt: seen(self.last_attempt), last_success: seen(self.last_success), ..self }
+    }
+
     /// Failures to wait for; an attempt that was never concluded (the process died in it) is one.
     fn failures(&self) -> u32 {
         match self.last_success == self.last_attempt {
@@ -83,7 +95,7 @@ impl RunHistory {
 /// run stamps the new time, so it is one run too many and no more, and none is missed.
 pub fn due(history: &RunHistory, interval: Duration, now: DateTime<Utc>) -> Due {
     let Some(last) = history.last_attempt else { return Due::Now };
-    if last.signed_duration_since(now) > CLOCK_TOLERANCE {
+    if is_ahead(last, now) {
         return Due::Now;
     }
     let wait = match history.failures() {

@@ -2,7 +2,7 @@
 //!
 //! Hazard: bytes that nobody reads rot unseen until they are needed. Everything stored is divided into shards, each of
 //! which remembers when it was read last; the one that was read longest ago comes first. A lost memory costs reading
-//! again, a clock that was set back neither hides a shard nor keeps the disk busy.
+//! again; a shard that was read in the future, as a clock told it that was set back since, counts as never read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::SetName;
+use super::schedule::is_ahead;
 
 /// A part of a repository that is read in one go. There are few of them however much is stored, so that what is
 /// remembered of them stays small.
@@ -111,15 +112,14 @@ impl Pace {
     }
 
     fn due(&self, checked: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
-        // Read in the future: by a clock that was set back since.
-        checked.map_or(now, |checked| checked.min(now).checked_add_signed(self.interval()).unwrap_or(now))
+        checked.map_or(now, |checked| checked.checked_add_signed(self.interval()).unwrap_or(now))
     }
 }
 
 impl Checked {
-    /// When this shard was read last.
-    pub fn get(&self, shard: &Shard) -> Option<DateTime<Utc>> {
-        self.0.get(shard).copied()
+    /// When this shard was read last, as far as that can be so at `now`.
+    pub fn get(&self, shard: &Shard, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.0.get(shard).copied().filter(|checked| !is_ahead(*checked, now))
     }
 
     /// Notes that a shard was read, whole.
@@ -134,19 +134,20 @@ impl Checked {
 
     /// What to do next: the shard that was read longest ago, if it is due. `None` if there is no shard.
     pub fn next(&self, shards: &[Shard], pace: &Pace, now: DateTime<Utc>) -> Option<Next> {
-        let oldest = shards.iter().min_by_key(|shard| self.get(shard))?;
-        let due = pace.due(self.get(oldest), now);
+        let oldest = shards.iter().min_by_key(|shard| self.get(shard, now))?;
+        let due = pace.due(self.get(oldest, now), now);
         Some(if due <= now { Next::Read(oldest.clone()) } else { Next::At(due) })
     }
 
     /// When the shard that was read longest ago was read; `None` if one never was.
-    pub fn oldest(&self, shards: &[Shard]) -> Option<DateTime<Utc>> {
-        shards.iter().map(|shard| self.get(shard)).min().flatten()
+    pub fn oldest(&self, shards: &[Shard], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        shards.iter().map(|shard| self.get(shard, now)).min().flatten()
     }
 
     /// By when every shard, given with its bytes, will have been read from now on, if nothing goes first.
     pub fn complete_by(&self, shards: &[(Shard, u64)], pace: &Pace, now: DateTime<Utc>) -> DateTime<Utc> {
-        let mut due: Vec<_> = shards.iter().map(|(shard, bytes)| (pace.due(self.get(shard), now), *bytes)).collect();
+        let mut due: Vec<_> =
+            shards.iter().map(|(shard, bytes)| (pace.due(self.get(shard, now), now), *bytes)).collect();
         due.sort_unstable();
         due.into_iter().fold(now, |free, (due, bytes)| {
             let reading = TimeDelta::from_std(pace.duration(bytes)).unwrap_or(TimeDelta::MAX);
@@ -187,14 +188,15 @@ mod tests {
         let mut checked = Checked::default();
         let mut order = Vec::new();
         for number in 0..shards.len() {
-            let Some(Next::Read(shard)) = checked.next(&shards, &WEEK, hour(0)) else { panic!("nothing is due") };
-            checked.note(shard.clone(), hour(0) + TimeDelta::seconds(number as i64));
+            let now = hour(0) + TimeDelta::seconds(number as i64);
+            let Some(Next::Read(shard)) = checked.next(&shards, &WEEK, now) else { panic!("nothing is due") };
+            checked.note(shard.clone(), now);
             order.push(shard);
         }
         assert_eq!(order, shards);
         assert_eq!(checked.next(&shards, &WEEK, hour(1)), Some(Next::At(hour(7 * 21))), "seven eighths of a week");
         assert_eq!(checked.next(&shards, &WEEK, hour(7 * 21)), Some(Next::Read(order[0].clone())));
-        assert_eq!(checked.oldest(&shards), Some(hour(0)));
+        assert_eq!(checked.oldest(&shards, hour(1)), Some(hour(0)));
     }
 
     #[test]
@@ -208,9 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_neither_hides_a_shard_nor_spins() {
+    fn a_shard_that_was_read_in_the_future_counts_as_never_read() {
         let mut checked = Checked::default();
         checked.note(Shard::Top, hour(24 * 365 * 10));
+        assert_eq!(checked.next(&[Shard::Top], &WEEK, hour(0)), Some(Next::Read(Shard::Top)));
+        assert_eq!(checked.oldest(&[Shard::Top], hour(0)), None);
+        assert_eq!(checked.complete_by(&[(Shard::Top, 0)], &WEEK, hour(0)), hour(0));
+        // Read again, it is due in its turn.
+        checked.note(Shard::Top, hour(0));
         assert_eq!(checked.next(&[Shard::Top], &WEEK, hour(0)), Some(Next::At(hour(7 * 21))));
     }
 
@@ -226,7 +233,7 @@ mod tests {
                     checked.note(shard, now);
                 }
                 now += TimeDelta::hours(pause);
-                let oldest = checked.oldest(&shards).unwrap();
+                let oldest = checked.oldest(&shards, now).unwrap();
                 prop_assert!(now - oldest <= TimeDelta::days(7), "{}", now - oldest);
             }
         }

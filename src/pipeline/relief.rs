@@ -21,7 +21,7 @@ pub fn relief(
     now: DateTime<Utc>,
 ) -> Vec<(String, u64)> {
     let fewer = |set: &SetSettings| SetSettings { max_backups: set.max_backups.div_ceil(2), ..set.clone() };
-    let shorter = |set: &SetSettings| SetSettings { retention_days: set.retention_days.div_ceil(2), ..set.clone() };
+    let shorter = |set: &SetSettings| set.with_retention_days(set.retention_days.div_ceil(2));
     let mut relief = vec![
         ("the cleanup that is due, once you confirm it".to_owned(), frees(repository, sets, guards, now, Clone::clone)),
         ("half of max_backups".to_owned(), frees(repository, sets, guards, now, fewer)),

@@ -371,11 +371,8 @@ pub fn collect(replica: &Repository, freed: &mut Freed) -> Result<bool, Replicat
 }
 
 fn with_rule(settings: &ReplicaSettings, set: &SetSettings) -> SetSettings {
-    SetSettings {
-        max_backups: settings.max_backups.unwrap_or(set.max_backups),
-        retention_days: settings.retention_days.unwrap_or(set.retention_days),
-        ..set.clone()
-    }
+    let of_set = settings.retention_days.map_or_else(|| set.clone(), |days| set.with_retention_days(days));
+    SetSettings { max_backups: settings.max_backups.unwrap_or(set.max_backups), ..of_set }
 }
 
 /// Whether the original has lost backups of this set, or has damaged ones, or knows of nothing as new as the replica has:

@@ -36,6 +36,7 @@ fn rule(set: &SetSettings) -> Rule {
     Rule {
         max_backups: set.max_backups,
         retention_days: set.retention_days,
+        keep_at_least: set.keep_at_least.versions,
         pre_restore_days: set.pre_restore_days,
         policy: set.policy,
         last_copies_expire: set.kind.is_logs(),

@@ -22,6 +22,9 @@ pub(super) const DEFAULT_PRIORITY: BackupPriority = BackupPriority::Medium;
 /// Which versions go when there are too many, if nobody says it.
 pub(super) const POLICY: Policy = Policy::Spread;
 
+/// How many good versions are kept however old they are, if nobody says it.
+pub(super) const KEEP_AT_LEAST: usize = 3;
+
 /// Where the files of a built-in set are.
 #[derive(Clone, Copy)]
 pub(super) enum Place {

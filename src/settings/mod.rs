@@ -41,6 +41,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use serde::Serialize;
 
 use crate::core::BackupPriority;
@@ -62,7 +64,7 @@ pub use notify::NotifySettings;
 pub use origin::{Explained, Origin};
 pub use replicas::ReplicaSettings;
 pub use resolved::resolved;
-pub use sets::{Refused, SetSettings};
+pub use sets::{KeepAtLeast, Refused, SetSettings};
 pub use sources::{MAX_SETTINGS_BYTES, Sources};
 pub use variables::is_variable;
 
@@ -219,6 +221,13 @@ impl Settings {
             set.source = set.source.clone().seen_by(user);
         }
         self
+    }
+
+    /// The shortest time for which any set, here or in a replica, keeps a version that was superseded.
+    pub fn shortest_retention(&self) -> TimeDelta {
+        let of_replicas = self.replicas.iter().filter_map(|replica| replica.retention_days);
+        let days = self.sets.iter().map(|set| set.retention_days).chain(of_replicas).min();
+        TimeDelta::days(days.unwrap_or(self.backup.retention_days).into())
     }
 
     /// The sets whose sources must not be used, with the reason and what to do, one line a reason.

@@ -17,7 +17,7 @@ use super::builtin::{self, BuiltInSet, Place, hours};
 use super::error::SettingsError;
 use super::file_patterns::FilePatterns;
 use super::origin::{Ledger, Origin, Said, Shown, prevailing};
-use super::stated::{StatedBackup, StatedSet};
+use super::stated::{Stated, StatedBackup, StatedSet};
 
 /// One backup set, all its values decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct SetSettings {
     pub retention_days: u32,
     /// The most good versions kept.
     pub max_backups: usize,
+    /// The good versions kept however old they are.
+    pub keep_at_least: KeepAtLeast,
     /// Which versions go when there are more.
     pub policy: Policy,
     /// How many days the files that a restore replaced are kept.
@@ -50,6 +52,26 @@ pub struct SetSettings {
     pub enabled: bool,
     /// Content of one of its files that was refused by whoever reads it.
     pub refused: Option<Refused>,
+}
+
+/// How many of the newest good versions are kept however old they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAtLeast {
+    /// So many.
+    pub versions: usize,
+    /// Whether somebody said so: what is built in yields to a retention that somebody said.
+    pub is_said: bool,
+}
+
+impl SetSettings {
+    /// The same for a retention of so many days that somebody says.
+    pub fn with_retention_days(&self, retention_days: u32) -> Self {
+        let keep_at_least = match self.keep_at_least {
+            KeepAtLeast { is_said: false, .. } => KeepAtLeast { versions: 1, is_said: false },
+            said @ KeepAtLeast { .. } => said,
+        };
+        Self { retention_days, keep_at_least, ..self.clone() }
+    }
 }
 
 /// Content that is known to be no good, whatever it looks like.
@@ -198,6 +220,7 @@ fn decide_set(grounds: &Grounds, set: Located, ledger: &mut Ledger) -> Decided {
         built_in(|set| set.retention_days, built_in_level.retention_days),
     );
     let max_backups = prevailing(&[&said.max_backups, &backup.max_backups], grounds.backup.max_backups);
+    let keep_at_least = keep_at_least(&said.keep_at_least, &retention_days, &max_backups);
     let policy = prevailing(&[&said.policy, &level.policy], builtin::POLICY);
     let kind = prevailing(&[&said.kind], set.built_in.map_or(SetKind::Files, |set| set.kind));
     let validate = prevailing(&[&said.validate], set.built_in.map_or(Validation::Json, |set| set.validate));
@@ -225,6 +248,10 @@ fn decide_set(grounds: &Grounds, set: Located, ledger: &mut Ledger) -> Decided {
         interval: ledger.note(key("interval"), interval),
         retention_days: ledger.note(key("retention_days"), retention_days),
         max_backups: ledger.note(key("max_backups"), max_backups),
+        keep_at_least: KeepAtLeast {
+            versions: ledger.note(key("keep_at_least"), keep_at_least),
+            is_said: said.keep_at_least.is_some(),
+        },
         policy: ledger.note(key("policy"), policy),
         pre_restore_days: grounds.pre_restore_days,
         validate: ledger.note(key("validate"), validate),
@@ -233,4 +260,15 @@ fn decide_set(grounds: &Grounds, set: Located, ledger: &mut Ledger) -> Decided {
         refused: None,
     };
     Decided { set, source_origin, files_origin }
+}
+
+/// How many good versions stay however old they are. Never more than are kept at all; what is built in yields to a
+/// retention that somebody said, and then only the newest good version stays.
+fn keep_at_least(said: &Stated<usize>, retention_days: &Said<u32>, max_backups: &Said<usize>) -> Said<usize> {
+    let holds = match said {
+        Some(said) => said.clone(),
+        None if retention_days.origin != Origin::BuiltIn => retention_days.clone().map(|_| 1),
+        None => Said::built_in(builtin::KEEP_AT_LEAST),
+    };
+    if holds.value > max_backups.value { max_backups.clone() } else { holds }
 }

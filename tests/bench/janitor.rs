@@ -52,6 +52,7 @@ pub fn planning(table: &mut Table) {
     for policy in [Policy::Spread, Policy::Newest] {
         let rule = Rule {
             max_backups: 10,
+            keep_at_least: 3,
             retention_days: 36_500,
             pre_restore_days: 7,
             policy,

@@ -127,3 +127,11 @@ fn file_content(backups: &Path, file: &Value) -> Vec<u8> {
     assert_eq!(sha256(&content), file["sha256"], "{file}");
     content
 }
+
+/// Writes a state file of the whole repository, as FORMAT.md says.
+pub fn write_state(backups: &Path, name: &str, value: &Value) {
+    let path = format!("state/{name}.json");
+    let value = serde_json::to_string(value).unwrap();
+    let header = serde_json::json!({"version": 1, "path": path, "sha256": super::files::sha256(value.as_bytes())});
+    super::files::write(&backups.join(&path), format!("{header}\n{value}"));
+}

@@ -10,7 +10,7 @@ use std::time::Duration;
 use fiovana_app::core::BackupPriority;
 use fiovana_app::core::content::{SetKind, Validation};
 use fiovana_app::core::retention::Policy;
-use fiovana_app::settings::{FilePatterns, SetSettings};
+use fiovana_app::settings::{FilePatterns, KeepAtLeast, SetSettings};
 use fiovana_app::source_path::SourcePath;
 use tempfile::TempDir;
 
@@ -40,6 +40,7 @@ impl Source {
             interval: Duration::from_secs(3600),
             retention_days: 30,
             max_backups: 10,
+            keep_at_least: KeepAtLeast { versions: 1, is_said: true },
             policy: Policy::Newest,
             validate: Validation::Json,
             max_size_mb: Some(100),

@@ -38,11 +38,7 @@ impl Tools {
         if self.herald.tell(event, &About::caller(caller)).await.is_err() {
             return Err(Problem::new(ProblemKind::Internal, "the audit log cannot be written: nothing was accepted"));
         }
-        self.batch(move |world, _| {
-            let (now, uptime) = (world.clock.now(), world.clock.uptime());
-            Ok(world.timekeeping.accept(&world.repository, now, uptime)?)
-        })
-        .await?;
+        self.batch(move |world, _| Ok(world.accept_clock()?)).await?;
         self.world.upkeep.clock_told(false);
         self.world.reassess();
         Ok(())

@@ -239,7 +239,10 @@ fn sealed(set: &SetSettings, backup: &Backup) -> Problem {
 }
 
 fn remember(world: &World, set: &SetName, change: impl FnOnce(RunHistory) -> RunHistory, failure: Option<String>) {
-    if let Err(error) = world.drills.record(&world.repository, set, change, failure) {
+    world.drills.note(set, change, failure);
+    if world.look_at_clock().is_none()
+        && let Err(error) = world.drills.save(&world.repository)
+    {
         tracing::warn!(%set, "the last drill was not remembered: {}", chain(&error));
     }
 }

@@ -74,7 +74,9 @@ impl Tools {
             };
             let batch = scrub::batch(repository, &mut rotation, &pace, world.clock.now(), &|| world.is_wanted());
             let rotations = world.set_rotation(name, rotation);
+            // A time that may be wrong is not remembered: what was read is read again.
             if batch.read_bytes > 0
+                && world.look_at_clock().is_none()
                 && let Err(error) = world.repository.save_state(SCRUB, &rotations, Durability::Lazy)
             {
                 tracing::warn!("how far the scrub came was not remembered: {}", chain(&error));

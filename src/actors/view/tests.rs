@@ -23,8 +23,8 @@ type Wait = fn(&World);
 
 const WAITS: [Wait; 6] = [
     |world| drop(world.record_run(&"logs".parse().unwrap(), |history| history, None)),
-    |world| drop(world.drills.record(&world.repository, &"logs".parse().unwrap(), |history| history, None)),
-    |world| drop(world.timekeeping.accept(&world.repository, DateTime::UNIX_EPOCH, Duration::ZERO)),
+    |world| drop(world.drills.save(&world.repository)),
+    |world| drop(world.accept_clock()),
     |world| drop(world.damage.save(&world.repository)),
     |world| drop(reasons::look(world)),
     |world| {

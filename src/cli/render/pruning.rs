@@ -60,6 +60,7 @@ fn set_plan(plan: &SetPlan, look: &Look) -> String {
 fn held(held: &HeldDocument) -> String {
     let why = match held.reason.as_str() {
         "large_share" => "that is more than half",
+        "absence" => "they became too old while the service was away",
         "not_automatic" => "auto_cleanup = false",
         other => other,
     };

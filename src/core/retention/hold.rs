@@ -51,6 +51,8 @@ impl FromStr for PlanDigest {
 pub enum HoldReason {
     /// It would delete more than half of the set, and more than three backups.
     LargeShare,
+    /// It would delete what became too old while the service was away.
+    Absence,
     /// `auto_cleanup = false`: nothing is deleted without being told.
     NotAutomatic,
 }
@@ -60,6 +62,7 @@ impl HoldReason {
     pub const fn code(self) -> &'static str {
         match self {
             Self::LargeShare => "large_share",
+            Self::Absence => "absence",
             Self::NotAutomatic => "not_automatic",
         }
     }
@@ -88,13 +91,21 @@ impl RetentionPlan {
     pub fn hold(&self, auto_cleanup: bool) -> Option<Hold> {
         let automatic = || (!auto_cleanup && self.deletions().next().is_some()).then_some(HoldReason::NotAutomatic);
         let reason = self.is_large_share(self.deletions().count()).then_some(HoldReason::LargeShare);
+        let reason = reason.or_else(|| self.is_by_absence(|_| false).then_some(HoldReason::Absence));
         Some(self.held(reason.or_else(automatic)?))
     }
 
     /// The same of a plan for a copy, where deletions that were `decided` elsewhere do not count.
     pub fn hold_but_for(&self, decided: impl Fn(BackupId) -> bool) -> Option<Hold> {
         let undecided = self.deletions().filter(|(id, _)| !decided(*id)).count();
-        self.is_large_share(undecided).then(|| self.held(HoldReason::LargeShare))
+        let reason = self.is_large_share(undecided).then_some(HoldReason::LargeShare);
+        let reason = reason.or_else(|| self.is_by_absence(decided).then_some(HoldReason::Absence));
+        Some(self.held(reason?))
+    }
+
+    /// Whether the service was away, and something goes for its age that was not `decided` elsewhere.
+    fn is_by_absence(&self, decided: impl Fn(BackupId) -> bool) -> bool {
+        self.away && self.deletions().any(|(id, reason)| reason.is_by_age() && !decided(id))
     }
 
     fn is_large_share(&self, deletions: usize) -> bool {

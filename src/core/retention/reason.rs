@@ -38,6 +38,11 @@ pub enum KeepReason {
         /// The file's path.
         file: String,
     },
+    /// It is one of the newest good versions, of which so many stay however old they are.
+    AtLeast {
+        /// How many.
+        versions: usize,
+    },
     /// Neither too old nor too many.
     WithinRule,
 }
@@ -110,6 +115,7 @@ impl KeepReason {
             Self::Suspect => "suspect",
             Self::NewestGood => "newest_good",
             Self::NewestCopy { .. } => "newest_copy",
+            Self::AtLeast { .. } => "at_least",
             Self::WithinRule => "within_rule",
         }
     }
@@ -119,6 +125,11 @@ impl DeleteReason {
     /// Every code.
     pub const CODES: [&'static str; 5] =
         ["same_version", "expired", "last_copy_expired", "too_many", "pre_restore_expired"];
+
+    /// Whether the clock, and nothing else, made it go.
+    pub const fn is_by_age(&self) -> bool {
+        matches!(self, Self::Expired { .. } | Self::LastCopyExpired { .. } | Self::PreRestoreExpired { .. })
+    }
 
     /// A stable code.
     pub const fn code(&self) -> &'static str {
@@ -164,6 +175,8 @@ impl fmt::Display for KeepReason {
             Self::Suspect => f.write_str("suspect content, not too old yet"),
             Self::NewestGood => f.write_str("the newest good backup"),
             Self::NewestCopy { file } => write!(f, "the newest valid copy of {file}"),
+            Self::AtLeast { versions: 1 } => f.write_str("the newest good version"),
+            Self::AtLeast { versions } => write!(f, "one of the newest {versions} good versions"),
             Self::WithinRule => f.write_str("neither too old nor too many"),
         }
     }

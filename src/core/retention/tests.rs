@@ -7,12 +7,13 @@ use super::*;
 pub(super) const RULE: Rule = Rule {
     max_backups: 10,
     retention_days: 30,
+    keep_at_least: 1,
     pre_restore_days: 7,
     policy: Policy::Newest,
     spacing: TimeDelta::hours(1),
     last_copies_expire: false,
 };
-pub(super) const FREE: Guards = Guards { recovery: false, live_suspect: false, clock_suspect: false };
+pub(super) const FREE: Guards = Guards { recovery: false, live_suspect: false, clock_suspect: false, away: false };
 
 fn day(day: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap() + TimeDelta::days(day)
@@ -106,6 +107,44 @@ fn a_version_ages_from_the_day_it_was_superseded() {
     let history = [backup(1, 1), backup(100, 2)];
     assert_eq!(deleted(&history, &RULE, day(130)), []);
     assert_eq!(deleted(&history, &RULE, day(130) + TimeDelta::seconds(1)), [(1, "expired")]);
+}
+
+#[test]
+fn after_an_absence_what_goes_for_its_age_waits_for_a_person() {
+    let history: Vec<_> = (1..=5).map(|n| backup(n, n as u8)).collect();
+    let away = Guards { away: true, ..FREE };
+    let hold = |rule: &Rule, guards, now| {
+        let plan = plan(&history, rule, guards, day(now));
+        (plan.deletions().count(), plan.hold(true).map(|hold| hold.reason))
+    };
+    assert_eq!(hold(&RULE, &FREE, 33), (1, None));
+    assert_eq!(hold(&RULE, &away, 33), (1, Some(HoldReason::Absence)));
+    assert_eq!(hold(&Rule { max_backups: 4, ..RULE }, &away, 5), (1, None), "too many are so at any time");
+    let of_copy = plan(&history, &RULE, &away, day(33));
+    assert_eq!(of_copy.hold_but_for(|_| false).map(|hold| hold.reason), Some(HoldReason::Absence));
+    assert_eq!(of_copy.hold_but_for(|_| true), None);
+}
+
+#[test]
+fn the_newest_good_versions_outlive_the_retention() {
+    let mut history: Vec<_> = [1, 2, 3, 4, 4, 5].into_iter().zip(1..).map(|(version, n)| backup(n, version)).collect();
+    let at_least = |keep_at_least, history: &[Candidate]| {
+        deleted(history, &Rule { keep_at_least, max_backups: 4, ..RULE }, day(1000))
+            .into_iter()
+            .map(|(n, _)| n)
+            .collect()
+    };
+    let deleted: Vec<Vec<u64>> = [1, 3, 4, 9].into_iter().map(|versions| at_least(versions, &history)).collect();
+    assert_eq!(
+        deleted,
+        [vec![1, 2, 3, 4, 5], vec![1, 2, 5], vec![1, 5], vec![1, 5]],
+        "never more than are kept at all"
+    );
+    history[5].state = BackupState::Suspect;
+    history.push(backup(7, 6));
+    assert_eq!(at_least(3, &history), [1, 2, 5, 6] as [u64; 4], "only good versions count");
+    let kept = plan(&history, &Rule { keep_at_least: 3, ..RULE }, &FREE, day(1000)).decisions[3].1.clone();
+    assert_eq!(kept.to_string(), "keep: one of the newest 3 good versions");
 }
 
 #[test]
@@ -295,10 +334,10 @@ fn any_history() -> impl Strategy<Value = Vec<Candidate>> {
 }
 
 fn any_rule() -> impl Strategy<Value = Rule> {
-    (1usize..8, 0u32..60, 0u32..30, any::<bool>()).prop_map(
-        |(max_backups, retention_days, pre_restore_days, spread)| {
+    (1usize..8, 0u32..60, 0u32..30, 1usize..5, any::<bool>()).prop_map(
+        |(max_backups, retention_days, pre_restore_days, keep_at_least, spread)| {
             let policy = if spread { Policy::Spread } else { Policy::Newest };
-            Rule { max_backups, retention_days, pre_restore_days, policy, ..RULE }
+            Rule { max_backups, retention_days, pre_restore_days, policy, keep_at_least, ..RULE }
         },
     )
 }
@@ -353,6 +392,17 @@ proptest! {
             };
             prop_assert!(by_kind, "{} {:?} {:?}", candidate.position, candidate.state, reason);
         }
+    }
+
+    #[test]
+    fn so_many_good_versions_stay_whatever_their_age(
+        history in any_history(), rule in any_rule(), now in -10i64..40_000,
+    ) {
+        let plan = plan(&history, &rule, &FREE, day(now));
+        let all: Vec<_> = judged(&history, &plan).into_iter().filter(|(c, _)| is_version(c)).collect();
+        let versions = all.chunk_by(|(one, _), (next, _)| one.version == next.version).count();
+        let left = all.iter().filter(|(_, decision)| matches!(decision, Decision::Keep(_))).count();
+        prop_assert!(left >= rule.keep_at_least.min(rule.max_backups).min(versions));
     }
 
     #[test]
@@ -421,7 +471,7 @@ proptest! {
     fn a_guard_that_holds_deletes_nothing(
         history in any_history(), rule in any_rule(), now in -10i64..400, which in 0usize..3,
     ) {
-        let guards = Guards { recovery: which == 0, live_suspect: which == 1, clock_suspect: which == 2 };
+        let guards = Guards { recovery: which == 0, live_suspect: which == 1, clock_suspect: which == 2, ..FREE };
         prop_assert_eq!(plan(&history, &rule, &guards, day(now)).deletions().count(), 0);
     }
 }

@@ -22,7 +22,7 @@ use crate::pipeline::verify::{Verdict, verify};
 use crate::pipeline::{Progress, restore};
 use crate::repository::Repository;
 use crate::repository::catalogue::Backup;
-use crate::settings::{FilePatterns, SetSettings};
+use crate::settings::{FilePatterns, KeepAtLeast, SetSettings};
 use crate::source_path::SourcePath;
 use crate::storage::disk::{Disk, DiskEntry, DiskFile, DiskMetadata};
 use crate::storage::faulty::Simulated;
@@ -142,6 +142,7 @@ impl Site {
             interval: Duration::from_secs(3600),
             retention_days: 30,
             max_backups: 10,
+            keep_at_least: KeepAtLeast { versions: 1, is_said: true },
             policy: Policy::Newest,
             validate: Validation::Json,
             max_size_mb: Some(100),

@@ -169,6 +169,7 @@ fn relocated(mut settings: Settings) -> Settings {
         let mut source = set.source.written().to_owned();
         forget(&mut source);
         set.source = SourcePath::find(source, set.source.trusts_parents());
+        set.keep_at_least.is_said = false;
     }
     settings.replicas.iter_mut().for_each(|replica| forget(&mut replica.path));
     forget(&mut settings.config_directory);

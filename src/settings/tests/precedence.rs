@@ -29,6 +29,39 @@ fn the_more_specific_statement_holds_and_built_in_values_yield_to_any() {
 }
 
 #[test]
+fn old_versions_are_kept_unless_somebody_says_for_how_long() {
+    let days = "[backup]\nretention_days = 20\n";
+    let level = "[backup.priority_levels.high]\nretention_days = 21\n";
+    let own = "[sets.application]\nretention_days = 22\n";
+    let said = "[sets.application]\nkeep_at_least = 5\n";
+    for (toml, versions) in [
+        (String::new(), 3),
+        (days.to_owned(), 1),
+        (level.to_owned(), 1),
+        (own.to_owned(), 1),
+        (said.to_owned(), 5),
+        (format!("{days}{said}"), 5),
+        ("[backup]\nmax_backups = 2\n".to_owned(), 2),
+        (format!("[backup]\nmax_backups = 2\n{said}"), 2),
+    ] {
+        let settings = House::with(&toml).load();
+        assert_eq!(set(&settings, "application").keep_at_least.versions, versions, "{toml}");
+    }
+    for (variable, value) in [("FIOVANA_MAX_BACKUPS", "1"), ("FIOVANA_RETENTION_DAYS", "1")] {
+        let settings = House::with("").variable(variable, value).load();
+        assert_eq!(set(&settings, "security").keep_at_least.versions, 1, "{variable}");
+    }
+}
+
+#[test]
+fn a_retention_that_a_replica_says_is_one_that_somebody_says() {
+    let settings = House::with("[sets.logs]\nkeep_at_least = 4\n").load();
+    let of = |name: &str| set(&settings, name).with_retention_days(9);
+    assert_eq!(of("security").keep_at_least.versions, 1);
+    assert_eq!((of("logs").keep_at_least.versions, of("logs").retention_days), (4, 9));
+}
+
+#[test]
 fn origins_name_the_statement_that_holds() {
     let house = House::with(
         "[backup]\nretention_days = 20\n[backup.priority_levels.critical]\nretention_days = 21\nenabled = false\n[sets.logs]\nretention_days = 22\n",

@@ -271,7 +271,7 @@ fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
         ),
         (
             "[sets.service]\nsource = '/x'",
-            r#"sets.service.source: "/x" (FILE [sets.service].source) is not a setting: known here are kind, priority, interval, retention_days, max_backups, policy, validate, replicate, trust_parents"#,
+            r#"sets.service.source: "/x" (FILE [sets.service].source) is not a setting: known here are kind, priority, interval, retention_days, max_backups, keep_at_least, policy, validate, replicate, trust_parents"#,
         ),
         (
             "[janitor]\nspeed = 'high'",
