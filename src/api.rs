@@ -17,6 +17,7 @@ mod replicas;
 mod restore;
 mod schema;
 mod status;
+mod timeline;
 mod verify;
 
 pub use audit::{AcceptOutcome, AuditPage, AuditQuery, MAX_RECORDS};
@@ -41,4 +42,5 @@ pub use schema::patterns;
 pub use status::{
     ActorStatus, AuditStatus, ModeDocument, ReasonDocument, RepositoryStatus, SetStatus, StateCounts, Status,
 };
+pub use timeline::{DepartureDocument, TimelineDocument, TimelinesDocument};
 pub use verify::{DamageDocument, VerifyOutcome, VerifyVerdict};

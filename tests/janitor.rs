@@ -107,7 +107,7 @@ fn any_circumstances() -> impl Strategy<Value = Circumstances> {
         1 => (0..12usize).prop_map(|after| Trouble::Error { after }),
         1 => (0..12usize, any::<u64>(), keep).prop_map(|(after, seed, keep)| Trouble::PowerCut { after, seed, keep }),
     ];
-    let guard = prop_oneof![6 => Just(0u8), 1 => 1..4u8];
+    let guard = prop_oneof![6 => Just(0u8), 1 => 1..5u8];
     (guard, prop::option::weighted(0.3, any_change()), trouble).prop_map(|(guard, meanwhile, trouble)| Circumstances {
         guard,
         meanwhile,
@@ -349,7 +349,8 @@ impl World {
 
 impl Circumstances {
     fn guards(&self) -> Guards {
-        Guards { recovery: self.guard == 1, live_suspect: self.guard == 2, clock_suspect: self.guard == 3, away: false }
+        let [recovery, live_suspect, clock_suspect, rolled_back] = [1, 2, 3, 4].map(|guard| self.guard == guard);
+        Guards { recovery, live_suspect, clock_suspect, rolled_back, away: false }
     }
 }
 

@@ -54,7 +54,7 @@ const OF_EACH_SET: [(&str, &str); 35] = [
 ];
 
 /// What there is once, or for each actor, mode or kind of check.
-const OF_THE_SERVICE: [(&str, &str); 40] = [
+const OF_THE_SERVICE: [(&str, &str); 41] = [
     ("backup_enabled", ""),
     ("mode", r#"mode="starting""#),
     ("mode", r#"mode="normal""#),
@@ -93,6 +93,7 @@ const OF_THE_SERVICE: [(&str, &str); 40] = [
     ("repository_objects", ""),
     ("repository_free_bytes", ""),
     ("clock_suspect", ""),
+    ("repository_rolled_back", ""),
     ("log_lines_dropped_total", ""),
     ("build_info", concat!("version=\"", env!("CARGO_PKG_VERSION"), "\",sha256=")),
 ];

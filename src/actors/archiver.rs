@@ -29,6 +29,7 @@ use crate::pipeline::lineage::rewritten;
 use crate::pipeline::relief;
 use crate::pipeline::restore::{Pick, Restored, Rules};
 use crate::pipeline::verify::Verdict;
+use crate::repository::Repository;
 use crate::repository::catalogue::{Backup, Catalogue};
 use crate::repository::layout;
 use crate::repository::wire::Body;
@@ -167,7 +168,9 @@ impl Tools {
             return result;
         }
         let (event, about) = match &result {
-            Ok(BackedUp::Created(backup)) => (completed(kind, backup, duration_seconds), about.backup(backup.id)),
+            Ok(BackedUp::Created(backup)) => {
+                (completed(&self.world.repository, kind, backup, duration_seconds), about.backup(backup.id))
+            }
             Ok(BackedUp::Unchanged(backup)) => (Event::BackupUnchanged { duration_seconds }, about.backup(backup.id)),
             Err(problem) => (Event::BackupFailed { kind, error: problem.detail.clone() }, about),
         };
@@ -367,13 +370,15 @@ fn shares_with_damaged(catalogue: &Catalogue, backup: &Backup) -> bool {
     }
 }
 
-fn completed(kind: BackupKind, backup: &Backup, duration_seconds: f64) -> Event {
+fn completed(repository: &Repository, kind: BackupKind, backup: &Backup, duration_seconds: f64) -> Event {
     let Some(content) = &backup.content else { return Event::BackupUnchanged { duration_seconds } };
     // The backup was made just now, so its body is at hand.
     let nothing = Body::default();
     let (envelope, body) = (&content.manifest.envelope, content.manifest.body.as_ref().unwrap_or(&nothing));
     Event::BackupCompleted {
         kind,
+        repository_id: repository.id().to_owned(),
+        position: envelope.position(),
         manifest_sha256: content.digest,
         files: body.files.len(),
         missing: body.missing.iter().map(ToString::to_string).collect(),

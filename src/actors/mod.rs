@@ -19,6 +19,7 @@ mod damage_view;
 pub mod diff;
 mod drills;
 mod herald;
+mod history;
 mod janitor;
 pub mod keyring;
 mod known_damage;
@@ -44,6 +45,7 @@ mod upkeep;
 mod verifier;
 pub mod view;
 mod world;
+mod writer;
 
 use std::sync::Arc;
 
@@ -167,6 +169,8 @@ impl Running {
         let sources = self.world.settings().sets.iter().map(|set| set.source.clone()).collect();
         leftovers::settle(&self.world, &self.herald, sources).await;
         leftovers::tell_of_the_unbegun(&self.world, &self.herald).await;
+        // Before anything is added to a history that may not be the newest.
+        history::take_stock(&self.world, &self.herald).await;
         let world = self.world.clone();
         let look = tokio::task::spawn_blocking(move || {
             let concerns = reasons::concerns(&reasons::look(&world));

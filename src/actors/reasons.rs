@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::history;
 use super::world::{AUDIT_LOG, ActorState, World};
 use crate::core::mode::DegradedReason;
 use crate::core::{ReplicaName, SetName};
@@ -55,6 +56,8 @@ pub struct Facts {
     pub stuck: Option<(&'static str, Duration)>,
     /// Why the clock is not believed.
     pub clock_fault: Option<String>,
+    /// Which timeline departed from another, and why, if nobody has seen that yet.
+    pub rolled_back: Option<String>,
     /// How little space is left, if it is too little.
     pub space_low: Option<String>,
     /// Cleanups that wait for a person: how many backups of which set.
@@ -140,6 +143,7 @@ const JUDGEMENTS: &[(DegradedReason, Judgement)] = &[
         let fault = facts.clock_fault.as_ref()?;
         Some(format!("{fault}; nothing is deleted: set the clock right, or, if it is, `fiovana-app clock accept`"))
     }),
+    (DegradedReason::RepositoryRolledBack, |facts| facts.rolled_back.clone()),
     (DegradedReason::SpaceLow, |facts| {
         let space = facts.space_low.as_ref()?;
         Some(format!("{space}: move the backups to a larger disk, or keep less; `fiovana-app prune --dry-run` helps"))
@@ -208,6 +212,7 @@ pub fn look(world: &World) -> Facts {
         missing_repository: world.missing().map(str::to_owned),
         stuck: stuck(world),
         clock_fault: world.timekeeping.fault().map(|fault| fault.to_string()),
+        rolled_back: history::concern(world),
         space_low: space_low(world),
         held: settings.sets.iter().filter_map(|set| held(world, &set.name)).collect(),
         rejected_settings: world.rejected_settings(),
@@ -319,6 +324,10 @@ mod tests {
             (DegradedReason::ModeNotPersisted, Facts { mode_not_persisted: true, ..Facts::default() }),
             (DegradedReason::ActorStuck, Facts { stuck: Some(("archiver", LONG_WORK)), ..Facts::default() }),
             (DegradedReason::ClockSuspect, Facts { clock_fault: Some("it says 1970".into()), ..Facts::default() }),
+            (
+                DegradedReason::RepositoryRolledBack,
+                Facts { rolled_back: Some("timeline 2".into()), ..Facts::default() },
+            ),
             (DegradedReason::SpaceLow, Facts { space_low: Some("1 of 100 MiB".into()), ..Facts::default() }),
             (DegradedReason::CleanupHeld, Facts { held: vec!["9 of 10 of logs".into()], ..Facts::default() }),
             (DegradedReason::SettingsRejected, Facts { rejected_settings: Some("bad".into()), ..Facts::default() }),

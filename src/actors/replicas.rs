@@ -49,6 +49,10 @@ struct Entry {
     last: Weak<Replica>,
     /// Whether nobody has looked at it since it was opened.
     is_new: bool,
+    /// Whether its history was held against that of the original since it was opened.
+    compared: bool,
+    /// The same before it was opened first: at the start.
+    compared_at_start: bool,
     fault: Option<Fault>,
     failures: u32,
     /// Left alone until then, on the scale of the uptime.
@@ -168,13 +172,7 @@ impl Replicas {
     /// The configured replicas of the original that can be read now: no lock is taken, nothing is written. Where there is no
     /// original, any replica is one of it.
     pub(super) fn look_at_all(&self, settings: &Settings, original: &Repository) -> Vec<Repository> {
-        let look = |replica: &ReplicaSettings| {
-            let storage = Local::open(&replica.path).ok()?;
-            let (repository, _) = Repository::open(Arc::new(storage), false).ok()?;
-            repository.set_keys((*original.keys()).clone());
-            (original.is_vacant() || repository.id() == original.id()).then_some(repository)
-        };
-        settings.replicas.iter().filter_map(look).collect()
+        settings.replicas.iter().filter_map(|replica| look_at(replica, original)).collect()
     }
 
     /// The right to work on the replicas, until it is dropped: one run at a time. Whoever has it is told to look again.
@@ -247,6 +245,7 @@ impl Replicas {
         entry.replica = Some(replica.clone());
         entry.last = Arc::downgrade(&replica);
         entry.is_new = true;
+        entry.compared = std::mem::take(&mut entry.compared_at_start);
         let remembered = entry.remember(settings);
         let is_new = remembered.same_disk.replace(same_disk) != Some(same_disk);
         drop(entries);
@@ -254,6 +253,27 @@ impl Replicas {
             self.save(original, Durability::Durable);
         }
         Ok(replica)
+    }
+
+    /// The configured replicas of the original that can be read now, by name, as [`Replicas::look_at_all`] has them. Their
+    /// histories are taken for compared by whoever asks.
+    pub(super) fn look_to_compare(&self, settings: &Settings, original: &Repository) -> Vec<Repository> {
+        let look = |replica: &ReplicaSettings| {
+            let repository = look_at(replica, original)?;
+            locked(&self.entries).entry(replica.name.clone()).or_default().compared_at_start = true;
+            Some(repository)
+        };
+        settings.replicas.iter().filter_map(look).collect()
+    }
+
+    /// Whether the replica's history was held against that of the original since it was opened.
+    pub(super) fn is_compared(&self, name: &ReplicaName) -> bool {
+        locked(&self.entries).get(name).is_some_and(|entry| entry.compared)
+    }
+
+    /// Notes that it was.
+    pub(super) fn set_compared(&self, name: &ReplicaName) {
+        locked(&self.entries).entry(name.clone()).or_default().compared = true;
     }
 
     /// Whether nobody has looked at the replica since it was opened. From now on somebody has.
@@ -349,6 +369,13 @@ impl Replicas {
             tracing::warn!("what is known of the replicas was not remembered: {}", chain(&error));
         }
     }
+}
+
+fn look_at(replica: &ReplicaSettings, original: &Repository) -> Option<Repository> {
+    let storage = Local::open(&replica.path).ok()?;
+    let (repository, _) = Repository::open(Arc::new(storage), false).ok()?;
+    repository.set_keys((*original.keys()).clone());
+    (original.is_vacant() || repository.id() == original.id()).then_some(repository)
 }
 
 impl Entry {

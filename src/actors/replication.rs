@@ -4,6 +4,7 @@
 //! small step is done at a time, and before each whoever writes to the original goes first. Every failure ends here: it
 //! is told once, and tried again after a while.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use actix::prelude::*;
 
 use super::chain_check;
 use super::herald::{About, Herald};
+use super::history;
 use super::janitor::Janitor;
 use super::post::Post;
 use super::replicas::{Change, Fault};
@@ -20,6 +22,7 @@ use super::world::World;
 use crate::core::BackupId;
 use crate::core::mode::Mode;
 use crate::core::retention::{DeleteReason, Guards};
+use crate::pipeline::history as bring_back;
 use crate::pipeline::replicate::{self, Due, Next, ReplicateError, Run, ServiceStatus};
 use crate::pipeline::verify::{self, Damage};
 use crate::pipeline::{Progress, sweep};
@@ -32,6 +35,9 @@ use crate::telemetry::Event;
 
 /// How often somebody looks whether the replicas are there and have everything.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// The most places that one record names.
+const MAX_TOLD_PLACES: usize = 256;
 
 /// Give every replica what it lacks.
 #[derive(Message)]
@@ -88,6 +94,9 @@ impl Replication {
             Ok(replica) => replica,
             Err(fault) => return Some(Err(fault)),
         };
+        if let Err(fault) = self.compare(settings, &replica).await? {
+            return Some(Err(fault));
+        }
         self.look_over(settings, &replica).await?;
         let progress = Arc::new(Progress::default());
         self.world.register_work(&progress);
@@ -109,6 +118,82 @@ impl Replication {
             }
         }
         self.settle(settings, replica, run).await
+    }
+
+    /// Holds the replica's history against the one here, once after each opening, and brings back what is only there.
+    async fn compare(&self, settings: &ReplicaSettings, replica: &Arc<Replica>) -> Option<Result<(), Fault>> {
+        if !self.world.replicas.is_compared(&settings.name) {
+            let begun = self.in_own_lane(replica, history::take_stock_of).await?;
+            match begun {
+                Ok(None) => {}
+                Ok(Some(event)) => {
+                    let _ = self.herald.tell(event, &About::caller(&Caller::component("janitor"))).await;
+                    self.world.reassess();
+                }
+                Err(error) => return Some(Err(Fault::from(&ReplicateError::from(error)))),
+            }
+            self.world.replicas.set_compared(&settings.name);
+        }
+        self.bring_back(replica).await
+    }
+
+    /// Brings back what the replica has of a history that the one here departed from.
+    async fn bring_back(&self, replica: &Arc<Replica>) -> Option<Result<(), Fault>> {
+        let progress = Arc::new(Progress::default());
+        self.world.register_work(&progress);
+        let (mut run, mut back) = (Run::default(), Vec::new());
+        loop {
+            let progress = progress.clone();
+            let step = self.in_own_lane(replica, move |world, replica| {
+                let before = history::lacking(world, replica);
+                let next = bring_back::bring_back(&world.repository, replica, &mut run, world.clock.now(), &progress);
+                let after = history::lacking(world, replica);
+                (next, run, before.difference(&after).copied().collect::<Vec<_>>())
+            });
+            let (next, after, came) = step.await?;
+            run = after;
+            back.extend(came);
+            match next {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(ReplicateError::Cancelled(_)) => return None,
+                Err(error) => return Some(Err(Fault::from(&error))),
+            }
+        }
+        if back.is_empty() {
+            return Some(Ok(()));
+        }
+        let came: BTreeSet<BackupId> = back.into_iter().collect();
+        let settled = came.clone();
+        let settled = self.in_own_lane(replica, move |world, replica| {
+            bring_back::settle(&world.repository, replica, &settled)?;
+            Ok::<_, ReplicateError>(history::places(world, &settled))
+        });
+        match settled.await? {
+            Ok(places) => {
+                for places in places.chunks(MAX_TOLD_PLACES) {
+                    let event = Event::RepairCompleted { source: "replica", places: places.to_vec() };
+                    let _ = self.herald.tell(event, &About::caller(&Caller::component("janitor"))).await;
+                }
+                Some(Ok(()))
+            }
+            Err(error) => Some(Err(Fault::from(&error))),
+        }
+    }
+
+    /// Does one piece of work in the original's write lane.
+    async fn in_own_lane<T: Send + 'static>(
+        &self,
+        replica: &Arc<Replica>,
+        work: impl FnOnce(&World, &Repository) -> T + Send + 'static,
+    ) -> Option<T> {
+        let pass = self.world.lane.enter().await.ok()?;
+        let (world, replica) = (self.world.clone(), replica.clone());
+        blocking(move || {
+            let _pass = pass;
+            work(&world, replica.repository())
+        })
+        .await
     }
 
     /// Looks at what stands beside the backups, once after each opening: a replica may have been away for long.

@@ -413,6 +413,7 @@ pub fn facts(world: &World) -> Facts {
             .map(|view| ReplicaFacts { name: view.name, lag_backups: view.lag_backups, same_disk: view.same_disk })
             .collect(),
         clock_suspect: world.timekeeping.fault().is_some(),
+        rolled_back: world.seen.unseen(&world.repository).is_some(),
         scrub_oldest_check: damage_view::oldest_check(world),
         audit_head_sequence: world.audit().head.map_or(0, |head| head.seq),
         audit_chain_ok: !world.audit().broken,

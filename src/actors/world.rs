@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use super::chain_check;
 use super::drills::Drills;
+use super::history::Seen;
 use super::keyring::Keyring;
 use super::known_damage::KnownDamage;
 use super::lane::WriteLane;
@@ -25,6 +26,7 @@ use super::timekeeping::Timekeeping;
 use super::turns::Turn;
 use super::upkeep::Upkeep;
 use super::verifier::scrub::{self, Rotations};
+use super::writer::Identity;
 use crate::api::{Problem, ProblemKind};
 use crate::audit::{Head, Marks};
 use crate::clock::Clock;
@@ -93,6 +95,10 @@ pub struct World {
     pub feed: Arc<Feed>,
     /// What is known of the clock.
     pub timekeeping: Timekeeping,
+    /// Who this service is to the repository.
+    pub identity: Identity,
+    /// Which of the repository's timelines somebody has seen.
+    pub seen: Seen,
     /// What the Janitor found.
     pub upkeep: Upkeep,
     /// When this process started.
@@ -252,6 +258,8 @@ impl World {
             replicas: Replicas::recall(&repository),
             keyring: Keyring::recall(&repository),
             drills: Drills::recall(&repository),
+            identity: Identity::recall(&repository),
+            seen: Seen::recall(&repository),
             damage: KnownDamage::recall(&repository),
             rotations: Mutex::new(scrub::recall(&repository)),
             opening: Opening::default(),
@@ -346,6 +354,7 @@ impl World {
         Guards {
             recovery: !self.mode().mode.allows_deletion(),
             clock_suspect: self.look_at_clock().is_some(),
+            rolled_back: self.seen.unseen(&self.repository).is_some(),
             away: self.timekeeping.was_away(),
             ..Guards::default()
         }

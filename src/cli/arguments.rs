@@ -164,6 +164,13 @@ pub enum Command {
     /// Say that the clock is right, whatever contradicts it
     #[command(subcommand)]
     Clock(Clock),
+    /// Show the histories of this repository, and where each departed from the one before
+    #[command(after_help = examples::TIMELINE)]
+    Timeline {
+        /// What to do about the newest
+        #[command(subcommand)]
+        what: Option<Timeline>,
+    },
     /// Write a backup's files into one archive
     #[command(after_help = examples::EXPORT)]
     Export {
@@ -219,6 +226,14 @@ pub struct ListArguments {
 pub enum Clock {
     /// Believe it from now on: ages are told by it, and deletion resumes
     #[command(after_help = examples::CLOCK_ACCEPT)]
+    Accept,
+}
+
+/// The newest history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Timeline {
+    /// Say that you have seen that it departed from another: deletion resumes
+    #[command(after_help = examples::TIMELINE_ACCEPT)]
     Accept,
 }
 

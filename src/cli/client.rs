@@ -12,7 +12,7 @@ use crate::actors::service::{Caller, Service};
 use crate::api::{
     AcceptOutcome, ApplyOptions, ApplyOutcome, BackupDetails, BackupList, DiffDocument, DrillOutcome, ForgetOptions,
     ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan,
-    RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+    RecoveryDocument, RestoreOptions, RestoreOutcome, Status, TimelinesDocument, VerifyOutcome,
 };
 use crate::core::secrets::Secrets;
 use crate::core::{BackupRef, SetName};
@@ -129,6 +129,22 @@ impl Client {
         match &self.service {
             Whose::Remote(remote) => Ok(remote.accept_clock()?),
             Whose::Local(service) => Ok(service.accept_clock(&caller()).await?),
+        }
+    }
+
+    /// The timelines of the repository.
+    pub fn timelines(&self) -> Answer<TimelinesDocument> {
+        match &self.service {
+            Whose::Remote(remote) => Ok(remote.timelines()?),
+            Whose::Local(service) => Ok(service.timelines()?),
+        }
+    }
+
+    /// Says that somebody has seen the newest timeline.
+    pub async fn accept_timeline(&self) -> Answer<TimelinesDocument> {
+        match &self.service {
+            Whose::Remote(remote) => Ok(remote.accept_timeline()?),
+            Whose::Local(service) => Ok(service.accept_timeline(&caller()).await?),
         }
     }
 

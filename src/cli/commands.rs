@@ -59,6 +59,10 @@ pub enum Work {
     DrillAll,
     /// Believe the clock.
     AcceptClock,
+    /// Show the timelines.
+    Timelines,
+    /// Say that the newest timeline was seen.
+    AcceptTimeline,
     /// Show everything at a glance.
     Status,
     /// Accept what is wrong with the audit log.
@@ -187,6 +191,14 @@ async fn perform(work: Work, client: &Client, output: &mut Output<'_>) -> Result
         Work::DrillAll => drill_all(client, output).await,
         Work::AcceptClock => {
             output.document(&client.accept_clock().await?, render::clock_accepted)?;
+            Ok(Exit::Done)
+        }
+        Work::Timelines => {
+            output.document(&client.timelines()?, render::timelines)?;
+            Ok(Exit::Done)
+        }
+        Work::AcceptTimeline => {
+            output.document(&client.accept_timeline().await?, render::timelines)?;
             Ok(Exit::Done)
         }
         Work::Status => {

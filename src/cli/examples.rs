@@ -186,6 +186,20 @@ A clock that was wrong is set right, and believed again by itself.
 Example:
   date -u && fiovana-app clock accept";
 
+pub const TIMELINE: &str = "\
+A new one begins where the audit log or a replica knows backups that are not here: an older copy of the
+repository was put back. New backups go on in it; nothing is deleted until you have seen it.
+
+Examples:
+  fiovana-app timeline
+  fiovana-app timeline accept";
+
+pub const TIMELINE_ACCEPT: &str = "\
+First look what departed from what, and what came back: `fiovana-app timeline`, `fiovana-app list`.
+
+Example:
+  fiovana-app timeline && fiovana-app timeline accept";
+
 pub const KEY_ADD: &str = "\
 Example:
   fiovana-app key add-recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";

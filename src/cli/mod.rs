@@ -44,6 +44,7 @@ use std::io;
 
 use arguments::Clock as ClockCommand;
 use arguments::RestoreArguments;
+use arguments::Timeline as TimelineCommand;
 pub use arguments::{Arguments, Command};
 use commands::Work;
 pub use exit::Exit;
@@ -135,6 +136,8 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
         Command::Forget { what, confirm } => Work::Forget(what, confirm),
         Command::Drill { set, all: _ } => set.map_or(Work::DrillAll, Work::Drill),
         Command::Clock(ClockCommand::Accept) => Work::AcceptClock,
+        Command::Timeline { what: Some(TimelineCommand::Accept) } => Work::AcceptTimeline,
+        Command::Timeline { what: None } => Work::Timelines,
         Command::Status => return commands::work(Work::Status, setup.place_to_look(output)?, output),
         Command::Audit(arguments::Audit::Verify) => return audit::verify(&setup.here("audit verify", output)?, output),
         Command::Audit(arguments::Audit::Tail(wanted)) => return audit::tail(wanted, &setup.place(output)?, output),

@@ -23,7 +23,8 @@ use super::url::ServiceUrl;
 use crate::api::{
     AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, BackupDetails, BackupList, DiffDocument,
     DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions, PruneOptions,
-    PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+    PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions, RestoreOutcome, Status, TimelinesDocument,
+    VerifyOutcome,
 };
 use crate::core::secrets::Secrets;
 use crate::core::{BackupRef, SetName};
@@ -104,6 +105,16 @@ impl Remote {
     /// Believes the clock, whatever contradicts it.
     pub fn accept_clock(&self) -> Answer<ModeDocument> {
         self.0.post("/api/clock/accept")
+    }
+
+    /// The timelines of the repository.
+    pub fn timelines(&self) -> Answer<TimelinesDocument> {
+        self.0.get("/api/timeline", [])
+    }
+
+    /// Says that somebody has seen the newest timeline.
+    pub fn accept_timeline(&self) -> Answer<TimelinesDocument> {
+        self.0.post("/api/timeline/accept")
     }
 
     /// What would become of every backup.

@@ -18,6 +18,8 @@ pub enum CollectionBlock {
     Recovery,
     /// The clock is suspect: no age can be told.
     ClockSuspect,
+    /// The history departed from another, and nobody has seen that yet.
+    RolledBack,
     /// A manifest was removed, but perhaps not durably.
     DeletionUnfinished(BackupId),
     /// A manifest cannot be read.
@@ -33,6 +35,7 @@ impl fmt::Display for CollectionBlock {
         match self {
             Self::Recovery => f.write_str("the mode is recovery"),
             Self::ClockSuspect => f.write_str("the clock is suspect"),
+            Self::RolledBack => f.write_str("the history departed from another: see `fiovana-app timeline`"),
             Self::DeletionUnfinished(id) => write!(f, "the deletion of {id} is not finished"),
             Self::ManifestUnreadable(id) => write!(
                 f,
@@ -153,6 +156,7 @@ mod tests {
         for block in [
             CollectionBlock::Recovery,
             CollectionBlock::ClockSuspect,
+            CollectionBlock::RolledBack,
             CollectionBlock::DeletionUnfinished(id),
             CollectionBlock::ManifestUnreadable(id),
             CollectionBlock::BackupLost("security".parse().unwrap(), Position::first(7)),

@@ -29,6 +29,7 @@ pub mod scrub;
 pub mod secrets;
 pub mod set_name;
 pub mod space;
+pub mod timeline;
 pub mod timestamp;
 pub mod trust;
 

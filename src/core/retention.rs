@@ -76,6 +76,8 @@ pub struct Guards {
     pub live_suspect: bool,
     /// The clock is suspect: no age can be told.
     pub clock_suspect: bool,
+    /// The history departed from another, and nobody has seen that yet: what is here may be the older one.
+    pub rolled_back: bool,
     /// The service was away for longer than the shortest retention: what is old became so while nobody looked. That forbids
     /// nothing by itself; what is deleted by its age waits for a person.
     pub away: bool,
@@ -145,6 +147,7 @@ fn freeze_reason(ordered: &[&Candidate], guards: &Guards) -> Option<FreezeReason
     let newest_unverified = newest.is_some_and(|candidate| candidate.state == BackupState::Unverified);
     [
         (guards.recovery, FreezeReason::Recovery),
+        (guards.rolled_back, FreezeReason::RolledBack),
         (guards.live_suspect, FreezeReason::LiveSuspect),
         (guards.clock_suspect, FreezeReason::ClockSuspect),
         (newest_unverified, FreezeReason::NewestUnverified),

@@ -7,7 +7,8 @@ use crate::actors::service::{Caller, Download, Service};
 use crate::api::{
     AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, BackupDetails, BackupList, DiffDocument,
     DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem,
-    PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions, RestoreOutcome, Status, VerifyOutcome,
+    PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions, RestoreOutcome, Status, TimelinesDocument,
+    VerifyOutcome,
 };
 use crate::core::BackupRef;
 use crate::telemetry::Follower;
@@ -42,6 +43,10 @@ pub(super) trait Api: Clone + Send + Sync + 'static {
     async fn enter_recovery(&self, caller: &Caller) -> Result<ModeDocument, Problem>;
     async fn exit_recovery(&self, acknowledged: Vec<String>, caller: &Caller) -> Result<ModeDocument, Problem>;
     async fn accept_clock(&self, caller: &Caller) -> Result<ModeDocument, Problem>;
+    /// The timelines of the repository.
+    fn timelines(&self) -> Result<TimelinesDocument, Problem>;
+    /// Takes note that somebody has seen the newest timeline.
+    async fn accept_timeline(&self, caller: &Caller) -> Result<TimelinesDocument, Problem>;
     fn prune_plan(&self) -> PrunePlan;
     async fn prune(&self, options: &PruneOptions, caller: &Caller) -> Result<PruneOutcome, Problem>;
     async fn set_pinned(&self, reference: &str, pinned: bool, caller: &Caller) -> Result<BackupDetails, Problem>;
@@ -131,6 +136,14 @@ impl Api for Service {
 
     async fn accept_clock(&self, caller: &Caller) -> Result<ModeDocument, Problem> {
         Service::accept_clock(self, caller).await
+    }
+
+    fn timelines(&self) -> Result<TimelinesDocument, Problem> {
+        Service::timelines(self)
+    }
+
+    async fn accept_timeline(&self, caller: &Caller) -> Result<TimelinesDocument, Problem> {
+        Service::accept_timeline(self, caller).await
     }
 
     fn prune_plan(&self) -> PrunePlan {

@@ -18,7 +18,7 @@ use crate::api::{
     AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, BackupDetails, BackupList, DiffDocument,
     DiffQuery, DrillOutcome, ForgetOptions, ForgetOutcome, JobDocument, JobList, ListQuery, ModeDocument, PlanDocument,
     PlanOptions, Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions,
-    RestoreOutcome, Status, VerifyOutcome,
+    RestoreOutcome, Status, TimelinesDocument, VerifyOutcome,
 };
 
 use crate::audit::Entry;
@@ -27,7 +27,7 @@ use super::api::Api;
 use super::auth::Need::{self, Change, Content, Details, Nothing, Overview};
 use super::call::{Call, delete, file_content, get, post, put, text_header};
 use super::gate::gated;
-use super::handlers::pruning::{accept_clock, forget, pin, prune, prune_plan, unpin};
+use super::handlers::pruning::{accept_clock, accept_timeline, forget, pin, prune, prune_plan, timelines, unpin};
 use super::handlers::recovery::{ExitOptions, apply, diff, enter_recovery, exit_recovery, plan, recovery};
 use super::handlers::{
     NoOptions, alive, backup, drill, job, jobs, list, metrics, openapi, ready, restore, show, status, verify,
@@ -72,6 +72,10 @@ pub(super) fn calls<A: Api>() -> Vec<Call> {
             .takes::<PruneOptions>().answers::<PruneOutcome>().works().fails(&[StalePlan, WrongMode]),
         post("/api/clock/accept", Change, to(accept_clock::<A>), "acceptClock", "Believes the clock, whatever contradicts it")
             .takes::<NoOptions>().answers::<ModeDocument>(),
+        get("/api/timeline", Details, to(timelines::<A>), "showTimelines", "The timelines of the repository, and whether deletion waits until somebody has seen the newest")
+            .answers::<TimelinesDocument>(),
+        post("/api/timeline/accept", Change, to(accept_timeline::<A>), "acceptTimeline", "Takes note that somebody has seen the newest timeline: deletion goes on")
+            .takes::<NoOptions>().answers::<TimelinesDocument>(),
         get("/api/recovery", Details, to(recovery::<A>), "showRecovery", "The mode, why, and what would be restored")
             .answers::<RecoveryDocument>(),
         post("/api/recovery/plan", Change, to(plan::<A>), "planRecovery", "What would be restored, and why")

@@ -15,6 +15,7 @@ pub mod fetch;
 pub mod fewer;
 pub mod forget;
 pub mod heal;
+pub mod history;
 pub mod lineage;
 mod parallel;
 pub mod program;

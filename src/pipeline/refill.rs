@@ -38,7 +38,7 @@ pub fn refill(replica: &Repository, repository: &Repository, now: DateTime<Utc>)
 }
 
 /// Heals what is left of `repository`, as far as the replica can.
-fn heal_from(
+pub(super) fn heal_from(
     replica: &Repository,
     repository: &Repository,
     damages: &[Damage],

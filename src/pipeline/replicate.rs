@@ -137,7 +137,31 @@ pub fn step(
         original.catalogue().get(id).cloned()
     });
     let Some(backup) = next else { return Ok(Next::Nothing) };
-    match copy_some(original, replica, &backup, run, now) {
+    step_for(original, replica, &backup, run, now)
+}
+
+/// The same for one backup, whatever its set.
+pub fn step_of(
+    original: &Repository,
+    replica: &Repository,
+    id: BackupId,
+    run: &mut Run,
+    now: DateTime<Utc>,
+    progress: &Progress,
+) -> Result<Next, ReplicateError> {
+    progress.advance(0)?;
+    let backup = original.catalogue().get(id).cloned();
+    backup.map_or(Ok(Next::Nothing), |backup| step_for(original, replica, &backup, run, now))
+}
+
+fn step_for(
+    original: &Repository,
+    replica: &Repository,
+    backup: &Backup,
+    run: &mut Run,
+    now: DateTime<Utc>,
+) -> Result<Next, ReplicateError> {
+    match copy_some(original, replica, backup, run, now) {
         Ok(damages) if damages.is_empty() => Ok(Next::Step),
         Ok(damages) => Ok(Next::Heal(damages)),
         Err(Failed::Original(error)) => {

@@ -141,6 +141,7 @@ pub fn block(guards: &Guards) -> Option<CollectionBlock> {
     match guards {
         Guards { recovery: true, .. } => Some(CollectionBlock::Recovery),
         Guards { clock_suspect: true, .. } => Some(CollectionBlock::ClockSuspect),
+        Guards { rolled_back: true, .. } => Some(CollectionBlock::RolledBack),
         Guards { .. } => None,
     }
 }

@@ -13,6 +13,7 @@ impl Repository {
         let theirs = copy.catalogue();
         let mut ours = self.catalogue_mut();
         ours.miss_timelines(theirs.timelines());
+        let departed = ours.timelines().departed();
         for (set, theirs) in theirs.sets() {
             let index = ours.set_mut(set);
             let lost = index.lost(usize::MAX);
@@ -22,7 +23,11 @@ impl Repository {
             for backup in theirs.backups() {
                 let (Some(content), Some(position)) = (&backup.content, backup.position()) else { continue };
                 let listed = index.backups().iter().any(|known| known.id == backup.id);
-                if listed || index.pruned_in_doubt || index.pruned.contains(position) {
+                // What is of another history comes back as such, and is no loss of this one.
+                let is_departed = departed
+                    .get(set)
+                    .is_some_and(|(timeline, above)| position.timeline < *timeline && position.sequence <= *above);
+                if listed || is_departed || index.pruned_in_doubt || index.pruned.contains(position) {
                     continue;
                 }
                 let remembered = Some(Remembered { digest: content.digest, position });

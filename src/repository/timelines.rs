@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
+
 use super::documents::TimelinesDocument;
 pub use super::documents::{Departure, DeparturePoint, DepartureReason, TimelineEntry};
 use super::generations::Row;
@@ -19,6 +21,8 @@ const MOST_TIMELINES: usize = 1000;
 
 /// The longest description of a host.
 const MOST_HOST_BYTES: usize = 4096;
+/// So much of one is written: a character has four bytes at most.
+const MOST_HOST_CHARACTERS: usize = MOST_HOST_BYTES / 4;
 
 /// What is known of the timelines of a repository. One without a document is on the first.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +53,14 @@ impl KnownTimelines {
     /// The newest.
     pub fn newest(&self) -> Timeline {
         self.entries.last().map_or(Timeline::FIRST, |newest| newest.timeline)
+    }
+
+    /// Up to which sequence of each set the newest timeline takes those of older ones for another history.
+    pub fn departed(&self) -> BTreeMap<SetName, (Timeline, Sequence)> {
+        let newest = self.entries.last();
+        let sets = newest.and_then(|entry| Some((entry.timeline, &entry.departure.as_ref()?.sets)));
+        let points = sets.into_iter().flat_map(|(timeline, sets)| sets.iter().map(move |set| (timeline, set)));
+        points.map(|(timeline, (set, point))| (set.clone(), (timeline, point.above))).collect()
     }
 
     /// The first sequence of a set that each timeline may give, where that is not 1.
@@ -89,7 +101,36 @@ pub(super) fn entries_of(repository: &str, document: TimelinesDocument) -> Resul
     }
 }
 
+/// The one who writes a timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Writer {
+    /// A random id: 32 hexadecimal digits.
+    pub id: String,
+    /// What describes it; nothing is decided by it.
+    pub host: String,
+}
+
 impl Repository {
+    /// Begins a timeline by this writer, beside those that are `known`, here or elsewhere. Backups are made on it from now on.
+    pub fn begin_timeline(
+        &self,
+        timeline: Timeline,
+        writer: &Writer,
+        mut known: Vec<TimelineEntry>,
+        departure: Departure,
+        now: DateTime<Utc>,
+    ) -> Result<(), WriteError> {
+        let host: String = writer.host.chars().take(MOST_HOST_CHARACTERS).collect();
+        let by =
+            |began| TimelineEntry { timeline, writer: writer.id.clone(), host: host.clone(), began, departure: None };
+        if known.is_empty() {
+            // The first one needs no document until there is another.
+            known.push(TimelineEntry { timeline: Timeline::FIRST, ..by(self.document().created) });
+        }
+        known.push(TimelineEntry { departure: Some(departure), ..by(super::backup_time(now)) });
+        self.write_timelines(known)
+    }
+
     /// Adds a timeline, on which backups are made from now on; or takes over those of a copy. Nothing is done where these
     /// are known.
     pub fn write_timelines(&self, entries: Vec<TimelineEntry>) -> Result<(), WriteError> {

@@ -5,11 +5,13 @@
 
 mod telling;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, Utc};
 
 use crate::audit::{Break, Entry};
 use crate::core::retention::Hold;
-use crate::core::{BackupId, BackupKind, Digest, ReplicaName, SetName};
+use crate::core::{BackupId, BackupKind, Digest, Position, ReplicaName, Sequence, SetName, Timeline};
 use crate::settings::Change;
 
 /// Something that happened, with who, when and about what.
@@ -129,6 +131,10 @@ pub enum Event {
     BackupCompleted {
         /// Why.
         kind: BackupKind,
+        /// The repository that it is in.
+        repository_id: String,
+        /// Its place in the order of its set.
+        position: Position,
         /// The SHA-256 of its manifest.
         manifest_sha256: Digest,
         /// How many files it has.
@@ -278,6 +284,24 @@ pub enum Event {
         fault: Option<String>,
         /// Whether somebody said that it is right.
         accepted: bool,
+    },
+    /// The history here is not the newest that is known, and a new one begins.
+    TimelineBegan {
+        /// Its number.
+        timeline: Timeline,
+        /// Why, as the repository has it: `rolled_back`, `cloned`, `moved` or `bare_host`.
+        reason: &'static str,
+        /// The one that it departs from.
+        departs_from: Timeline,
+        /// For each set the last sequence that is here, and the highest that is known anywhere.
+        sets: BTreeMap<SetName, (Sequence, Sequence)>,
+        /// Backups that others know and that are not here, some of them.
+        missing: BTreeMap<SetName, BTreeSet<BackupId>>,
+    },
+    /// Somebody has seen that a timeline departed from another: deletion goes on.
+    TimelineAccepted {
+        /// It.
+        timeline: Timeline,
     },
     /// A backup was protected.
     Pinned,

@@ -39,6 +39,8 @@ pub struct Facts {
     pub replicas: Vec<ReplicaFacts>,
     /// Whether the clock is not believed.
     pub clock_suspect: bool,
+    /// Whether the history departed from another, and nobody has seen that yet.
+    pub rolled_back: bool,
     /// When that was read again which was read longest ago.
     pub scrub_oldest_check: Option<DateTime<Utc>>,
     /// The number of the last audit record.

@@ -246,6 +246,20 @@ pub(super) fn sentence(event: &Event) -> String {
             "the clock is believed again, for somebody said that it is right".into()
         }
         Event::ClockSuspect { .. } => "the clock is believed again".into(),
+        Event::TimelineBegan { timeline, departs_from, reason, missing, .. } => {
+            let why = match *reason {
+                "rolled_back" => "an older copy of the repository was put back",
+                "cloned" => "another copy of this repository goes on with the older one",
+                _ => "the repository came to another writer",
+            };
+            let count: usize = missing.values().map(std::collections::BTreeSet::len).sum();
+            format!(
+                "{why}: timeline {} departs from timeline {}, {count} backups that others know are not here; nothing is \
+                 deleted until somebody has seen it: `fiovana-app timeline`, then `fiovana-app timeline accept`",
+                timeline.0, departs_from.0
+            )
+        }
+        Event::TimelineAccepted { timeline } => format!("timeline {} was seen: deletion goes on", timeline.0),
         Event::Pinned => "pinned: retention leaves it alone".into(),
         Event::Unpinned => "unpinned: retention may delete it again".into(),
         Event::Forgotten { gives_up, .. } => format!("given up: {}", gives_up.join("; ")),

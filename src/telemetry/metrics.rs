@@ -50,6 +50,7 @@ struct States {
     audit_head_sequence: IntGauge,
     audit_chain_ok: IntGauge,
     clock_suspect: IntGauge,
+    repository_rolled_back: IntGauge,
     replica_lag: IntGaugeVec,
     replica_same_disk: IntGaugeVec,
     log_lines_dropped: prometheus::IntCounter,
@@ -306,6 +307,8 @@ impl Metrics {
             | Event::KeyChanged { .. }
             | Event::RepositoryUpgraded { .. }
             | Event::ClockSuspect { .. }
+            | Event::TimelineBegan { .. }
+            | Event::TimelineAccepted { .. }
             | Event::Pinned
             | Event::Unpinned
             | Event::Forgotten { .. }
@@ -348,6 +351,10 @@ impl States {
             repository_bytes: registrar.gauge("repository_bytes", "Stored bytes of all objects.")?,
             repository_objects: registrar.gauge("repository_objects", "Objects in the repository.")?,
             repository_free_bytes: registrar.gauge("repository_free_bytes", "Bytes that may still be written.")?,
+            repository_rolled_back: registrar.gauge(
+                "repository_rolled_back",
+                "Whether the history departed from another, and nobody has seen that yet.",
+            )?,
             clock_suspect: registrar.gauge("clock_suspect", "Whether the clock is not believed.")?,
             scrub_oldest_check: registrar.add(prometheus::Gauge::with_opts(Registrar::opts(
                 "scrub_oldest_check_timestamp_seconds",
@@ -401,6 +408,7 @@ impl States {
         self.repository_objects.set(facts.repository_objects as i64);
         self.repository_free_bytes.set(facts.free_bytes.map_or(-1, |bytes| bytes as i64));
         self.clock_suspect.set(facts.clock_suspect.into());
+        self.repository_rolled_back.set(facts.rolled_back.into());
         self.scrub_oldest_check.set(seconds(facts.scrub_oldest_check));
         self.audit_head_sequence.set(facts.audit_head_sequence as i64);
         self.audit_chain_ok.set(facts.audit_chain_ok.into());

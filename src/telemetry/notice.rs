@@ -11,7 +11,7 @@ use crate::core::notices::{Notice, Trouble, Urgency};
 const MAX_SUMMARY_CHARACTERS: usize = 1000;
 
 /// Reasons to be degraded that are told by an event of their own, which says more.
-const TOLD_OTHERWISE: [&str; 3] = ["cleanup_held", "clock_suspect", "replica_lagging"];
+const TOLD_OTHERWISE: [&str; 4] = ["cleanup_held", "clock_suspect", "replica_lagging", "repository_rolled_back"];
 
 /// What a person is to be told of an occurrence, if anything.
 pub fn notice(occurrence: &Occurrence) -> Option<Notice> {
@@ -46,6 +46,7 @@ fn told(event: &Event) -> Option<(Urgency, &'static str, String)> {
         | Event::SourceRewritten { .. }
         | Event::SourceChangedUnseen { .. }
         | Event::KeyChanged { .. }
+        | Event::TimelineBegan { .. }
         | Event::ActorGaveUp { .. } => plain(EachTime),
         Event::ModeChanged { .. } => mode_told(event),
         Event::BackupCompleted { .. } | Event::BackupUnchanged { .. } => Some((Over, "BackupFailed", String::new())),
@@ -63,6 +64,7 @@ fn told(event: &Event) -> Option<(Urgency, &'static str, String)> {
         | Event::RestoreCompleted { .. }
         | Event::CleanupStarted { .. }
         | Event::CleanupCompleted { .. }
+        | Event::TimelineAccepted { .. }
         | Event::Pinned
         | Event::Unpinned
         | Event::Forgotten { .. }

@@ -48,6 +48,7 @@ pub const LOST_FOR_GOOD: Situation = situation("a live file and its last copy go
 pub const PINNED: Situation = situation("a pinned backup", pinned);
 pub const TOO_MANY: Situation = situation("far too many versions", too_many);
 pub const ONE_TOO_MANY: Situation = situation("one version too many", one_too_many);
+pub const PUT_BACK: Situation = situation("an older copy put back", put_back);
 pub const FORGED: Situation = situation("a rewritten audit record", forged);
 pub const IN_RECOVERY: Situation = situation("recovery mode, and a live file gone", in_recovery);
 pub const MISCONFIGURED: Situation = situation("wrong settings", misconfigured);
@@ -309,6 +310,18 @@ fn too_many() -> Stage {
 /// One more version than is wanted now.
 fn one_too_many() -> Stage {
     versions(3).change("config/fiovana.toml", "[backup]\nmax_backups = 2\n")
+}
+
+/// The backups are as they were before the last one was made.
+fn put_back() -> Stage {
+    let stage = versions(1);
+    let (backups, copy) = (stage.installation.path("backups"), stage.installation.path("copy"));
+    let copied = std::process::Command::new("cp").arg("-a").args([&backups, &copy]).status().unwrap();
+    assert!(copied.success());
+    let stage = stage.change("config/security_config.json", "{\"level\": 7}").done(&["backup", "security"]);
+    std::fs::remove_dir_all(&backups).unwrap();
+    std::fs::rename(&copy, &backups).unwrap();
+    stage
 }
 
 /// Somebody rewrote a record.

@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 
 use super::{Caller, Service, problems, view};
+use crate::actors::history;
 use crate::actors::janitor::{AcceptClock, ClearQuarantine, Forget, Prune, SetPin};
 use crate::api::{
     BackupDetails, DecisionDocument, ForgetOptions, ForgetOutcome, GarbageDocument, HeldDocument, ModeDocument,
-    Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan, QuarantineDocument, SetPlan,
+    Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan, QuarantineDocument, SetPlan, TimelinesDocument,
 };
 use crate::core::retention::{PlanDigest, PlanDigestSyntax};
 use crate::core::{BackupId, Position, SetName};
@@ -97,6 +98,18 @@ impl Service {
         let message = AcceptClock { caller: caller.clone() };
         self.janitor.send(message).await.map_err(|_| problems::of_silence("janitor"))??;
         Ok(view::mode(&self.world))
+    }
+
+    /// The timelines of the repository.
+    pub fn timelines(&self) -> Result<TimelinesDocument, Problem> {
+        self.repository()?;
+        Ok(history::document(&self.world))
+    }
+
+    /// Takes note that somebody has seen the newest timeline.
+    pub async fn accept_timeline(&self, caller: &Caller) -> Result<TimelinesDocument, Problem> {
+        self.until_working().await?;
+        history::accept(&self.world, &self.herald, caller).await
     }
 
     /// Pins a backup, or takes its pin away.

@@ -3,7 +3,7 @@
 //! Hazard: a verdict that is older than the repair. What was damaged is healed and read again, and the second verdict is
 //! the one that is recorded and answered.
 
-use super::tend::{Tended, Tree, reach_replicas};
+use super::tend::{Tended, Tree, miss_what_they_have, reach_replicas};
 use super::*;
 use crate::repository::StoredFile;
 
@@ -167,7 +167,7 @@ impl Tools {
         let world = self.world.clone();
         let work = tokio::task::spawn_blocking(move || {
             let replicas = reach_replicas(&world);
-            replicas.iter().for_each(|(_, replica)| world.repository.miss(replica.repository()));
+            miss_what_they_have(&world, &replicas);
             verify::documents(&world.repository)
         });
         let Ok(damages) = work.await else { return };

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::tend::{Tended, Tree, reach_replicas};
+use super::tend::{Tended, Tree, miss_what_they_have, reach_replicas};
 use super::*;
 use crate::core::scrub::Pace;
 use crate::pipeline::scrub::{self, Batch, Rotation};
@@ -110,7 +110,7 @@ impl Tools {
 /// The repository and the replicas that can be reached, by name. What only a replica still knows is missed from now on.
 fn trees(world: &World) -> Vec<(String, Tree)> {
     let replicas = reach_replicas(world);
-    replicas.iter().for_each(|(_, replica)| world.repository.miss(replica.repository()));
+    miss_what_they_have(world, &replicas);
     let replicas = replicas.into_iter().map(|(name, replica)| (name.to_string(), Tree::Replica(name, replica)));
     [(String::new(), Tree::Primary)].into_iter().chain(replicas).collect()
 }

@@ -33,6 +33,13 @@ pub(super) fn reach_replicas(world: &World) -> Replicas {
     configured.iter().filter_map(|wanted| Some((wanted.name.clone(), reach(wanted)?))).collect()
 }
 
+/// Misses from now on what only these replicas still know; not what may be of another history, as long as nobody has
+/// compared the two.
+pub(super) fn miss_what_they_have(world: &World, replicas: &Replicas) {
+    let compared = replicas.iter().filter(|(name, _)| world.replicas.is_compared(name));
+    compared.for_each(|(_, replica)| world.repository.miss(replica.repository()));
+}
+
 /// What became of damaged places.
 #[derive(Default)]
 pub(super) struct Tended {

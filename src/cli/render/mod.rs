@@ -12,6 +12,7 @@ mod recovery;
 mod replicas;
 mod settings;
 mod status;
+mod timelines;
 mod work;
 
 pub use audit::{accepted, chain, record};
@@ -23,6 +24,7 @@ pub use recovery::{applied, plan, recovered, recovery};
 pub use replicas::replica_created;
 pub use settings::{checked, settings};
 pub use status::{clock_accepted, created, mode, recovery_entered, status};
+pub use timelines::timelines;
 pub use work::{backed_up, drilled, restored, verified, verified_all};
 
 use super::table::Tone;

@@ -60,6 +60,8 @@ coded! {
         ModeNotPersisted = "mode_not_persisted",
         /// The clock jumped.
         ClockSuspect = "clock_suspect",
+        /// The history departed from another, and nobody has seen that yet.
+        RepositoryRolledBack = "repository_rolled_back",
         /// Space is running out.
         SpaceLow = "space_low",
         /// The settings file was refused and earlier settings are in force.

@@ -89,6 +89,8 @@ pub enum FreezeReason {
     LiveSuspect,
     /// The clock is suspect.
     ClockSuspect,
+    /// The history departed from another, and nobody has seen that yet.
+    RolledBack,
     /// The set's newest backup has not been read back.
     NewestUnverified,
 }
@@ -150,6 +152,7 @@ impl FreezeReason {
             Self::Recovery => "frozen_recovery",
             Self::LiveSuspect => "frozen_live_suspect",
             Self::ClockSuspect => "frozen_clock_suspect",
+            Self::RolledBack => "frozen_rolled_back",
             Self::NewestUnverified => "frozen_newest_unverified",
         }
     }
@@ -203,6 +206,7 @@ impl fmt::Display for FreezeReason {
             Self::Recovery => "the mode is recovery",
             Self::LiveSuspect => "the live files are suspect",
             Self::ClockSuspect => "the clock is suspect",
+            Self::RolledBack => "the history departed from another: see `fiovana-app timeline`",
             Self::NewestUnverified => "the newest backup has not been read back",
         })
     }

@@ -13,7 +13,8 @@ pub(super) const RULE: Rule = Rule {
     spacing: TimeDelta::hours(1),
     last_copies_expire: false,
 };
-pub(super) const FREE: Guards = Guards { recovery: false, live_suspect: false, clock_suspect: false, away: false };
+pub(super) const FREE: Guards =
+    Guards { recovery: false, live_suspect: false, clock_suspect: false, rolled_back: false, away: false };
 
 fn day(day: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000, 0).unwrap() + TimeDelta::days(day)
@@ -231,6 +232,7 @@ fn each_guard_freezes_everything_and_says_so() {
         (Guards { recovery: true, ..FREE }, FreezeReason::Recovery),
         (Guards { live_suspect: true, ..FREE }, FreezeReason::LiveSuspect),
         (Guards { clock_suspect: true, ..FREE }, FreezeReason::ClockSuspect),
+        (Guards { rolled_back: true, ..FREE }, FreezeReason::RolledBack),
     ];
     for (guards, reason) in guards {
         let plan = plan(&history, &RULE, &guards, day(1000));
@@ -469,9 +471,10 @@ proptest! {
 
     #[test]
     fn a_guard_that_holds_deletes_nothing(
-        history in any_history(), rule in any_rule(), now in -10i64..400, which in 0usize..3,
+        history in any_history(), rule in any_rule(), now in -10i64..400, which in 0usize..4,
     ) {
-        let guards = Guards { recovery: which == 0, live_suspect: which == 1, clock_suspect: which == 2, ..FREE };
+        let [recovery, live_suspect, clock_suspect, rolled_back] = [0, 1, 2, 3].map(|guard| which == guard);
+        let guards = Guards { recovery, live_suspect, clock_suspect, rolled_back, ..FREE };
         prop_assert_eq!(plan(&history, &rule, &guards, day(now)).deletions().count(), 0);
     }
 }

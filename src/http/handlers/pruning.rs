@@ -40,6 +40,18 @@ pub(in crate::http) async fn accept_clock<A: Api>(
     ok(&shared.operate(caller, async move |api, caller| api.accept_clock(&caller).await).await?)
 }
 
+pub(in crate::http) async fn timelines<A: Api>(shared: Data<Shared<A>>) -> Answer {
+    ok(&shared.ask(|api| api.timelines()).await??)
+}
+
+pub(in crate::http) async fn accept_timeline<A: Api>(
+    shared: Data<Shared<A>>,
+    caller: Caller,
+    _: Options<NoOptions>,
+) -> Answer {
+    ok(&shared.operate(caller, async move |api, caller| api.accept_timeline(&caller).await).await?)
+}
+
 pub(in crate::http) async fn pin<A: Api>(
     shared: Data<Shared<A>>,
     id: Path<String>,

@@ -11,7 +11,7 @@ use crate::api::{
     BackupSummary, DiffDocument, DrillOutcome, DrillVerdict, FileDocument, ForgetOptions, ForgetOutcome,
     GarbageDocument, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem, ProblemKind, PruneOptions,
     PruneOutcome, PrunePlan, QuarantineDocument, RecoveryDocument, RepositoryStatus, RestoreOptions, RestoreOutcome,
-    Status, VerifyOutcome, VerifyVerdict,
+    Status, TimelinesDocument, VerifyOutcome, VerifyVerdict,
 };
 use crate::core::recovery_plan::Plan;
 use crate::core::{BackupId, BackupKind, BackupRef, BackupState, Digest};
@@ -321,6 +321,17 @@ impl Api for Fake {
         self.note("accept clock".to_owned());
         self.note_caller(caller);
         Ok(mode("normal"))
+    }
+
+    fn timelines(&self) -> Result<TimelinesDocument, Problem> {
+        self.note("timelines".to_owned());
+        Ok(TimelinesDocument { timeline: 1, held: false, timelines: vec![] })
+    }
+
+    async fn accept_timeline(&self, caller: &Caller) -> Result<TimelinesDocument, Problem> {
+        self.note("accept timeline".to_owned());
+        self.note_caller(caller);
+        Ok(TimelinesDocument { timeline: 2, held: false, timelines: vec![] })
     }
 
     fn prune_plan(&self) -> PrunePlan {

@@ -170,7 +170,8 @@ fn a_token_to_look_with_changes_and_shows_nothing_in_any_spelling() {
         let header = format!("Authorization: Bearer {}", token(&door, "read"));
         let looks = [Need::Nothing, Need::Overview, Need::Details];
         try_everything(&door, &[&header], |need| looks.contains(&need));
-        let looked = ["list ", "show ", "status", "metrics", "recovery", "prune plan", "audit ", "follow "];
+        let looked =
+            ["list ", "show ", "status", "metrics", "recovery", "prune plan", "timelines", "audit ", "follow "];
         let mut done = door.fake.calls();
         done.retain(|call| !looked.iter().any(|look| call.starts_with(look)));
         assert!(done.is_empty(), "{done:?}");

@@ -41,6 +41,8 @@ impl Event {
             Self::KeyChanged { .. } => "KeyChanged",
             Self::RepositoryUpgraded { .. } => "RepositoryUpgraded",
             Self::ClockSuspect { .. } => "ClockSuspect",
+            Self::TimelineBegan { .. } => "TimelineBegan",
+            Self::TimelineAccepted { .. } => "TimelineAccepted",
             Self::Pinned => "Pinned",
             Self::Unpinned => "Unpinned",
             Self::Forgotten { .. } => "Forgotten",
@@ -69,6 +71,7 @@ impl Event {
             | Self::ReplicaCaughtUp { .. }
             | Self::CleanupCompleted { .. }
             | Self::ClockSuspect { fault: None, .. }
+            | Self::TimelineAccepted { .. }
             | Self::Pinned
             | Self::Unpinned
             | Self::Forgotten { .. }
@@ -83,6 +86,7 @@ impl Event {
             | Self::CleanupFailed { .. }
             | Self::ClockSuspect { fault: Some(_), .. }
             | Self::ReplicaLagging { .. }
+            | Self::TimelineBegan { .. }
             | Self::AuthRejected
             | Self::SettingsRejected { .. }
             | Self::SourceRewritten { .. }
@@ -121,6 +125,8 @@ impl Event {
             Self::BackupStarted { kind } => json!({"kind": kind}),
             Self::BackupCompleted {
                 kind,
+                repository_id,
+                position,
                 manifest_sha256,
                 files,
                 missing,
@@ -130,7 +136,8 @@ impl Event {
                 valid,
                 duration_seconds,
             } => json!({
-                "kind": kind, "manifest_sha256": manifest_sha256, "files": files, "missing": missing,
+                "kind": kind, "repository_id": repository_id, "position": position,
+                "manifest_sha256": manifest_sha256, "files": files, "missing": missing,
                 "unreadable": unreadable, "size_bytes": size_bytes, "stored_bytes": stored_bytes, "valid": valid,
                 "duration_seconds": duration_seconds,
             }),
@@ -173,6 +180,15 @@ impl Event {
             Self::ClockSuspect { fault, accepted } => {
                 json!({"suspect": fault.is_some(), "fault": fault, "accepted": accepted})
             }
+            Self::TimelineBegan { timeline, reason, departs_from, sets, missing } => {
+                let sets: BTreeMap<_, _> =
+                    sets.iter().map(|(set, (last, above))| (set, json!({"last": last, "above": above}))).collect();
+                json!({
+                    "timeline": timeline, "reason": reason, "departs_from": departs_from, "sets": sets,
+                    "missing": missing,
+                })
+            }
+            Self::TimelineAccepted { timeline } => json!({"timeline": timeline}),
             Self::Pinned | Self::Unpinned => json!({}),
             Self::Forgotten { sequences, gives_up } => json!({"sequences": sequences, "gives_up": gives_up}),
             Self::SecretsShown { against } => json!({"against": against}),

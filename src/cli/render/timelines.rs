@@ -1,0 +1,54 @@
+//! The timelines of a repository, as text.
+//!
+//! Hazard: where one history departs from another, somebody may miss a backup. What each lacks is said in numbers.
+
+use super::{remark, to_type};
+use crate::api::{DepartureDocument, TimelineDocument, TimelinesDocument};
+use crate::cli::output::Look;
+use crate::cli::text::{age, time};
+use crate::core::printable::plain;
+
+/// The timelines, and what to do about the newest.
+pub fn timelines(document: &TimelinesDocument, look: &Look) -> String {
+    if document.timelines.is_empty() {
+        return format!("timeline {}: one unbroken history\n", document.timeline);
+    }
+    let mut text: String = document.timelines.iter().map(|timeline| one(timeline, look)).collect();
+    if document.held {
+        text += &remark("nothing is deleted", "until you say that you have seen this:");
+        text += &to_type("timeline accept");
+    }
+    text
+}
+
+fn one(timeline: &TimelineDocument, look: &Look) -> String {
+    let (began, host) = (timeline.began, plain(&timeline.host));
+    let mut text = format!(
+        "timeline {}, since {} UTC ({}), by {host} (writer {})\n",
+        timeline.timeline,
+        time(began),
+        age(began, look.now),
+        timeline.writer.chars().take(8).collect::<String>(),
+    );
+    text.extend(timeline.departure.iter().map(departure));
+    text
+}
+
+fn departure(departure: &DepartureDocument) -> String {
+    let why = match departure.reason.as_str() {
+        "rolled_back" => "an older copy of the repository was put back",
+        "cloned" => "another copy of this repository goes on with the older one",
+        "moved" => "the repository came to another writer",
+        "bare_host" => "nothing but the repository was left of its writer",
+        other => other,
+    };
+    let mut text = remark(&format!("departs from timeline {}", departure.departs_from), why);
+    for (set, (last, above)) in &departure.sets {
+        let beyond = match above - last.min(above) {
+            0 => String::new(),
+            more => format!(", {more} more were known elsewhere"),
+        };
+        text += &format!("  {set}: up to {last}{beyond}\n");
+    }
+    text
+}
