@@ -42,5 +42,5 @@ pub use schema::patterns;
 pub use status::{
     ActorStatus, AuditStatus, ModeDocument, ReasonDocument, RepositoryStatus, SetStatus, StateCounts, Status,
 };
-pub use timeline::{DepartureDocument, TimelineDocument, TimelinesDocument};
+pub use timeline::{AcceptTimelineOptions, DepartureDocument, TimelineDocument, TimelinesDocument};
 pub use verify::{DamageDocument, VerifyOutcome, VerifyVerdict};

@@ -245,3 +245,88 @@ fn a_repository_that_is_as_it_was_begins_no_other_history() {
     let status = daemon.status();
     assert_eq!(status["mode"]["name"], "normal", "{status}");
 }
+
+/// The same machine again: everything as it is, in another place.
+fn clone_of(installation: &Installation) -> Installation {
+    let clone = Installation::new();
+    for directory in ["backups", "logs", "config"] {
+        let there = clone.path(directory);
+        if there.exists() {
+            std::fs::remove_dir_all(&there).unwrap();
+        }
+        copy(&installation.path(directory), &there);
+    }
+    clone
+}
+
+fn refused(daemon: &Daemon, other: &Installation) {
+    daemon.wait("the replica to be refused by name", |daemon| {
+        let fault = daemon.status()["replicas"][0]["fault"].as_str().unwrap_or("").to_owned();
+        let place = other.path("backups").display().to_string();
+        (fault.contains("a replica has one writer") && fault.contains(&place)).then_some(())
+    });
+}
+
+#[test]
+fn of_a_machine_and_its_clone_on_one_replica_neither_writes_there_until_somebody_decides() {
+    let shared = tempfile::tempdir().unwrap();
+    let usb = shared.path().join("usb");
+    let settings = format!("[backup]\nmax_backups = 3\n[[replicas]]\nname = \"usb\"\npath = \"{}\"\n", usb.display());
+    let one = Installation::with_settings(&settings);
+    let daemon = one.start();
+    daemon.settle();
+    versions(&one, &daemon, 1..3);
+    wait_for_replica(&daemon);
+    daemon.terminate();
+    let two = clone_of(&one);
+
+    let daemon = one.start();
+    let of_one = versions(&one, &daemon, 3..5);
+    wait_for_replica(&daemon);
+    daemon.terminate();
+    let before = files::snapshot(&usb.join("manifests"));
+
+    // The clone comes upon the claim of the other one.
+    let daemon = two.start();
+    refused(&daemon, &one);
+    is_held(&two, &daemon, 2, "cloned");
+    let of_two = versions(&two, &daemon, 11..17);
+    assert!(of_one.iter().all(|id| !ids(&daemon).contains(id)), "the other's backups were taken for its own");
+    daemon.terminate();
+    // And so does the other one, which goes on where it was.
+    let daemon = one.start();
+    refused(&daemon, &two);
+    versions(&one, &daemon, 5..7);
+    assert_eq!(timeline(&one, &daemon)["timeline"], 1);
+    assert!(of_two.iter().all(|id| !ids(&daemon).contains(id)));
+    assert_eq!(files::snapshot(&usb.join("manifests")), before, "somebody wrote to a replica that is not theirs");
+
+    // Somebody decides, and the other one is refused from then on.
+    let output = one.run(&["timeline", "accept", "--replica", "usb"]);
+    assert_eq!(code(output.status), 0, "{}", String::from_utf8_lossy(&output.stderr));
+    wait_for_replica(&daemon);
+    for id in good(&daemon) {
+        assert!(repository::manifest_path(&usb, "security", &id).exists(), "{id}");
+    }
+    daemon.terminate();
+    let daemon = two.start();
+    refused(&daemon, &one);
+    assert!(of_two.iter().all(|id| !repository::manifest_path(&usb, "security", id).exists()));
+}
+
+#[test]
+fn who_lost_its_state_goes_on_with_its_replica() {
+    let installation = Installation::with_settings(ON_ANOTHER_DISK);
+    let daemon = installation.start();
+    daemon.settle();
+    versions(&installation, &daemon, 1..3);
+    wait_for_replica(&daemon);
+    daemon.terminate();
+    std::fs::remove_file(installation.path("backups/state/writer.json")).unwrap();
+    let daemon = installation.start();
+    let made = version(&installation, &daemon, 3);
+    daemon.wait("the replica to have it", |_| {
+        repository::manifest_path(&installation.path("usb"), "security", &made).exists().then_some(())
+    });
+    assert_eq!(timeline(&installation, &daemon)["timeline"], 1);
+}

@@ -88,8 +88,7 @@ pub(super) async fn take_stock(world: &Arc<World>, herald: &Herald) {
         return;
     }
     let looker = world.clone();
-    let look =
-        tokio::task::spawn_blocking(move || looker.replicas.look_to_compare(&looker.settings(), &looker.repository));
+    let look = tokio::task::spawn_blocking(move || looker.replicas.look_to_compare(&looker));
     // Those that hang are asked when they come.
     let replicas = match tokio::time::timeout(PATIENCE, look).await {
         Ok(Ok(replicas)) => replicas,
@@ -125,6 +124,16 @@ pub(super) fn places(world: &World, ids: &BTreeSet<BackupId>) -> Vec<String> {
     let catalogue = world.repository.catalogue();
     let there = catalogue.backups().filter(|backup| ids.contains(&backup.id));
     there.map(|backup| layout::manifest(&backup.set, backup.id).to_string()).collect()
+}
+
+/// Begins a timeline of its own for one who was found to be cloned, if that is to be done. The caller holds the write lane.
+pub(super) fn depart_from_clone(world: &World) -> Result<Option<Event>, WriteError> {
+    let Some(elsewhere) = world.identity.cloned() else { return Ok(None) };
+    let known = world.repository.catalogue().timelines().entries().to_vec();
+    let cause = Cause { reason: DepartureReason::Cloned, elsewhere, known, missing: Vec::new() };
+    let begun = begin(world, cause)?;
+    world.identity.departed();
+    Ok(Some(begun))
 }
 
 async fn tell(

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problems::chain;
 use super::world::World;
+use super::writer::Unclaimed;
 use crate::core::replication::{Known, may_begin, patience};
 use crate::core::{Position, ReplicaName, SetName};
 use crate::pipeline::replicate::{self, ReplicateError};
@@ -194,6 +195,11 @@ impl Replicas {
         settings.replicas.iter().filter(|replica| is_due(&replica.name)).cloned().collect()
     }
 
+    /// Leaves a replica alone no longer.
+    pub(super) fn try_again(&self, name: &ReplicaName) {
+        locked(&self.entries).entry(name.clone()).or_default().not_before = Duration::ZERO;
+    }
+
     /// Closes what is no longer configured, or not there.
     pub(super) fn keep(&self, settings: &Settings) {
         let mut entries = locked(&self.entries);
@@ -218,7 +224,7 @@ impl Replicas {
             (open, entry.known_at(settings))
         };
         if let Some(replica) = open {
-            return Ok(replica);
+            return self.held(settings, world, replica);
         }
         let known = known.or(self.doubtful.then_some(Known { same_disk: true }));
         let replica = match Replica::open(&settings.path, original) {
@@ -239,6 +245,7 @@ impl Replicas {
             },
             error => Fault::from(&error),
         })?);
+        let replica = self.held(settings, world, replica)?;
         let same_disk = replica.shares_disk_with(original);
         let mut entries = locked(&self.entries);
         let entry = entries.entry(settings.name.clone()).or_default();
@@ -255,11 +262,32 @@ impl Replicas {
         Ok(replica)
     }
 
-    /// The configured replicas of the original that can be read now, by name, as [`Replicas::look_at_all`] has them. Their
-    /// histories are taken for compared by whoever asks.
-    pub(super) fn look_to_compare(&self, settings: &Settings, original: &Repository) -> Vec<Repository> {
+    /// The replica, if it is this writer's and no other's.
+    fn held(&self, settings: &ReplicaSettings, world: &World, replica: Arc<Replica>) -> Result<Arc<Replica>, Fault> {
+        let claimed = {
+            let _lane = replica.write_lane();
+            world.identity.hold(&world.repository, &settings.name, replica.repository(), world.clock.now())
+        };
+        let Err(error) = claimed else { return Ok(replica) };
+        // Nothing that is there is taken for a copy of ours.
+        if let Some(entry) = locked(&self.entries).get_mut(&settings.name) {
+            (entry.replica, entry.compared) = (None, false);
+        }
+        Err(match error {
+            Unclaimed::Write(error) => Fault::from(&ReplicateError::from(error)),
+            another @ Unclaimed::Another { .. } => Fault { code: "two_writers", message: chain(&another) },
+        })
+    }
+
+    /// The configured replicas of the original that can be read now, as [`Replicas::look_at_all`] has them, but for those
+    /// that are another writer's. Their histories are taken for compared by whoever asks.
+    pub(super) fn look_to_compare(&self, world: &World) -> Vec<Repository> {
+        let (settings, original) = (world.settings(), &world.repository);
         let look = |replica: &ReplicaSettings| {
             let repository = look_at(replica, original)?;
+            if !world.identity.may_hold(original, &replica.name, &repository) {
+                return None;
+            }
             locked(&self.entries).entry(replica.name.clone()).or_default().compared_at_start = true;
             Some(repository)
         };

@@ -15,6 +15,7 @@ use super::herald::{About, Herald};
 use super::history;
 use super::janitor::Janitor;
 use super::post::Post;
+use super::problems::chain;
 use super::replicas::{Change, Fault};
 use super::service::Caller;
 use super::verifier::{TendReplica, Verifier};
@@ -92,7 +93,10 @@ impl Replication {
         let reached = blocking(move || world.replicas.reach(&wanted, &world)).await?;
         let replica = match reached {
             Ok(replica) => replica,
-            Err(fault) => return Some(Err(fault)),
+            Err(fault) => {
+                self.depart_from_clone().await?;
+                return Some(Err(fault));
+            }
         };
         if let Err(fault) = self.compare(settings, &replica).await? {
             return Some(Err(fault));
@@ -135,6 +139,28 @@ impl Replication {
             self.world.replicas.set_compared(&settings.name);
         }
         self.bring_back(replica).await
+    }
+
+    /// Begins a timeline of its own, if a replica told that this writer was cloned.
+    async fn depart_from_clone(&self) -> Option<()> {
+        if self.world.identity.cloned().is_none() {
+            return Some(());
+        }
+        let pass = self.world.lane.enter().await.ok()?;
+        let world = self.world.clone();
+        let begun = blocking(move || {
+            let _pass = pass;
+            history::depart_from_clone(&world)
+        });
+        match begun.await? {
+            Ok(None) => {}
+            Ok(Some(event)) => {
+                let _ = self.herald.tell(event, &About::caller(&Caller::component("janitor"))).await;
+                self.world.reassess();
+            }
+            Err(error) => tracing::error!("a new timeline was not begun: {}", chain(&error)),
+        }
+        Some(())
     }
 
     /// Brings back what the replica has of a history that the one here departed from.

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::core::SetName;
+use crate::core::{ReplicaName, SetName};
 
 /// The timelines of the repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -20,6 +20,15 @@ pub struct TimelinesDocument {
     pub held: bool,
     /// Those that are on record, oldest first; none while there is only the first.
     pub timelines: Vec<TimelineDocument>,
+}
+
+/// What somebody says of the newest timeline.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptTimelineOptions {
+    /// The replica that is this service's, whoever claimed it; without it the newest timeline was seen.
+    #[serde(default)]
+    pub replica: Option<ReplicaName>,
 }
 
 /// One unbroken history by one writer.

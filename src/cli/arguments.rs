@@ -230,11 +230,15 @@ pub enum Clock {
 }
 
 /// The newest history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Timeline {
     /// Say that you have seen that it departed from another: deletion resumes
     #[command(after_help = examples::TIMELINE_ACCEPT)]
-    Accept,
+    Accept {
+        /// Say instead that this replica is to be written from here, and from nowhere else
+        #[arg(long, value_name = "NAME")]
+        replica: Option<ReplicaName>,
+    },
 }
 
 /// The settings.

@@ -10,9 +10,10 @@ use super::progress::Bars;
 use super::remote::{Refusal, Remote};
 use crate::actors::service::{Caller, Service};
 use crate::api::{
-    AcceptOutcome, ApplyOptions, ApplyOutcome, BackupDetails, BackupList, DiffDocument, DrillOutcome, ForgetOptions,
-    ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem, PruneOptions, PruneOutcome, PrunePlan,
-    RecoveryDocument, RestoreOptions, RestoreOutcome, Status, TimelinesDocument, VerifyOutcome,
+    AcceptOutcome, AcceptTimelineOptions, ApplyOptions, ApplyOutcome, BackupDetails, BackupList, DiffDocument,
+    DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem,
+    PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions, RestoreOutcome, Status, TimelinesDocument,
+    VerifyOutcome,
 };
 use crate::core::secrets::Secrets;
 use crate::core::{BackupRef, SetName};
@@ -141,10 +142,10 @@ impl Client {
     }
 
     /// Says that somebody has seen the newest timeline.
-    pub async fn accept_timeline(&self) -> Answer<TimelinesDocument> {
+    pub async fn accept_timeline(&self, options: &AcceptTimelineOptions) -> Answer<TimelinesDocument> {
         match &self.service {
-            Whose::Remote(remote) => Ok(remote.accept_timeline()?),
-            Whose::Local(service) => Ok(service.accept_timeline(&caller()).await?),
+            Whose::Remote(remote) => Ok(remote.accept_timeline(options)?),
+            Whose::Local(service) => Ok(service.accept_timeline(options, &caller()).await?),
         }
     }
 

@@ -21,8 +21,8 @@ use super::render;
 use super::target;
 use crate::actors::problems::chain;
 use crate::api::{
-    BackupDetails, BackupSummary, ForgetOptions, ListQuery, MAX_LIST, Problem, ProblemKind, PruneOptions,
-    RepositoryStatus, RestoreOptions,
+    AcceptTimelineOptions, BackupDetails, BackupSummary, ForgetOptions, ListQuery, MAX_LIST, Problem, ProblemKind,
+    PruneOptions, RepositoryStatus, RestoreOptions,
 };
 use crate::core::retention::PlanDigest;
 use crate::core::secrets::Secrets;
@@ -62,7 +62,7 @@ pub enum Work {
     /// Show the timelines.
     Timelines,
     /// Say that the newest timeline was seen.
-    AcceptTimeline,
+    AcceptTimeline(AcceptTimelineOptions),
     /// Show everything at a glance.
     Status,
     /// Accept what is wrong with the audit log.
@@ -197,8 +197,8 @@ async fn perform(work: Work, client: &Client, output: &mut Output<'_>) -> Result
             output.document(&client.timelines()?, render::timelines)?;
             Ok(Exit::Done)
         }
-        Work::AcceptTimeline => {
-            output.document(&client.accept_timeline().await?, render::timelines)?;
+        Work::AcceptTimeline(options) => {
+            output.document(&client.accept_timeline(&options).await?, render::timelines)?;
             Ok(Exit::Done)
         }
         Work::Status => {

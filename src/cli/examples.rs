@@ -197,8 +197,12 @@ Examples:
 pub const TIMELINE_ACCEPT: &str = "\
 First look what departed from what, and what came back: `fiovana-app timeline`, `fiovana-app list`.
 
-Example:
-  fiovana-app timeline && fiovana-app timeline accept";
+A replica that another copy of this repository writes to, a clone of this machine, is written to by neither. Take it from
+the settings of one of the two, and say here that this one keeps it.
+
+Examples:
+  fiovana-app timeline && fiovana-app timeline accept
+  fiovana-app timeline accept --replica usb";
 
 pub const KEY_ADD: &str = "\
 Example:

@@ -53,7 +53,7 @@ pub use help::{Instead, parse};
 use output::{Look, Output, Page};
 use place::Setup;
 
-use crate::api::RestoreOptions;
+use crate::api::{AcceptTimelineOptions, RestoreOptions};
 use crate::clock::{Clock, SystemClock};
 use crate::private_file::keep_what_is_made_ours;
 use crate::telemetry::{flush_log, standard_error};
@@ -136,7 +136,9 @@ fn dispatch(arguments: Arguments, output: &mut Output<'_>) -> Result<Exit, Failu
         Command::Forget { what, confirm } => Work::Forget(what, confirm),
         Command::Drill { set, all: _ } => set.map_or(Work::DrillAll, Work::Drill),
         Command::Clock(ClockCommand::Accept) => Work::AcceptClock,
-        Command::Timeline { what: Some(TimelineCommand::Accept) } => Work::AcceptTimeline,
+        Command::Timeline { what: Some(TimelineCommand::Accept { replica }) } => {
+            Work::AcceptTimeline(AcceptTimelineOptions { replica })
+        }
         Command::Timeline { what: None } => Work::Timelines,
         Command::Status => return commands::work(Work::Status, setup.place_to_look(output)?, output),
         Command::Audit(arguments::Audit::Verify) => return audit::verify(&setup.here("audit verify", output)?, output),

@@ -21,9 +21,9 @@ use self::connection::Connection;
 use self::trouble::Answer;
 use super::url::ServiceUrl;
 use crate::api::{
-    AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, BackupDetails, BackupList, DiffDocument,
-    DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions, PruneOptions,
-    PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions, RestoreOutcome, Status, TimelinesDocument,
+    AcceptOutcome, AcceptTimelineOptions, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, BackupDetails, BackupList,
+    DiffDocument, DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions,
+    PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions, RestoreOutcome, Status, TimelinesDocument,
     VerifyOutcome,
 };
 use crate::core::secrets::Secrets;
@@ -113,8 +113,8 @@ impl Remote {
     }
 
     /// Says that somebody has seen the newest timeline.
-    pub fn accept_timeline(&self) -> Answer<TimelinesDocument> {
-        self.0.post("/api/timeline/accept")
+    pub fn accept_timeline(&self, options: &AcceptTimelineOptions) -> Answer<TimelinesDocument> {
+        self.0.post_json("/api/timeline/accept", options)
     }
 
     /// What would become of every backup.

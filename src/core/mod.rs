@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod backup;
 pub mod backup_id;
+pub mod claim;
 pub mod clock_sanity;
 pub mod content;
 pub mod diff;

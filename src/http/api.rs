@@ -5,10 +5,10 @@
 
 use crate::actors::service::{Caller, Download, Service};
 use crate::api::{
-    AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, BackupDetails, BackupList, DiffDocument,
-    DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem,
-    PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions, RestoreOutcome, Status, TimelinesDocument,
-    VerifyOutcome,
+    AcceptOutcome, AcceptTimelineOptions, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, BackupDetails, BackupList,
+    DiffDocument, DrillOutcome, ForgetOptions, ForgetOutcome, ListQuery, ModeDocument, PlanDocument, PlanOptions,
+    Problem, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions, RestoreOutcome, Status,
+    TimelinesDocument, VerifyOutcome,
 };
 use crate::core::BackupRef;
 use crate::telemetry::Follower;
@@ -46,7 +46,11 @@ pub(super) trait Api: Clone + Send + Sync + 'static {
     /// The timelines of the repository.
     fn timelines(&self) -> Result<TimelinesDocument, Problem>;
     /// Takes note that somebody has seen the newest timeline.
-    async fn accept_timeline(&self, caller: &Caller) -> Result<TimelinesDocument, Problem>;
+    async fn accept_timeline(
+        &self,
+        options: &AcceptTimelineOptions,
+        caller: &Caller,
+    ) -> Result<TimelinesDocument, Problem>;
     fn prune_plan(&self) -> PrunePlan;
     async fn prune(&self, options: &PruneOptions, caller: &Caller) -> Result<PruneOutcome, Problem>;
     async fn set_pinned(&self, reference: &str, pinned: bool, caller: &Caller) -> Result<BackupDetails, Problem>;
@@ -142,8 +146,12 @@ impl Api for Service {
         Service::timelines(self)
     }
 
-    async fn accept_timeline(&self, caller: &Caller) -> Result<TimelinesDocument, Problem> {
-        Service::accept_timeline(self, caller).await
+    async fn accept_timeline(
+        &self,
+        options: &AcceptTimelineOptions,
+        caller: &Caller,
+    ) -> Result<TimelinesDocument, Problem> {
+        Service::accept_timeline(self, options, caller).await
     }
 
     fn prune_plan(&self) -> PrunePlan {

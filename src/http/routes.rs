@@ -15,10 +15,10 @@ use crate::api::ProblemKind::{
     StalePlan, Target, WrongMode,
 };
 use crate::api::{
-    AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, BackupDetails, BackupList, DiffDocument,
-    DiffQuery, DrillOutcome, ForgetOptions, ForgetOutcome, JobDocument, JobList, ListQuery, ModeDocument, PlanDocument,
-    PlanOptions, Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument, RestoreOptions,
-    RestoreOutcome, Status, TimelinesDocument, VerifyOutcome,
+    AcceptOutcome, AcceptTimelineOptions, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, BackupDetails, BackupList,
+    DiffDocument, DiffQuery, DrillOutcome, ForgetOptions, ForgetOutcome, JobDocument, JobList, ListQuery, ModeDocument,
+    PlanDocument, PlanOptions, Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan, RecoveryDocument,
+    RestoreOptions, RestoreOutcome, Status, TimelinesDocument, VerifyOutcome,
 };
 
 use crate::audit::Entry;
@@ -74,8 +74,8 @@ pub(super) fn calls<A: Api>() -> Vec<Call> {
             .takes::<NoOptions>().answers::<ModeDocument>(),
         get("/api/timeline", Details, to(timelines::<A>), "showTimelines", "The timelines of the repository, and whether deletion waits until somebody has seen the newest")
             .answers::<TimelinesDocument>(),
-        post("/api/timeline/accept", Change, to(accept_timeline::<A>), "acceptTimeline", "Takes note that somebody has seen the newest timeline: deletion goes on")
-            .takes::<NoOptions>().answers::<TimelinesDocument>(),
+        post("/api/timeline/accept", Change, to(accept_timeline::<A>), "acceptTimeline", "Takes note that somebody has seen the newest timeline: deletion goes on; or says that a replica is this service's")
+            .takes::<AcceptTimelineOptions>().answers::<TimelinesDocument>().fails(&[NotFound]),
         get("/api/recovery", Details, to(recovery::<A>), "showRecovery", "The mode, why, and what would be restored")
             .answers::<RecoveryDocument>(),
         post("/api/recovery/plan", Change, to(plan::<A>), "planRecovery", "What would be restored, and why")

@@ -38,6 +38,8 @@ pub const AUDIT_HEAD: &str = "audit_head";
 pub const VERIFICATION: &str = "verification";
 /// The row of how the original of a replica is.
 pub const STATUS: &str = "status";
+/// The row that says who writes to a replica.
+pub const WRITER: &str = "writer";
 const PRUNED_OF_FORMAT_1: &str = "pruned.json";
 const KEPT_AUDIT: &str = "audit-";
 const KEPT_AUDIT_ENDING: &str = ".jsonl";

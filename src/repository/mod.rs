@@ -57,7 +57,7 @@ pub use open::{OpenError, OpenReport, are_related};
 use pruned::Pruned;
 pub use quarantine::{Note, Quarantined};
 pub use read::{ReadError, ReadFrom};
-pub use rows::{NewestGood, SetStatus, StatusDocument};
+pub use rows::{NewestGood, SetStatus, StatusDocument, WriterDocument};
 pub use stored::StoredFile;
 use wire::{FORMAT, Manifest, RepositoryDocument};
 

@@ -17,7 +17,8 @@ const LOST_AND_FOUND: &str = "lost+found";
 /// A replica inside the backup directory, as the built-in one is.
 const REPLICA: &str = "replica";
 /// The documents at the top that are rows of generations, `NAME.<n>.json`.
-const GENERATIONS: [&str; 5] = [layout::TIMELINES, layout::VERIFICATION, layout::AUDIT_HEAD, "writer", layout::STATUS];
+const GENERATIONS: [&str; 5] =
+    [layout::TIMELINES, layout::VERIFICATION, layout::AUDIT_HEAD, layout::WRITER, layout::STATUS];
 /// So many names of others are told.
 const MAX_TOLD: usize = 3;
 

@@ -16,7 +16,7 @@ use super::stored::{MAX_DOCUMENT_BYTES, MAX_PRUNED_BYTES};
 use super::verification::VerificationDocument;
 use super::wire::{AuditHead, FORMAT};
 use super::{Repository, WriteError, layout};
-use crate::core::{BackupId, SetName};
+use crate::core::{BackupId, SetName, Timeline};
 use crate::storage::{Storage, StorageError, StoragePath};
 
 /// A row at the top of a replica.
@@ -28,6 +28,7 @@ struct RowAtTop {
 
 const AUDIT_HEAD: RowAtTop = RowAtTop { name: layout::AUDIT_HEAD, limit_bytes: MAX_DOCUMENT_BYTES };
 const STATUS: RowAtTop = RowAtTop { name: layout::STATUS, limit_bytes: MAX_DOCUMENT_BYTES };
+const WRITER: RowAtTop = RowAtTop { name: layout::WRITER, limit_bytes: MAX_DOCUMENT_BYTES };
 /// It has a line for each backup, as `pruned` may have.
 const VERIFICATION: RowAtTop = RowAtTop { name: layout::VERIFICATION, limit_bytes: MAX_PRUNED_BYTES };
 
@@ -64,6 +65,28 @@ pub struct StatusDocument {
     pub audit_head: Option<AuditHead>,
     /// The sets of which there are backups.
     pub sets: BTreeMap<SetName, SetStatus>,
+}
+
+/// `writer.<n>.json`: who writes to the replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriterDocument {
+    /// The random id of the writer.
+    pub writer: String,
+    /// What its host calls itself.
+    pub host: String,
+    /// Where its repository is.
+    #[serde(default)]
+    pub place: String,
+    /// The timeline that it writes.
+    pub timeline: Timeline,
+    /// When it was claimed.
+    pub claimed: DateTime<Utc>,
+    /// A word that nobody else has.
+    #[serde(default)]
+    pub claim: String,
+    /// Whether two dispute over the replica: then neither writes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disputed: bool,
 }
 
 /// A set in a status.
@@ -159,6 +182,16 @@ impl Repository {
     /// Writes down, here in a replica, how the original is.
     pub fn tell_status(&self, status: &StatusDocument) -> Result<(), WriteError> {
         self.tell(STATUS, status, |status, told| status != told)
+    }
+
+    /// Claims a replica for a writer: another generation, whatever stands there.
+    pub fn claim(&self, writer: &WriterDocument) -> Result<(), WriteError> {
+        self.tell(WRITER, writer, |_, _| true)
+    }
+
+    /// Who claimed the replica last.
+    pub fn told_writer(&self) -> Result<Option<WriterDocument>, StorageError> {
+        Ok(read(self.storage.as_ref(), WRITER)?.value)
     }
 
     /// What the row `status` says.

@@ -109,6 +109,8 @@ pub const SCENES: &[Scene] = &[
     scene("timeline", BACKED_UP),
     scene("timeline", PUT_BACK),
     scene("timeline accept", PUT_BACK),
+    scene("timeline accept --replica local", BACKED_UP),
+    scene("timeline accept --replica none", BACKED_UP),
     scene("status", PUT_BACK),
     scene("export {id} security.tar.zst", BACKED_UP),
     scene("export {id} config/app_config.json", BACKED_UP),

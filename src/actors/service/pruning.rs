@@ -7,12 +7,14 @@ use std::collections::HashMap;
 use super::{Caller, Service, problems, view};
 use crate::actors::history;
 use crate::actors::janitor::{AcceptClock, ClearQuarantine, Forget, Prune, SetPin};
+use crate::actors::replication::Replicate;
 use crate::api::{
-    BackupDetails, DecisionDocument, ForgetOptions, ForgetOutcome, GarbageDocument, HeldDocument, ModeDocument,
-    Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan, QuarantineDocument, SetPlan, TimelinesDocument,
+    AcceptTimelineOptions, BackupDetails, DecisionDocument, ForgetOptions, ForgetOutcome, GarbageDocument,
+    HeldDocument, ModeDocument, Problem, ProblemKind, PruneOptions, PruneOutcome, PrunePlan, QuarantineDocument,
+    SetPlan, TimelinesDocument,
 };
 use crate::core::retention::{PlanDigest, PlanDigestSyntax};
-use crate::core::{BackupId, Position, SetName};
+use crate::core::{BackupId, Position, ReplicaName, SetName};
 use crate::pipeline::forget::Forgettable;
 use crate::pipeline::sweep;
 use crate::settings::SetSettings;
@@ -106,10 +108,34 @@ impl Service {
         Ok(history::document(&self.world))
     }
 
-    /// Takes note that somebody has seen the newest timeline.
-    pub async fn accept_timeline(&self, caller: &Caller) -> Result<TimelinesDocument, Problem> {
+    /// Takes note that somebody has seen the newest timeline, or says that a replica is this service's.
+    pub async fn accept_timeline(
+        &self,
+        options: &AcceptTimelineOptions,
+        caller: &Caller,
+    ) -> Result<TimelinesDocument, Problem> {
         self.until_working().await?;
+        if let Some(replica) = &options.replica {
+            return self.award(replica).await;
+        }
         history::accept(&self.world, &self.herald, caller).await
+    }
+
+    /// Says that a replica is this service's, whoever claimed it.
+    async fn award(&self, replica: &ReplicaName) -> Result<TimelinesDocument, Problem> {
+        let settings = self.world.settings();
+        if !settings.replicas.iter().any(|known| known.name == *replica) {
+            let detail =
+                format!("there is no replica {replica} in the settings: `fiovana-app status` names those there are");
+            return Err(Problem::new(ProblemKind::NotFound, detail));
+        }
+        let (world, name) = (self.world.clone(), replica.clone());
+        let awarded = tokio::task::spawn_blocking(move || world.identity.award(&world.repository, &name)).await;
+        let failed = |error: &dyn std::error::Error| Problem::new(ProblemKind::Internal, problems::chain(error));
+        awarded.map_err(|panic| failed(&panic))?.map_err(|error| failed(&error))?;
+        self.world.replicas.try_again(replica);
+        self.janitor.do_send(Replicate);
+        Ok(history::document(&self.world))
     }
 
     /// Pins a backup, or takes its pin away.

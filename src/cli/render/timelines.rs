@@ -6,7 +6,6 @@ use super::{remark, to_type};
 use crate::api::{DepartureDocument, TimelineDocument, TimelinesDocument};
 use crate::cli::output::Look;
 use crate::cli::text::{age, time};
-use crate::core::printable::plain;
 
 /// The timelines, and what to do about the newest.
 pub fn timelines(document: &TimelinesDocument, look: &Look) -> String {
@@ -22,13 +21,13 @@ pub fn timelines(document: &TimelinesDocument, look: &Look) -> String {
 }
 
 fn one(timeline: &TimelineDocument, look: &Look) -> String {
-    let (began, host) = (timeline.began, plain(&timeline.host));
+    let began = timeline.began;
     let mut text = format!(
-        "timeline {}, since {} UTC ({}), by {host} (writer {})\n",
+        "timeline {}, since {} UTC ({}), by writer {}\n",
         timeline.timeline,
         time(began),
         age(began, look.now),
-        timeline.writer.chars().take(8).collect::<String>(),
+        timeline.writer.chars().take(16).collect::<String>(),
     );
     text.extend(timeline.departure.iter().map(departure));
     text

@@ -7,7 +7,7 @@ use actix_web::web::{Data, Path};
 
 use super::{Answer, NoOptions, malformed, ok, reference};
 use crate::actors::service::Caller;
-use crate::api::{ForgetOptions, JobOperation, Problem, PruneOptions};
+use crate::api::{AcceptTimelineOptions, ForgetOptions, JobOperation, Problem, PruneOptions};
 use crate::core::SetName;
 use crate::core::retention::PlanDigest;
 use crate::http::api::Api;
@@ -47,9 +47,9 @@ pub(in crate::http) async fn timelines<A: Api>(shared: Data<Shared<A>>) -> Answe
 pub(in crate::http) async fn accept_timeline<A: Api>(
     shared: Data<Shared<A>>,
     caller: Caller,
-    _: Options<NoOptions>,
+    Options(options): Options<AcceptTimelineOptions>,
 ) -> Answer {
-    ok(&shared.operate(caller, async move |api, caller| api.accept_timeline(&caller).await).await?)
+    ok(&shared.operate(caller, async move |api, caller| api.accept_timeline(&options, &caller).await).await?)
 }
 
 pub(in crate::http) async fn pin<A: Api>(

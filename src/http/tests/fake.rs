@@ -7,11 +7,11 @@ use tokio::sync::Semaphore;
 
 use crate::actors::service::{Caller, Download};
 use crate::api::{
-    AcceptOutcome, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, AuditStatus, BackupDetails, BackupList,
-    BackupSummary, DiffDocument, DrillOutcome, DrillVerdict, FileDocument, ForgetOptions, ForgetOutcome,
-    GarbageDocument, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem, ProblemKind, PruneOptions,
-    PruneOutcome, PrunePlan, QuarantineDocument, RecoveryDocument, RepositoryStatus, RestoreOptions, RestoreOutcome,
-    Status, TimelinesDocument, VerifyOutcome, VerifyVerdict,
+    AcceptOutcome, AcceptTimelineOptions, ApplyOptions, ApplyOutcome, AuditPage, AuditQuery, AuditStatus,
+    BackupDetails, BackupList, BackupSummary, DiffDocument, DrillOutcome, DrillVerdict, FileDocument, ForgetOptions,
+    ForgetOutcome, GarbageDocument, ListQuery, ModeDocument, PlanDocument, PlanOptions, Problem, ProblemKind,
+    PruneOptions, PruneOutcome, PrunePlan, QuarantineDocument, RecoveryDocument, RepositoryStatus, RestoreOptions,
+    RestoreOutcome, Status, TimelinesDocument, VerifyOutcome, VerifyVerdict,
 };
 use crate::core::recovery_plan::Plan;
 use crate::core::{BackupId, BackupKind, BackupRef, BackupState, Digest};
@@ -328,8 +328,12 @@ impl Api for Fake {
         Ok(TimelinesDocument { timeline: 1, held: false, timelines: vec![] })
     }
 
-    async fn accept_timeline(&self, caller: &Caller) -> Result<TimelinesDocument, Problem> {
-        self.note("accept timeline".to_owned());
+    async fn accept_timeline(
+        &self,
+        options: &AcceptTimelineOptions,
+        caller: &Caller,
+    ) -> Result<TimelinesDocument, Problem> {
+        self.note(format!("accept timeline {:?}", options.replica));
         self.note_caller(caller);
         Ok(TimelinesDocument { timeline: 2, held: false, timelines: vec![] })
     }
