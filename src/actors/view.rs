@@ -319,6 +319,7 @@ pub fn status(world: &World) -> Status {
             objects: facts.repository_objects as u64,
             stored_bytes: facts.repository_bytes,
             free_bytes: facts.free_bytes,
+            earlier: world.opening.earlier.clone(),
         },
         damage: damage_view::damage(world),
         scrub: damage_view::scrub(world),

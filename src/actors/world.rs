@@ -140,6 +140,8 @@ pub struct Opening {
     pub alarm: Option<RecoveryCause>,
     /// What is missing and what to do about it, if there is no repository.
     pub missing: Option<String>,
+    /// Where another repository is that was used before, and how to bring it along.
+    pub earlier: Option<String>,
     /// What was done for it, and is to be told.
     pub told: Vec<Event>,
     /// What was locked, for as long as the service is to look whether that is still there.

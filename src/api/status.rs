@@ -162,6 +162,9 @@ pub struct RepositoryStatus {
     pub stored_bytes: u64,
     /// Bytes that may still be written; absent if that cannot be told.
     pub free_bytes: Option<u64>,
+    /// Where another repository is that was used before this one, and how to bring it along; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<String>,
 }
 
 /// The audit log.

@@ -404,6 +404,7 @@ pub fn init(settings: &Settings, output: &mut Output<'_>) -> Result<Exit, Failur
         objects: objects as u64,
         stored_bytes,
         free_bytes: repository.free_bytes().ok(),
+        earlier: None,
     };
     output.document(&created, render::created)?;
     Ok(Exit::Done)

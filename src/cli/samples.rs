@@ -246,6 +246,7 @@ pub fn status() -> Status {
             objects: 12,
             stored_bytes: 307_200,
             free_bytes: Some(10 << 30),
+            earlier: None,
         },
         damage: Default::default(),
         scrub: Default::default(),

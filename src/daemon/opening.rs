@@ -28,9 +28,11 @@ use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::telemetry::Event;
 use emergency::found;
+use known::known_elsewhere;
 pub use known::{Known, known_here};
 pub use missing::Missing;
 use remedy::{Left, Remedy, remedy};
+use remembered::elsewhere;
 pub use remembered::remember;
 
 /// How badly a repository is needed.
@@ -98,7 +100,10 @@ pub fn open(settings: &Settings, clock: &dyn Clock, role: Role, need: Need) -> R
         Err(error @ OpenError::Storage(_)) if emergency && role == Role::Daemon => without(directory, error.into())?,
         Err(error) => instead(settings, &place, (error, lock.follows_a_crash()), need, clock.now())?,
     };
+    let mut opening = opening;
     if !repository.is_vacant() {
+        opening.earlier = earlier(settings, repository.id());
+        opening.earlier.iter().for_each(|earlier| tracing::warn!("{earlier}"));
         remember(settings, repository.id());
     }
     repository.set_keys(keys);
@@ -107,6 +112,22 @@ pub fn open(settings: &Settings, clock: &dyn Clock, role: Role, need: Need) -> R
         emergency::survey(settings, &repository);
     }
     Ok(Opened { lock: Some(lock), repository, opening })
+}
+
+/// Where another repository is that was used before this one, and how to bring it along; as long as it is there.
+fn earlier(settings: &Settings, id: &str) -> Option<String> {
+    let here = settings.backup.backup_directory.display();
+    let places = elsewhere(settings).into_iter().filter(|(_, theirs)| theirs != id);
+    let mut there = places.filter(|(place, theirs)| {
+        let document = storage(place).ok().and_then(|there| Repository::document_of(there.as_ref()).ok());
+        document.is_some_and(|document| document.id == *theirs)
+    });
+    let (place, _) = there.next()?;
+    let place = place.display();
+    Some(format!(
+        "an earlier repository is in {place}: to go on with it, set backup_directory back; to bring it along, stop the \
+         service, move {here} away, and copy it here (`cp -a {place} {here}`); to be rid of this, move or remove it"
+    ))
 }
 
 /// Takes the backup directory for this process alone.
@@ -153,7 +174,8 @@ fn instead(
         _ => return Err(error.into()),
     };
     let known = known_here(settings);
-    match remedy(need, &left, &known, &missing::replicas(settings)) {
+    let is_another_place = settings.names_backup_directory() && known_elsewhere(settings).is_some();
+    match remedy(need, &left, &known, is_another_place, &missing::replicas(settings)) {
         Remedy::Begin => {
             Repository::create(place.clone(), now)?;
             Ok((Repository::open(place.clone(), clear)?.0, Opening::default()))

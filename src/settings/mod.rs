@@ -223,6 +223,12 @@ impl Settings {
         self
     }
 
+    /// Whether somebody named the backup directory.
+    pub fn names_backup_directory(&self) -> bool {
+        let directory = self.explained.iter().find(|said| said.key == "backup.backup_directory");
+        directory.is_some_and(|said| said.origin != Origin::BuiltIn)
+    }
+
     /// The shortest time for which any set, here or in a replica, keeps a version that was superseded.
     pub fn shortest_retention(&self) -> TimeDelta {
         let of_replicas = self.replicas.iter().filter_map(|replica| replica.retention_days);

@@ -165,7 +165,9 @@ fn places(repository: &RepositoryStatus, audit: &AuditStatus, look: &Look) -> St
     let mut table = Table::new([("", Align::Left); 3]);
     table.row(["repository".into(), repository.location.as_str().into(), stored.into()]);
     table.row(["audit log".into(), audit.path.as_str().into(), Cell::toned(written, tone)]);
-    table.render(look)
+    let mut text = table.render(look);
+    text.extend(repository.earlier.iter().map(|earlier| remark("repository", earlier)));
+    text
 }
 
 /// Actors that are not up, or were not always, a line each.

@@ -48,7 +48,7 @@ impl Missing {
     /// Looks for what is known of the repository of these settings, which is not there.
     pub fn look(settings: &Settings) -> Self {
         let known = known_here(settings);
-        let copies = match remedy(Need::Emergency, &Left::Nothing, &known, &replicas(settings)) {
+        let copies = match remedy(Need::Emergency, &Left::Nothing, &known, false, &replicas(settings)) {
             Remedy::FoundAgain { replicas, .. } => replicas.into_iter().map(Stock::of).collect(),
             Remedy::Begin | Remedy::Wait { .. } => vec![],
         };

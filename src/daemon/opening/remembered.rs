@@ -43,6 +43,13 @@ pub fn remembered(settings: &Settings) -> Option<String> {
     Remembered::read(&file(settings)).repositories.remove(&resolved(&settings.backup.backup_directory))
 }
 
+/// The repositories that were known in other places than the backup directory.
+pub fn elsewhere(settings: &Settings) -> Vec<(PathBuf, String)> {
+    let here = resolved(&settings.backup.backup_directory);
+    let known = Remembered::read(&file(settings)).repositories;
+    known.into_iter().filter(|(place, _)| *place != here).collect()
+}
+
 /// Notes that the repository in the backup directory has this id.
 pub fn remember(settings: &Settings, id: &str) {
     let (file, place) = (file(settings), resolved(&settings.backup.backup_directory));

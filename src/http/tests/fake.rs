@@ -227,6 +227,7 @@ impl Api for Fake {
                 objects: 0,
                 stored_bytes: 0,
                 free_bytes: None,
+                earlier: None,
             },
             audit: AuditStatus { path: "/audit".to_owned(), head_sequence: None, writable: true, chain_ok: true },
             log_lines_dropped: 0,
