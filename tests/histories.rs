@@ -90,6 +90,8 @@ struct World {
     version: u64,
     /// What each host was told is safe.
     acknowledged: [BTreeSet<BackupId>; 2],
+    /// What the first was told before there was a second.
+    before_clone: BTreeSet<BackupId>,
     /// What went with its only copy, or was let go of by rule.
     gone: BTreeSet<BackupId>,
 }
@@ -117,6 +119,7 @@ impl World {
             words: 1,
             version: 0,
             acknowledged: Default::default(),
+            before_clone: BTreeSet::new(),
             gone: BTreeSet::new(),
         }
     }
@@ -196,6 +199,7 @@ impl World {
         let disk = host.disk.after_kill();
         let there = Host { place: "two".into(), disk, memory: host.memory.clone(), fresh: BTreeSet::new() };
         self.hosts[1] = Some(there);
+        self.before_clone = self.acknowledged[0].clone();
         self.start(1);
     }
 
@@ -301,6 +305,8 @@ impl World {
         for id in self.acknowledged[at].iter().filter(|id| copied.contains(id) && !self.gone.contains(id)) {
             assert!(ids(original).contains(id), "{id} was acknowledged, is in the replica, and did not come back");
         }
+        let others: BTreeSet<_> = self.acknowledged[1 - at].difference(&self.before_clone).collect();
+        assert!(ids(original).iter().all(|id| !others.contains(id)), "the other's was taken for one's own");
         for backup in backups(original) {
             assert_eq!(site::verdict(original, &backup), Verdict::Intact, "{}", backup.id);
         }
@@ -323,6 +329,7 @@ fn verdict(host: &Host, number: usize, replica: &Repository) -> Claimed {
         place: ("host".into(), host.place.clone()),
         word: host.memory.words.get(&number).cloned(),
         is_fresh: host.fresh.contains(&number),
+        is_behind: history::is_behind(&site::open(&host.disk).0, replica),
     };
     let told = replica.told_writer().expect("the row").map(|told| Claim {
         writer: told.writer,

@@ -110,7 +110,7 @@ impl Identity {
     pub fn may_hold(&self, original: &Repository, name: &ReplicaName, replica: &Repository) -> bool {
         let kept = self.kept();
         let told = replica.told_writer().ok().flatten().map(claim_of);
-        let verdict = claim::judge(&kept.claimant(original, name), told.as_ref());
+        let verdict = claim::judge(&kept.claimant(original, name, replica), told.as_ref());
         kept.memory.awarded.contains(name) || matches!(verdict, Verdict::Keep | Verdict::Claim)
     }
 
@@ -127,7 +127,7 @@ impl Identity {
         }
         let mut kept = self.kept();
         let told = replica.told_writer()?;
-        let verdict = claim::judge(&kept.claimant(original, name), told.clone().map(claim_of).as_ref());
+        let verdict = claim::judge(&kept.claimant(original, name, replica), told.clone().map(claim_of).as_ref());
         let is_awarded = kept.memory.awarded.contains(name);
         match verdict {
             Verdict::Keep => return Ok(()),
@@ -180,12 +180,14 @@ impl Kept {
         Ok(())
     }
 
-    fn claimant(&self, original: &Repository, name: &ReplicaName) -> Claimant {
+    fn claimant(&self, original: &Repository, name: &ReplicaName, replica: &Repository) -> Claimant {
+        let is_fresh = self.fresh.contains(name);
         Claimant {
             writer: self.memory.writer.clone(),
             place: (host_name(), original.location()),
             word: self.memory.claims.get(name).cloned(),
-            is_fresh: self.fresh.contains(name),
+            is_fresh,
+            is_behind: !is_fresh && history::is_behind(original, replica),
         }
     }
 

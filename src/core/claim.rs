@@ -28,6 +28,8 @@ pub struct Claimant {
     pub word: Option<String>,
     /// Whether this process made that claim.
     pub is_fresh: bool,
+    /// Whether the replica has backups that are newer than all that the claimant has.
+    pub is_behind: bool,
 }
 
 /// What to do.
@@ -47,15 +49,19 @@ pub enum Verdict {
 /// What who opens a replica is to do about the newest claim there.
 ///
 /// A claim by the same writer that is not remembered was made in the same place by a process that came to no end, or
-/// before an older copy of everything was put back; in another place, or since this process claimed it, by a clone.
+/// before an older copy of everything was put back; in another place, or since this process claimed it, by a clone. So was
+/// who remembers the claim, is in another place, and is behind: what came after it is the other's.
 /// One who remembers nothing goes on in the same place, whoever it was there: the memory was lost with the disk.
 pub fn judge(claimant: &Claimant, told: Option<&Claim>) -> Verdict {
     let Some(told) = told else { return Verdict::Claim };
     let is_own = claimant.word.as_ref() == Some(&told.word);
     let is_here = claimant.place == told.place;
     match (is_own, told.writer == claimant.writer) {
+        // Made before the claimant was found to be cloned: it may be the other's as well.
+        (true, false) => Verdict::Refuse,
         (true, _) if told.disputed => Verdict::Refuse,
         (true, _) if claimant.is_fresh => Verdict::Keep,
+        (true, _) if claimant.is_behind && !is_here => Verdict::Dispute,
         (true, _) => Verdict::Claim,
         (false, true) if is_here && !claimant.is_fresh => Verdict::Claim,
         (false, true) => Verdict::Dispute,
@@ -77,7 +83,7 @@ mod tests {
     }
 
     fn claimant(writer: &str, at: &str, word: Option<&str>, is_fresh: bool) -> Claimant {
-        Claimant { writer: writer.into(), place: place(at), word: word.map(str::to_owned), is_fresh }
+        Claimant { writer: writer.into(), place: place(at), word: word.map(str::to_owned), is_fresh, is_behind: false }
     }
 
     #[test]
@@ -108,6 +114,16 @@ mod tests {
         assert_eq!(judge(&claimant("b", "x", Some("3"), false), Some(&disputed)), Verdict::Refuse);
         assert_eq!(judge(&claimant("a", "clone", Some("2"), true), Some(&disputed)), Verdict::Refuse);
         assert_eq!(judge(&claimant("c", "x", None, false), Some(&disputed)), Verdict::Refuse);
+    }
+
+    #[test]
+    fn a_clone_of_who_went_on_writing_is_found_by_what_is_newer_there() {
+        let told = claim("a", "x", "1");
+        let behind = |at| Claimant { is_behind: true, ..claimant("a", at, Some("1"), false) };
+        assert_eq!(judge(&behind("clone"), Some(&told)), Verdict::Dispute);
+        assert_eq!(judge(&behind("x"), Some(&told)), Verdict::Claim, "an older copy was put back");
+        let became_another = claimant("b", "clone", Some("1"), false);
+        assert_eq!(judge(&became_another, Some(&told)), Verdict::Refuse, "found out on another replica");
     }
 
     #[test]

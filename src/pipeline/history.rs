@@ -56,6 +56,14 @@ pub fn was_pruned<'r>(repository: &'r Repository, copies: &'r [&'r Repository]) 
     move |told| lists(repository, told) || copies.iter().any(|copy| lists(copy, told))
 }
 
+/// Whether a copy has backups that are newer than all that are here of their set, and were not deleted on purpose.
+pub fn is_behind(repository: &Repository, copy: &Repository) -> bool {
+    let told = known_to(copy).told;
+    let copies = [copy];
+    let was_pruned = was_pruned(repository, &copies);
+    !here(repository).behind(&told, was_pruned).is_empty()
+}
+
 /// The timelines that a copy lists and this repository does not, with those that it lists.
 pub fn with_those_of(own: &[TimelineEntry], copy: &[TimelineEntry]) -> Vec<TimelineEntry> {
     let known: BTreeSet<_> = own.iter().map(|entry| entry.timeline).collect();
