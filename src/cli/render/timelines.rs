@@ -5,14 +5,14 @@
 use super::{remark, to_type};
 use crate::api::{DepartureDocument, TimelineDocument, TimelinesDocument};
 use crate::cli::output::Look;
-use crate::cli::text::{age, time};
+use crate::cli::text::time;
 
 /// The timelines, and what to do about the newest.
-pub fn timelines(document: &TimelinesDocument, look: &Look) -> String {
+pub fn timelines(document: &TimelinesDocument, _look: &Look) -> String {
     if document.timelines.is_empty() {
         return format!("timeline {}: one unbroken history\n", document.timeline);
     }
-    let mut text: String = document.timelines.iter().map(|timeline| one(timeline, look)).collect();
+    let mut text: String = document.timelines.iter().map(one).collect();
     if document.held {
         text += &remark("nothing is deleted", "until you say that you have seen this:");
         text += &to_type("timeline accept");
@@ -20,13 +20,11 @@ pub fn timelines(document: &TimelinesDocument, look: &Look) -> String {
     text
 }
 
-fn one(timeline: &TimelineDocument, look: &Look) -> String {
-    let began = timeline.began;
+fn one(timeline: &TimelineDocument) -> String {
     let mut text = format!(
-        "timeline {}, since {} UTC ({}), by writer {}\n",
+        "timeline {}, since {} UTC, by writer {}\n",
         timeline.timeline,
-        time(began),
-        age(began, look.now),
+        time(timeline.began),
         timeline.writer.chars().take(16).collect::<String>(),
     );
     text.extend(timeline.departure.iter().map(departure));
