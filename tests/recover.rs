@@ -8,7 +8,7 @@ mod common;
 use std::path::Path;
 use std::process::Output;
 
-use common::disaster::{self, backed_up, configuration, text};
+use common::disaster::{self, back_up, backed_up, configuration, text};
 use common::{Daemon, Installation, code, files, repository};
 use serde_json::Value;
 
@@ -209,7 +209,9 @@ fn valid_files_come_back_as_of_a_moment_only_if_asked_for() {
 
 #[test]
 fn a_loss_is_named_and_recovery_mode_is_left_only_with_it_accepted() {
-    let installation = backed_up();
+    // A replica would repair what is destroyed here.
+    let installation = Installation::with_settings("replicas = []\n");
+    back_up(&installation);
     let backups = installation.path("backups");
     for set in ["security", "application"] {
         for backup in json(&installation.run(&["list", "--set", set, "--json"]))["backups"].as_array().unwrap() {
