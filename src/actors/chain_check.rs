@@ -19,6 +19,7 @@ use super::verifier::Verifier;
 use super::world::{Role, World};
 use crate::api::{AcceptOutcome, AuditPage, AuditQuery, Problem, ProblemKind};
 use crate::audit::{self, Acceptance, Break, ChainReport, MAX_FAULTS, Marks};
+use crate::pipeline::audit_trust;
 use crate::repository::{Repository, WriteError};
 use crate::storage::Durability;
 use crate::telemetry::{Check, Event};
@@ -89,6 +90,15 @@ fn check_and_count(verifier: &Verifier) -> impl Future<Output = ()> + use<> {
             supervisor.do_send(IntegrityFailure(caller.clone()));
         }
     }
+}
+
+/// Gives a replica that has no key of the log the one that is remembered, before any backup: a host that has only the
+/// replica left can prove the log with it.
+pub(super) fn give_first_key(world: &World, replica: &Repository) -> Result<(), WriteError> {
+    if audit_trust::key(replica)?.value().is_none() {
+        world.audit_memory()?.without_head().give(&world.repository, replica, false, |_| false)?;
+    }
+    Ok(())
 }
 
 /// Gives a replica what is remembered of the log, as far as that does not contradict what it remembers; what does is

@@ -102,6 +102,10 @@ impl Replication {
             return Some(Err(fault));
         }
         self.look_over(settings, &replica).await?;
+        let given = self.in_lane(&replica, |world, replica, _| chain_check::give_first_key(world, replica)).await?;
+        if let Err(error) = given {
+            return Some(Err(Fault::from(&ReplicateError::from(error))));
+        }
         let progress = Arc::new(Progress::default());
         self.world.register_work(&progress);
         let mut run = Run::default();

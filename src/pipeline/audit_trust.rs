@@ -191,6 +191,12 @@ impl Memory {
         Ok(Self { key: key(repository)?.value(), marks, head })
     }
 
+    /// The same, but for where the chain stood.
+    #[must_use]
+    pub fn without_head(self) -> Self {
+        Self { head: None, ..self }
+    }
+
     /// Tells which records are ours.
     pub fn authenticator(&self) -> Authenticator {
         self.key.as_ref().and_then(KeyDocument::authenticator).unwrap_or_default()
