@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
+use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 
 use crate::core::ReplicaName;
@@ -21,8 +22,9 @@ use crate::storage::{Durability, StorageError};
 const WRITER: &str = "writer";
 
 /// What is remembered of the writer. Lost, it is a new one, which goes on where it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct WriterMemory {
+    /// Its random id; empty until it is needed.
     writer: String,
     /// The words of its last claims on replicas.
     #[serde(default)]
@@ -84,12 +86,7 @@ impl Identity {
     pub fn recall(repository: &Repository) -> Self {
         let known = repository.load_state::<WriterMemory>(WRITER).ok().and_then(|loaded| loaded.value());
         let is_saved = known.is_some();
-        let memory = known.unwrap_or_else(|| WriterMemory {
-            writer: new_word(),
-            claims: BTreeMap::new(),
-            awarded: BTreeSet::new(),
-            rivals: BTreeMap::new(),
-        });
+        let memory = known.unwrap_or_default();
         Self(Mutex::new(Kept { memory, is_saved, fresh: BTreeSet::new(), cloned: None }))
     }
 
@@ -100,6 +97,7 @@ impl Identity {
     /// The writer, which is remembered durably from now on.
     pub fn writer(&self, repository: &Repository) -> Result<Writer, StorageError> {
         let mut kept = self.kept();
+        kept.be_named()?;
         if !kept.is_saved {
             kept.save(repository)?;
         }
@@ -108,10 +106,22 @@ impl Identity {
 
     /// Whether a replica may be taken for this writer's, as far as its newest claim tells. Nothing is written.
     pub fn may_hold(&self, original: &Repository, name: &ReplicaName, replica: &Repository) -> bool {
+        // One that cannot be read now is asked when it is opened.
+        let Ok(sight) = self.look(original, name, replica) else { return false };
         let kept = self.kept();
-        let told = replica.told_writer().ok().flatten().map(claim_of);
-        let verdict = claim::judge(&kept.claimant(original, name, replica), told.as_ref());
+        let verdict = kept.judge(original, name, &sight);
         kept.memory.awarded.contains(name) || matches!(verdict, Verdict::Keep | Verdict::Claim)
+    }
+
+    /// Reads what stands in a replica. Nothing is locked meanwhile: a replica may hang.
+    fn look(&self, original: &Repository, name: &ReplicaName, replica: &Repository) -> Result<Sight, StorageError> {
+        let is_fresh = {
+            let mut kept = self.kept();
+            kept.be_named()?;
+            kept.fresh.contains(name)
+        };
+        let is_behind = !is_fresh && history::is_behind(original, replica);
+        Ok(Sight { told: replica.told_writer()?, is_behind })
     }
 
     /// Makes sure that a replica is this writer's and no other's. A replica of format 1 says nothing of that yet.
@@ -125,9 +135,10 @@ impl Identity {
         if !replica.has_rows() {
             return Ok(());
         }
+        let sight = self.look(original, name, replica)?;
         let mut kept = self.kept();
-        let told = replica.told_writer()?;
-        let verdict = claim::judge(&kept.claimant(original, name, replica), told.clone().map(claim_of).as_ref());
+        let verdict = kept.judge(original, name, &sight);
+        let told = sight.told;
         let is_awarded = kept.memory.awarded.contains(name);
         match verdict {
             Verdict::Keep => return Ok(()),
@@ -135,10 +146,12 @@ impl Identity {
             Verdict::Dispute | Verdict::Refuse if is_awarded => {}
             Verdict::Dispute => {
                 // Another one from now on: what it goes by is the other's, too.
-                kept.memory.writer = new_word();
+                kept.memory.writer = new_word()?;
                 kept.cloned = Some(history::known_to(replica));
                 kept.memory.rivals.extend(told.clone().map(|told| (name.clone(), told)));
-                kept.claim(original, name, replica, now, true)?;
+                let disputed = WriterDocument { disputed: true, ..kept.next_claim(original, name, now)? };
+                drop(kept);
+                replica.claim(&disputed)?;
                 return Err(another(name, told));
             }
             Verdict::Refuse => {
@@ -149,9 +162,14 @@ impl Identity {
                 return Err(another(name, other));
             }
         }
-        kept.claim(original, name, replica, now, false)?;
+        let claim = kept.next_claim(original, name, now)?;
+        drop(kept);
+        replica.claim(&claim)?;
+        let mut kept = self.kept();
         kept.fresh.insert(name.clone());
-
+        if kept.memory.awarded.remove(name) {
+            kept.save(original)?;
+        }
         Ok(())
     }
 
@@ -180,38 +198,53 @@ impl Kept {
         Ok(())
     }
 
-    fn claimant(&self, original: &Repository, name: &ReplicaName, replica: &Repository) -> Claimant {
-        let is_fresh = self.fresh.contains(name);
-        Claimant {
+    /// Makes sure that the writer has an id.
+    fn be_named(&mut self) -> Result<(), StorageError> {
+        if self.memory.writer.is_empty() {
+            self.memory.writer = new_word()?;
+        }
+        Ok(())
+    }
+
+    fn judge(&self, original: &Repository, name: &ReplicaName, sight: &Sight) -> Verdict {
+        let claimant = Claimant {
             writer: self.memory.writer.clone(),
             place: (host_name(), original.location()),
             word: self.memory.claims.get(name).cloned(),
-            is_fresh,
-            is_behind: !is_fresh && history::is_behind(original, replica),
-        }
+            is_fresh: self.fresh.contains(name),
+            is_behind: sight.is_behind,
+        };
+        claim::judge(&claimant, sight.told.clone().map(claim_of).as_ref())
     }
 
-    /// Remembered before it is made: who dies in between knows it again.
-    fn claim(
+    /// The next claim on a replica, remembered before it is made: who dies in between knows it again.
+    fn next_claim(
         &mut self,
         original: &Repository,
         name: &ReplicaName,
-        replica: &Repository,
         now: DateTime<Utc>,
-        disputed: bool,
-    ) -> Result<(), Unclaimed> {
-        let word = new_word();
-        self.memory.claims.insert(name.clone(), word.clone());
-        if !disputed {
-            self.memory.awarded.remove(name);
-        }
+    ) -> Result<WriterDocument, StorageError> {
+        let claim = new_word()?;
+        self.memory.claims.insert(name.clone(), claim.clone());
         self.save(original)?;
-        let (host, place) = (host_name(), original.location());
-        let (writer, timeline) = (self.memory.writer.clone(), original.catalogue().timeline());
-        let document =
-            WriterDocument { writer, host, place, timeline, claimed: backup_time(now), claim: word, disputed };
-        Ok(replica.claim(&document)?)
+        Ok(WriterDocument {
+            writer: self.memory.writer.clone(),
+            host: host_name(),
+            place: original.location(),
+            timeline: original.catalogue().timeline(),
+            claimed: backup_time(now),
+            claim,
+            disputed: false,
+        })
     }
+}
+
+/// What stands in a replica.
+struct Sight {
+    /// Its newest claim.
+    told: Option<WriterDocument>,
+    /// Whether it has backups that are newer than all that the original has; not looked at while this process holds it.
+    is_behind: bool,
 }
 
 fn claim_of(told: WriterDocument) -> Claim {
@@ -225,6 +258,12 @@ fn another(name: &ReplicaName, told: Option<WriterDocument>) -> Unclaimed {
     Unclaimed::Another { replica: name.clone(), host, place, since }
 }
 
-fn new_word() -> String {
-    format!("{:032x}", fastrand::u128(..))
+/// 32 hexadecimal digits that nobody else has, from the operating system: a generator of this process would go on alike in
+/// a clone of the running machine.
+fn new_word() -> Result<String, StorageError> {
+    let mut bytes = [0; 16];
+    // At most 256 bytes are always given whole, getrandom(2) says.
+    let given = getrandom(&mut bytes[..], GetRandomFlags::empty());
+    given.map_err(|error| StorageError::new("make a random id for", WRITER, error.into()))?;
+    Ok(base16ct::lower::encode_string(&bytes))
 }
