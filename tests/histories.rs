@@ -12,12 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fiovana_app::core::claim::{Claim, Claimant, Verdict as Claimed, judge};
 use fiovana_app::core::retention::Guards;
-use fiovana_app::core::timeline::{Elsewhere, Told};
+use fiovana_app::core::timeline::{DepartureReason, Elsewhere, Told};
 use fiovana_app::core::{BackupId, BackupKind, Timeline};
 use fiovana_app::pipeline::replicate::{self, Next, Run};
 use fiovana_app::pipeline::verify::Verdict;
 use fiovana_app::pipeline::{Progress, history, sweep};
-use fiovana_app::repository::timelines::{Departure, DeparturePoint, DepartureReason, Writer};
+use fiovana_app::repository::timelines::{Departure, DeparturePoint, Writer};
 use fiovana_app::repository::{Repository, WriterDocument};
 use fiovana_app::storage::Freed;
 use fiovana_app::storage::faulty::Simulated;

@@ -20,10 +20,10 @@ use crate::api::{
     AuditQuery, DepartureDocument, MAX_RECORDS, Problem, ProblemKind, TimelineDocument, TimelinesDocument,
 };
 use crate::audit::Record;
-use crate::core::timeline::{Elsewhere, Here, Told};
+use crate::core::timeline::{DepartureReason, Elsewhere, Here, Told};
 use crate::core::{BackupId, Position, SetName, Timeline};
 use crate::pipeline::history;
-use crate::repository::timelines::{Departure, DeparturePoint, DepartureReason, TimelineEntry};
+use crate::repository::timelines::{Departure, DeparturePoint, TimelineEntry};
 use crate::repository::wire::AuditHead;
 use crate::repository::{Repository, WriteError, layout};
 use crate::storage::{Durability, StorageError};
@@ -192,7 +192,6 @@ fn begin(world: &World, cause: Cause) -> Result<Event, WriteError> {
         named.entry(told.set.clone()).or_default().insert(told.id);
     }
     let sets = sets.into_iter().map(|(set, point)| (set, (point.last, point.above))).collect();
-    let reason = reason_code(reason);
     Ok(Event::TimelineBegan { timeline, reason, departs_from: here.timeline, sets, missing: named })
 }
 
@@ -254,7 +253,7 @@ pub(super) fn document(world: &World) -> TimelinesDocument {
         (catalogue.timelines().entries().to_vec(), catalogue.timeline())
     };
     let departure = |departure: Departure| DepartureDocument {
-        reason: reason_code(departure.reason).to_owned(),
+        reason: departure.reason.code().to_owned(),
         departs_from: departure.departs_from.0,
         sets: departure.sets.into_iter().map(|(set, point)| (set, (point.last.0, point.above.0))).collect(),
     };
@@ -272,32 +271,16 @@ pub(super) fn document(world: &World) -> TimelinesDocument {
     }
 }
 
-/// The word for a reason, as the repository has it.
-const fn reason_code(reason: DepartureReason) -> &'static str {
-    match reason {
-        DepartureReason::RolledBack => "rolled_back",
-        DepartureReason::Cloned => "cloned",
-        DepartureReason::Moved => "moved",
-        DepartureReason::BareHost => "bare_host",
-    }
-}
-
 /// What a person should know of a timeline that nobody has seen.
 pub(super) fn concern(world: &World) -> Option<String> {
     let unseen = world.seen.unseen(&world.repository)?;
     let entry = world.repository.catalogue().timelines().entries().iter().find(|e| e.timeline == unseen).cloned();
-    let why = match entry.as_ref().and_then(|entry| Some((entry.began, entry.departure.as_ref()?.reason))) {
-        Some((began, DepartureReason::RolledBack)) => {
-            format!(
-                "an older copy of the repository was put back, as was noticed at {} UTC",
-                began.format("%Y-%m-%d %H:%M:%S")
-            )
-        }
-        Some((began, reason)) => {
-            format!("{} at {} UTC", reason_code(reason), began.format("%Y-%m-%d %H:%M:%S"))
-        }
-        None => "its beginning is not on record here".to_owned(),
-    };
+    let why = entry.and_then(|entry| Some((entry.began, entry.departure?.reason))).map_or_else(
+        || "its beginning is not on record here".to_owned(),
+        |(began, reason)| {
+            format!("{}, as was noticed at {} UTC", reason.description(), began.format("%Y-%m-%d %H:%M:%S"))
+        },
+    );
     Some(format!(
         "timeline {}: {why}; new backups are made, nothing is deleted: see `fiovana-app timeline`, then \
          `fiovana-app timeline accept`",

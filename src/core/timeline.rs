@@ -7,7 +7,52 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::{BackupId, Position, Sequence, SetName, Timeline};
+
+/// Why a timeline departs from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DepartureReason {
+    /// An older copy of the repository was put back.
+    RolledBack,
+    /// Another writer goes on with the older one.
+    Cloned,
+    /// The repository came to another writer.
+    Moved,
+    /// Nothing but the repository was left of its writer.
+    BareHost,
+}
+
+impl DepartureReason {
+    const ALL: [Self; 4] = [Self::RolledBack, Self::Cloned, Self::Moved, Self::BareHost];
+
+    /// Its stable code, as the repository has it.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::RolledBack => "rolled_back",
+            Self::Cloned => "cloned",
+            Self::Moved => "moved",
+            Self::BareHost => "bare_host",
+        }
+    }
+
+    /// The reason of this code; `None` if there is none.
+    pub fn of_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.code() == code)
+    }
+
+    /// What happened, for people.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::RolledBack => "an older copy of the repository was put back",
+            Self::Cloned => "another copy of this repository goes on with the older one",
+            Self::Moved => "the repository came to another writer",
+            Self::BareHost => "nothing but the repository was left of its writer",
+        }
+    }
+}
 
 /// A backup that somebody else knows of: the audit log, or a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +194,15 @@ mod tests {
         assert_eq!(sequences(&behind.behind(&all, |_| false)), [2, 3]);
         assert_eq!(sequences(&behind.behind(&all, |told| told.position.sequence == Sequence(3))), [2]);
         assert_eq!(sequences(&Here::default().behind(&all, |_| false)), [1, 2, 3], "a set of which nothing is here");
+    }
+
+    #[test]
+    fn each_reason_has_one_code_wherever_it_is_written() {
+        for reason in DepartureReason::ALL {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.code());
+            assert_eq!(DepartureReason::of_code(reason.code()), Some(reason));
+        }
+        assert_eq!(DepartureReason::of_code("unknown"), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::wire::AuditHead;
+use crate::core::timeline::DepartureReason;
 use crate::core::{BackupId, Sequence, SetName, Timeline};
 
 /// `pruned.<n>.json`: the sequences of a set that were deleted on purpose, as ranges.
@@ -101,20 +102,6 @@ pub struct Departure {
     pub audit_head: Option<AuditHead>,
     /// By set.
     pub sets: BTreeMap<SetName, DeparturePoint>,
-}
-
-/// Why a timeline departs from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DepartureReason {
-    /// An older copy of the repository was put back.
-    RolledBack,
-    /// Another writer goes on with the older one.
-    Cloned,
-    /// The repository came to another writer.
-    Moved,
-    /// Nothing but the repository was left of its writer.
-    BareHost,
 }
 
 /// Where the history of a set departs.

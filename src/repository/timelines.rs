@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::documents::TimelinesDocument;
-pub use super::documents::{Departure, DeparturePoint, DepartureReason, TimelineEntry};
+pub use super::documents::{Departure, DeparturePoint, TimelineEntry};
 use super::generations::Row;
 use super::wire::FORMAT;
 use super::{Repository, WriteError, layout};
@@ -156,6 +156,7 @@ mod tests {
 
     use super::*;
     use crate::core::Position;
+    use crate::core::timeline::DepartureReason;
     use crate::repository::encryption::Keys;
     use crate::repository::{manifest, wire};
     use crate::storage::Storage;

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 
 use crate::audit::{Break, Entry};
 use crate::core::retention::Hold;
+use crate::core::timeline::DepartureReason;
 use crate::core::{BackupId, BackupKind, Digest, Position, ReplicaName, Sequence, SetName, Timeline};
 use crate::settings::Change;
 
@@ -289,8 +290,8 @@ pub enum Event {
     TimelineBegan {
         /// Its number.
         timeline: Timeline,
-        /// Why, as the repository has it: `rolled_back`, `cloned`, `moved` or `bare_host`.
-        reason: &'static str,
+        /// Why.
+        reason: DepartureReason,
         /// The one that it departs from.
         departs_from: Timeline,
         /// For each set the last sequence that is here, and the highest that is known anywhere.

@@ -247,11 +247,7 @@ pub(super) fn sentence(event: &Event) -> String {
         }
         Event::ClockSuspect { .. } => "the clock is believed again".into(),
         Event::TimelineBegan { timeline, departs_from, reason, missing, .. } => {
-            let why = match *reason {
-                "rolled_back" => "an older copy of the repository was put back",
-                "cloned" => "another copy of this repository goes on with the older one",
-                _ => "the repository came to another writer",
-            };
+            let why = reason.description();
             let count: usize = missing.values().map(std::collections::BTreeSet::len).sum();
             format!(
                 "{why}: timeline {} departs from timeline {}, {count} backups that others know are not here; nothing is \

@@ -6,6 +6,7 @@ use super::{remark, to_type};
 use crate::api::{DepartureDocument, TimelineDocument, TimelinesDocument};
 use crate::cli::output::Look;
 use crate::cli::text::time;
+use crate::core::timeline::DepartureReason;
 
 /// The timelines, and what to do about the newest.
 pub fn timelines(document: &TimelinesDocument, _look: &Look) -> String {
@@ -32,13 +33,8 @@ fn one(timeline: &TimelineDocument) -> String {
 }
 
 fn departure(departure: &DepartureDocument) -> String {
-    let why = match departure.reason.as_str() {
-        "rolled_back" => "an older copy of the repository was put back",
-        "cloned" => "another copy of this repository goes on with the older one",
-        "moved" => "the repository came to another writer",
-        "bare_host" => "nothing but the repository was left of its writer",
-        other => other,
-    };
+    let known = DepartureReason::of_code(&departure.reason);
+    let why = known.map_or(departure.reason.as_str(), |reason| reason.description());
     let mut text = remark(&format!("departs from timeline {}", departure.departs_from), why);
     for (set, (last, above)) in &departure.sets {
         let beyond = match above - last.min(above) {
