@@ -109,21 +109,25 @@ fn no_time_is_written_down_while_the_clock_is_in_doubt() {
     assert_eq!(states.each_ref().map(|path| std::fs::read(path).ok()), before);
 }
 
-#[test]
-fn what_became_too_old_while_the_service_was_away_waits_for_a_person_and_the_newest_three_stay() {
-    let settings = "[janitor]\ninterval = \"1s\"\n";
-    let installation = Installation::with_settings(settings);
+/// Backed up sixty days ago and looked after until a day before the versions become too old; with how many good ones.
+fn left_alone_for_the_last_31_days() -> (Installation, u64) {
+    let installation = Installation::with_settings("[janitor]\ninterval = \"1s\"\n");
     // The shortest retention of a set is seven days, and that of the security set is thirty.
     let daemon = installation.start_with(&days_off(-60));
     daemon.settle();
     versions(&installation, &daemon, 1..6);
     daemon.terminate();
-    // A day before they become too old, somebody is there; then nobody for ten days.
     let daemon = installation.start_with(&days_off(-31));
     daemon.settle();
     assert_eq!(metric(&daemon, "fiovana_clock_suspect"), 0.0, "{}", daemon.said());
     let kept = count_of_good(&daemon);
     daemon.terminate();
+    (installation, kept)
+}
+
+#[test]
+fn what_became_too_old_while_the_service_was_away_waits_for_a_person_and_the_newest_three_stay() {
+    let (installation, kept) = left_alone_for_the_last_31_days();
     let daemon = installation.start_with(&days_off(-20));
     let hold = daemon.wait("the cleanup to be held", held);
     assert_eq!(hold["reason"], "absence", "{hold}");
@@ -145,15 +149,7 @@ fn what_became_too_old_while_the_service_was_away_waits_for_a_person_and_the_new
 
 #[test]
 fn after_a_day_it_is_as_on_any_day() {
-    let installation = Installation::with_settings("[janitor]\ninterval = \"1s\"\n");
-    let daemon = installation.start_with(&days_off(-60));
-    daemon.settle();
-    versions(&installation, &daemon, 1..6);
-    daemon.terminate();
-    let daemon = installation.start_with(&days_off(-31));
-    daemon.settle();
-    let kept = count_of_good(&daemon);
-    daemon.terminate();
+    let (installation, kept) = left_alone_for_the_last_31_days();
     for (days, expected) in [(-20, kept), (-18, 3)] {
         let daemon = installation.start_with(&days_off(days));
         daemon.settle();

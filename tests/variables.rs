@@ -103,18 +103,19 @@ fn ten_backups_are_kept_unless_another_number_is_given() {
 fn versions_are_kept_for_thirty_days_after_they_were_replaced_unless_another_number_is_given() {
     // Each but the last, which is of now, was made so many days ago, and replaced when the next one was made.
     for (variables, days, kept) in [
-        (vec![], [50, 40, 35], 2),
-        (vec![("FIOVANA_RETENTION_DAYS", "36")], [50, 40, 35], 3),
-        (vec![("FIOVANA_RETENTION_DAYS", "1")], [5, 3, 2], 2),
+        // Where nobody says for how long, the newest three stay however old they are: there are more.
+        (vec![], vec![50, 40, 32, 29, 28, 27], 5),
+        (vec![("FIOVANA_RETENTION_DAYS", "36")], vec![50, 40, 35], 3),
+        (vec![("FIOVANA_RETENTION_DAYS", "1")], vec![5, 3, 2], 2),
     ] {
         let installation = Installation::with_settings(SWEEP_EACH_SECOND);
         let daemon = installation.start_with(&[("FIOVANA_BACKUP_ENABLED", "false")]);
-        let made = versions(&installation, &daemon, 4);
+        let made = versions(&installation, &daemon, days.len() + 1);
         daemon.terminate();
         let backups = installation.path("backups");
         let aged = made.iter().zip(days).map(|(id, days)| age(&backups, "security", id, days));
         let mut expected: Vec<String> = aged.chain(made.last().cloned()).collect();
-        expected.drain(..4 - kept);
+        expected.drain(..made.len() - kept);
         // It knows the manifests by the names they had, and would take them for lost.
         std::fs::remove_file(backups.join("state/verification-security.json")).unwrap();
 
