@@ -123,6 +123,8 @@ fn what_the_audit_log_knows_makes_an_older_copy_begin_a_history_of_its_own() {
     put_back(&snapshot, &backups);
     let daemon = installation.start();
     is_held(&installation, &daemon, 2, "rolled_back");
+    // What is live is backed up at once: it is all that is left of the newest version.
+    daemon.wait("the live version", |daemon| (latest_version(&installation, daemon) == 7).then_some(()));
     let new = version(&installation, &daemon, 9);
     assert_eq!(ids(&daemon)[0], new);
     assert_eq!(latest_version(&installation, &daemon), 9);

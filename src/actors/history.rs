@@ -106,12 +106,7 @@ pub(super) async fn take_stock(world: &Arc<World>, herald: &Herald) {
 /// The same of one replica that came later. The caller holds the write lane.
 pub(super) fn take_stock_of(world: &World, replica: &Repository) -> Result<Option<Event>, WriteError> {
     let cause = judge_history(world, &Log::default(), &[replica]);
-    let begun = cause.map(|cause| begin(world, cause)).transpose()?;
-    if begun.is_some() {
-        // What was made meanwhile is newer than what comes back, and so is the next backup.
-        world.settings().sets.iter().for_each(|set| world.want_backup(&set.name));
-    }
-    Ok(begun)
+    cause.map(|cause| begin(world, cause)).transpose()
 }
 
 /// What of another history a replica has and the repository, which departed from it, lacks.
@@ -187,6 +182,8 @@ fn begin(world: &World, cause: Cause) -> Result<Event, WriteError> {
     let departure = Departure { reason, departs_from: here.timeline, audit_head, sets: sets.clone() };
     let writer = world.identity.writer(repository)?;
     repository.begin_timeline(timeline, &writer, known, departure, world.clock.now())?;
+    // What is live may be the only copy of what was lost, and is newer than what comes back.
+    world.settings().sets.iter().for_each(|set| world.want_backup(&set.name));
     let mut named: BTreeMap<SetName, BTreeSet<BackupId>> = BTreeMap::new();
     for told in missing.iter().take(MAX_NAMED) {
         named.entry(told.set.clone()).or_default().insert(told.id);
